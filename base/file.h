@@ -1,0 +1,39 @@
+/* Files that are whole or absent. Paths in errors are as given. */
+#ifndef BASE_FILE_H
+#define BASE_FILE_H
+
+#include "base/err.h"
+#include "base/str.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/* The whole file, at most `max` bytes (more is ERR_RANGE), appended to out. */
+int file_read(const char *path, size_t max, struct str *out, struct err *e);
+/* The same, gunzipped if the file starts with gzip's magic; max bounds the
+ * unpacked size. */
+int file_read_gz(const char *path, size_t max, struct str *out, struct err *e);
+
+/* Writes path.tmp-PID-N beside it with `mode`, fsyncs, renames over path, fsyncs
+ * the directory: after a crash path has the old bytes or the new ones. */
+int file_write(const char *path, const void *data, size_t n, mode_t mode, struct err *e);
+/* The last two steps for a temporary file that is already written and closed:
+ * fsync(tmp), rename(tmp, path), fsync(directory). tmp is unlinked on failure. */
+int file_commit(const char *tmp, const char *path, struct err *e);
+
+/* Writes all n bytes to fd, through EINTR and short writes. */
+int file_write_fd(int fd, const void *data, size_t n, struct err *e);
+
+int dir_sync(const char *path, struct err *e);   /* fsync of a directory */
+int dir_make(const char *path, mode_t mode, struct err *e); /* mkdir -p; existing is fine */
+int dir_remove(const char *path, struct err *e); /* rm -r, never following links;
+                                                    absent is fine */
+/* Names in a directory but . and .., sorted by strcmp, into a NULL-terminated
+ * array of one allocation: free(*names). */
+int dir_list(const char *path, char ***names, size_t *n, struct err *e);
+
+/* "dir/name" in a new string; free() it. */
+char *path_join(const char *dir, const char *name);
+
+#endif

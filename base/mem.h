@@ -1,0 +1,17 @@
+/* Memory. Allocation never returns NULL: when there is none left the process
+ * writes one line to stderr and aborts. A killed process is a case that the
+ * journal and the agents are built for and tested with; thousands of branches
+ * for a NULL that an overcommitting kernel never returns would not be. */
+#ifndef BASE_MEM_H
+#define BASE_MEM_H
+
+#include <stddef.h>
+
+void *mem_alloc(size_t size);                  /* zeroed; size 0 gives a unique pointer */
+void *mem_resize(void *p, size_t n, size_t size); /* n * size bytes, overflow checked;
+                                                     new bytes are not zeroed */
+char *mem_strdup(const char *s);               /* NULL gives NULL */
+char *mem_strndup(const char *s, size_t n);    /* copies n bytes and a NUL */
+void *mem_dup(const void *p, size_t size);
+
+#endif

@@ -1,0 +1,38 @@
+/* Other programs, and what the kernel knows of processes. */
+#ifndef BASE_PROC_H
+#define BASE_PROC_H
+
+#include "base/err.h"
+#include "base/str.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct proc_result {
+    int exit_code; /* -1 when a signal ended it */
+    int signal;    /* 0 when it exited */
+    bool timed_out;
+    struct str out, err; /* at most 1 MiB of each, the rest is read and dropped */
+};
+
+/* Runs argv (argv[0] looked up on PATH), standard input from /dev/null or the
+ * given text, for at most `seconds` (then SIGKILL to its process group). 0 when
+ * the program ran, whatever it returned; ERR_NOENT when there is none.
+ * proc_result_free() in both cases. */
+int proc_run(char *const argv[], const char *input, double seconds, struct proc_result *r,
+             struct err *e);
+void proc_result_free(struct proc_result *r);
+
+/* Start time of a process in clock ticks since boot, 0 when there is no such
+ * process: (pid, start) names a process for ever, a pid alone is reused. */
+uint64_t proc_start_time(pid_t pid);
+
+/* Splits by the shell's quoting rules (POSIX 2.2: blanks, '', "", \), without
+ * expansions. NULL-terminated, one allocation: free(*words). ERR_SYNTAX names
+ * the unclosed quote; *offset (may be NULL) then tells where. */
+int shell_split(const char *text, char ***words, size_t *n, size_t *offset, struct err *e);
+/* Appends word to s, quoted so that sh reads it back as one word. */
+void shell_quote(struct str *s, const char *word);
+
+#endif

@@ -1,0 +1,52 @@
+/* Searchers: which point of the unit cube the next trial tries.
+ *
+ * A draw is a pure function of (seed, spec, the events so far); the chosen point,
+ * its values and the bracket go into the journal as an event, and a replay
+ * applies them, so nothing here needs to give the same bits on another CPU. */
+#ifndef SCHED_SEARCH_H
+#define SCHED_SEARCH_H
+
+#include "sched/space.h"
+
+enum search_method { SEARCH_GRID, SEARCH_RANDOM, SEARCH_SOBOL };
+
+/* "grid", "random", "sobol"; -1 for another. search_names[] is NULL-terminated. */
+int search_method_of(const char *name);
+extern const char *const search_names[];
+
+#define SEARCH_REDRAWS 10000
+
+struct draw {
+    double *u;            /* [space_dims], caller's memory */
+    struct value *values; /* [space_count], caller's memory */
+    uint32_t tries;       /* redraws that came before this one */
+    int64_t next;         /* sobol: index of the next point to use; else 0 */
+};
+
+/* Draws the configuration of trial number `trial` (0..), `drawn` of which were
+ * drawn before (start: entries not counted when the method is grid).
+ * random: dimension d at redraw k is rng_unit(seed, RNG_SEARCH, trial, d, k).
+ * sobol: point number `next` (0 at first) of the scrambled sequence, dimension d;
+ *   a redraw takes the following point. next is kept by the sweep's state, from
+ *   the events.
+ * grid: grid dimensions take point (drawn / repeats) of the product, the last
+ *   dimension fastest; the others are random as above. A grid point that breaks
+ *   a constraint whatever the rest is drawn, is skipped by the caller:
+ *   ERR_RANGE.
+ * In every method, grid dimensions of a space searched by random or sobol are
+ *   drawn like choices.
+ * 0, or ERR_RANGE after SEARCH_REDRAWS redraws, the text saying what failed. */
+int search_draw(const struct space *sp, enum search_method method, uint64_t seed,
+                uint32_t trial, int64_t drawn, int64_t repeats, struct draw *d,
+                struct err *e);
+
+/* Point `index` of dimension `dim` (0..21200) of the Sobol sequence with Joe and
+ * Kuo's direction numbers ("Constructing Sobol sequences with better
+ * two-dimensional projections", SIAM J. Sci. Comput. 30, 2008), in 32 bits,
+ * Owen-scrambled by hashing (Burley, "Practical hash-based Owen scrambling",
+ * JCGT 9(4), 2020) with a key from (seed, dim). */
+double sobol_unit(uint64_t seed, uint32_t dim, uint32_t index);
+uint32_t sobol_bits(uint32_t dim, uint32_t index); /* unscrambled */
+#define SOBOL_DIMS 21201
+
+#endif
