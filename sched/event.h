@@ -1,0 +1,191 @@
+/* Events: everything that ever happens to a sweep.
+ *
+ * The journal is a list of these, the sweep's state (sched/sweep.h) is what
+ * applying them in order makes. An event carries what was drawn or measured and
+ * what was decided, so that applying it again needs no clock, no random numbers
+ * and no floating-point function of this machine.
+ *
+ * Pointers in an event belong to whoever made it and need live only as long as the
+ * call that takes it. */
+#ifndef SCHED_EVENT_H
+#define SCHED_EVENT_H
+
+#include "base/str.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/*    name      what happened */
+#define EVENT_MAP(X)                                                                     \
+    X(EPOCH, epoch)   /* a controller began: first line of each journal file */          \
+    X(TRIAL, trial)   /* a configuration was drawn or given */                           \
+    X(START, start)   /* work was handed to a slot: an attempt exists */                 \
+    X(REPORT, report) /* metrics of a trial at a step, and the decision */               \
+    X(SAVED, saved)   /* the program said that its checkpoint holds a step */            \
+    X(END, end)       /* an attempt is over */                                           \
+    X(STOP, stop)     /* a person stopped a trial, or finished the sweep (trial -1) */   \
+    X(PAUSE, pause)   /* the sweep pauses: nothing new starts, what runs is saved */     \
+    X(RESUME, resume) /* it goes on */                                                   \
+    X(SET, set)       /* a setting was changed: `rung resume --set` */                   \
+    X(JOB, job)       /* a job was submitted, joined or ended (for the executor) */      \
+    X(FINISH, finish) /* the sweep is over */
+
+enum event_kind {
+    EVENT_NONE,
+#define EVENT_ENUM_(NAME, name) EVENT_##NAME,
+    EVENT_MAP(EVENT_ENUM_)
+#undef EVENT_ENUM_
+        EVENT_KINDS
+};
+const char *event_name(enum event_kind kind); /* "report" */
+enum event_kind event_kind_of(struct slice name);
+
+enum decision { DECISION_NONE, DECISION_CONTINUE, DECISION_PAUSE, DECISION_STOP };
+const char *decision_name(enum decision d); /* "continue"; "none" */
+enum decision decision_of(struct slice name);
+
+/* How an attempt ended. The third column: what it costs the trial.
+ *   OWN    the program did as it was told, or came to its own end
+ *   FAULT  the program's failure: costs a retry
+ *   SITE   not the program's failure: costs nothing */
+#define OUTCOME_MAP(X)                                                                   \
+    X(PAUSED, paused, OWN)                                                               \
+    X(COMPLETED, completed, OWN)                                                         \
+    X(STOPPED, stopped, OWN)                                                             \
+    X(FAILED, failed, FAULT)                                                             \
+    X(HUNG, hung, FAULT)                                                                 \
+    X(OOM, oom, FAULT)                                                                   \
+    X(PREEMPTED, preempted, SITE)                                                        \
+    X(TIMEOUT, timeout, SITE)                                                            \
+    X(NODE_FAIL, node_fail, SITE)                                                        \
+    X(CANCELLED, cancelled, SITE)                                                        \
+    X(INTERRUPTED, interrupted, SITE)                                                    \
+    X(LOST, lost, SITE)                                                                  \
+    X(LAUNCH_FAILED, launch_failed, SITE)
+
+enum outcome {
+#define OUTCOME_ENUM_(NAME, name, class) OUTCOME_##NAME,
+    OUTCOME_MAP(OUTCOME_ENUM_)
+#undef OUTCOME_ENUM_
+        OUTCOMES
+};
+enum outcome_class { OUTCOME_IS_OWN, OUTCOME_IS_FAULT, OUTCOME_IS_SITE };
+const char *outcome_name(enum outcome o);
+int outcome_of(struct slice name); /* enum outcome, or -1 */
+enum outcome_class outcome_class(enum outcome o);
+
+/* What rung itself did to end an attempt; NOTHING when the program ended alone. */
+#define CAUSE_MAP(X)                                                                     \
+    X(NOTHING, nothing)                                                                  \
+    X(HANG, hang)               /* silence longer than `timeout` */                      \
+    X(AFTER_PAUSE, after_pause) /* stayed after it was told to pause */                  \
+    X(AFTER_STOP, after_stop)   /* stayed after it was told to stop */                   \
+    X(PAUSING, pausing)         /* the sweep pauses */                                   \
+    X(USER_STOP, user_stop)     /* `rung stop` */                                        \
+    X(EVICTED, evicted)         /* the slot is being taken away */                       \
+    X(NO_LAUNCH, no_launch)     /* the program could not be started at all */            \
+    X(AGENT_GONE, agent_gone)   /* its agent or its job disappeared */
+
+enum end_cause {
+#define CAUSE_ENUM_(NAME, name) CAUSE_##NAME,
+    CAUSE_MAP(CAUSE_ENUM_)
+#undef CAUSE_ENUM_
+        CAUSES
+};
+const char *cause_name(enum end_cause c);
+int cause_of(struct slice name);
+
+struct metric {
+    struct slice name; /* decoded text */
+    double value;      /* NaN and infinities are values */
+};
+
+/* Facts of an attempt's end, from the agent (and the shim below it). */
+struct end_facts {
+    int exit_code;          /* -1: ended by a signal, or unknown */
+    int signal;             /* 0: none */
+    bool oom;               /* the kernel's OOM killer struck in it */
+    enum end_cause cause;
+    enum decision answered; /* the last answer that the program was given */
+    int64_t last_step;      /* highest step it reported, 0 for none */
+    uint32_t reports;       /* how many reports it made */
+    double started, ended;  /* wall clock of the agent */
+    double cpu_seconds;     /* user + system of all its processes; NaN unknown */
+    double max_rss;         /* bytes; NaN unknown */
+    double gpu_seconds;     /* NaN unknown */
+    double energy;          /* joules; NaN unknown */
+    struct slice node, slurm_job, slurm_step, slurm_state; /* empty: none */
+    struct slice note;      /* a sentence for `rung show`, or empty */
+};
+
+struct event {
+    enum event_kind kind;
+    double time;     /* wall clock of the controller, seconds since 1970 UTC */
+    int32_t trial;   /* -1 where none is meant */
+    int32_t attempt; /* from 1; 0 where none is meant */
+    union {
+        struct {
+            int32_t epoch;       /* from 1 */
+            int32_t after;       /* the predecessor, 0 for none */
+            int64_t after_bytes; /* its accepted length */
+            struct slice version, host, user, command; /* who began it */
+            struct slice git;    /* revision of the directory, or empty */
+            int64_t pid;
+            uint64_t file_hash;  /* hash64 of sweep.yaml */
+        } epoch;
+        struct {
+            int32_t parent;      /* -1 */
+            int32_t bracket;
+            bool given;          /* from start: or asktell's add */
+            uint32_t tries;      /* redraws before it */
+            int64_t cursor;      /* the searcher's, after this draw (grid, sobol) */
+            struct slice params; /* JSON object, parameters in file order */
+            const double *u;     /* [n_u], the point; n_u 0 for given ones */
+            int n_u;
+        } drawn;
+        struct {
+            uint64_t nonce;
+            uint64_t agent; /* which agent's */
+            int32_t slot;   /* which slot of it */
+            uint32_t ask;   /* the number of the ask that this answers */
+            int64_t start, until;
+            int32_t from;          /* the rung it is promoted out of, or -1 */
+            bool final;            /* it is a finalist from here on */
+            struct slice override; /* JSON object of parameters changed by retry.oom,
+                                      empty: none */
+        } start;
+        struct {
+            uint32_t number; /* of this attempt, from 1 */
+            int64_t step;
+            double elapsed; /* seconds since the attempt began */
+            const struct metric *metrics;
+            int n_metrics;
+            enum decision decision; /* NONE: to be decided by applying it */
+            int32_t rung;           /* recorded at, -1: none; with decision NONE: ignored */
+        } report;
+        struct {
+            int64_t step;
+        } saved;
+        struct {
+            enum outcome outcome;
+            int64_t saved; /* step that its checkpoint surely holds by the way it
+                              ended; -1: nothing beyond what was said */
+            struct end_facts facts;
+        } end;
+        struct {
+            struct slice reason; /* STOP, PAUSE, RESUME, FINISH: a sentence */
+        } why;
+        struct {
+            struct slice key, value;
+        } set;
+        struct {
+            struct slice job;    /* the executor's name for it */
+            struct slice change; /* "submitted", "joined", "ended" */
+            uint64_t agent;      /* joined: who */
+            struct slice host;
+            int32_t slots;
+        } job;
+    };
+};
+
+#endif

@@ -1,0 +1,47 @@
+/* What the decisions of a sweep depend on: the part of the sweep file that
+ * sched/ knows. Filled by the sweep file's parser, constant afterwards. */
+#ifndef SCHED_SPEC_H
+#define SCHED_SPEC_H
+
+#include "sched/levels.h"
+#include "sched/search.h"
+#include "sched/space.h"
+
+enum schedule_method { SCHEDULE_ASHA, SCHEDULE_NONE };
+enum schedule_mode { MODE_PROMOTE, MODE_STOP };
+extern const char *const schedule_names[]; /* NULL-terminated, by enum */
+extern const char *const mode_names[];
+
+struct spec {
+    uint64_t seed;
+    char *metric;
+    bool maximize; /* mode: max; metrics are negated inside sched/ */
+
+    struct space *space;
+    struct value **start; /* [n_start][space_count]: tried first, ABSENT is drawn */
+    int n_start;
+
+    enum search_method search;
+    int64_t trials; /* of the search; for grid: draws of the rest for each point */
+
+    enum schedule_method schedule;
+    enum schedule_mode mode;
+    int64_t grace_period, max_t; /* in steps */
+    struct eta eta;
+    int brackets, finalists;
+    bool in_place; /* a trial may be promoted while it runs (not with trials_per_job 1,
+                      nor with {until} in the command) */
+    bool restart;  /* a promoted trial starts from step 0 */
+
+    int retry_failures;
+    int oom_param; /* index of retry.oom's parameter, -1: none */
+    double oom_factor, oom_min;
+};
+
+void spec_init(struct spec *s); /* the defaults of doc/sweep-file.md */
+void spec_clear(struct spec *s); /* frees what it owns, the space included */
+/* How many trials the search makes in all: `trials`, or for grid its points times
+ * `trials` and the start entries. */
+int64_t spec_total(const struct spec *s);
+
+#endif
