@@ -1,0 +1,73 @@
+/* The agent: what a job runs. It asks for work for each of its slots, starts attempts,
+ * answers their reports below the milestone by itself, carries everything to the
+ * controller and obeys the highest epoch it has seen.
+ *
+ * This is its mind, without sockets, processes or a clock: what happens goes in through
+ * the functions below, what is to be done comes out through `struct agent_port`. The
+ * hands are in worker/agent/run.c; the simulation plugs in others. */
+#ifndef WORKER_AGENT_AGENT_H
+#define WORKER_AGENT_AGENT_H
+
+#include "wire/msg.h"
+#include "wire/timers.h"
+
+struct agent_config {
+    uint64_t id;            /* random, of this process */
+    int slots;
+    struct slice host, job; /* job: the executor's name for this job */
+    int64_t pid;
+    struct slice release;
+    bool promote;           /* the program is told to pause (mode promote); else pausing
+                               the sweep saves and interrupts it */
+    bool printed;           /* `parse:`: it cannot hear answers */
+    bool restart;           /* `restart: true` */
+    double timeout;         /* silence that counts as hung, seconds; 0: none */
+    int64_t trials_per_job; /* attempts after which this job ends; 0: no such limit */
+    struct timers timers;
+};
+
+struct agent_port {
+    void (*send)(void *ctx, const char *packet, size_t n);
+    /* Starts an attempt; agent_ended() follows some time later, whatever happens. */
+    void (*start)(void *ctx, int slot, const struct item *work);
+    /* SIGTERM, and SIGKILL after timer KILL, to all of the attempt's processes. */
+    void (*end)(void *ctx, int slot);
+    void (*reply)(void *ctx, int slot, uint64_t conn, const char *line, size_t n);
+    /* Nothing is left to do: leave the loop. status: exit status of the agent. */
+    void (*quit)(void *ctx, int status, const char *why);
+};
+
+struct agent;
+struct agent *agent_new(const struct agent_config *c, const struct agent_port *port,
+                        void *ctx, double now);
+void agent_free(struct agent *a);
+
+/* `now` is a clock that never jumps, in seconds. */
+
+/* controller.json named this epoch, and the transport now leads there: says hello. */
+void agent_controller(struct agent *a, int32_t epoch, double now);
+void agent_packet(struct agent *a, const char *data, size_t n, double now);
+/* A line from a program on the slot's socket. conn: where reply() goes. */
+void agent_line(struct agent *a, int slot, uint64_t conn, const char *line, size_t n,
+                double now);
+/* What `parse:` found in the program's output. */
+void agent_printed(struct agent *a, int slot, int64_t step, const struct metric metrics[],
+                   int n, double now);
+/* The attempt's processes are all gone. Of facts: exit_code, signal, oom, cause NO_LAUNCH
+ * where it never ran, times and usage, note; the agent adds cause, answered,
+ * last_step, reports. */
+void agent_ended(struct agent *a, int slot, const struct end_facts *facts, double now);
+/* The job is being taken away (SIGTERM by Slurm or a person): end everything, say so. */
+void agent_evict(struct agent *a, const char *why, double now);
+/* Timers; and sends what has gathered. Call it after each batch of the above. */
+void agent_tick(struct agent *a, double now);
+double agent_deadline(const struct agent *a); /* when to call agent_tick() at the latest */
+
+/* The transport should look for a new controller (controller.json) now. */
+bool agent_lost_controller(const struct agent *a, double now);
+/* So much is unacknowledged that programs should not be read for a while. */
+bool agent_choked(const struct agent *a);
+/* The open attempt in a slot, or NULL. */
+const struct open_attempt *agent_open(const struct agent *a, int slot);
+
+#endif
