@@ -7,6 +7,8 @@
 #include "base/mem.h"
 
 #include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define VEC(type)                                                              \
     struct {                                                                   \

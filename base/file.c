@@ -1,0 +1,298 @@
+#include "base/file.h"
+
+#include "base/mem.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#define READ_SIZE 65536
+
+static int too_large(const char *path, size_t max, struct err *e)
+{
+    return err_set(e, ERR_RANGE, "%s: larger than %zu bytes", path, max);
+}
+
+static int open_read(const char *path, struct err *e)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? err_sys(e, "%s", path) : fd;
+}
+
+int file_read(const char *path, size_t max, struct str *out, struct err *e)
+{
+    size_t before = out->len;
+    int rc = 0, fd = open_read(path, e);
+    if (fd < 0)
+        return fd;
+    for (;;) {
+        str_reserve(out, READ_SIZE);
+        ssize_t n = read(fd, out->p + out->len, READ_SIZE);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            rc = err_sys(e, "%s", path);
+        if (n <= 0)
+            break;
+        out->len += (size_t)n;
+        if (out->len - before > max) {
+            rc = too_large(path, max, e);
+            break;
+        }
+    }
+    out->p[out->len] = '\0';
+    if (rc)
+        str_cut(out, before);
+    close(fd);
+    return rc;
+}
+
+/* zlib's words for what went wrong with gz, errno's where it was the system. */
+static int gz_error(gzFile gz, const char *path, struct err *e)
+{
+    int code, number = errno;
+    const char *text = gzerror(gz, &code);
+    errno = number;
+    if (code == Z_ERRNO)
+        return err_sys(e, "%s", path);
+    return err_set(e, ERR_CORRUPT, "%s: damaged gzip data (%s)", path, text);
+}
+
+int file_read_gz(const char *path, size_t max, struct str *out, struct err *e)
+{
+    size_t before = out->len;
+    int rc = 0, fd = open_read(path, e);
+    if (fd < 0)
+        return fd;
+    gzFile gz = gzdopen(fd, "rb"); /* hands plain files through */
+    if (!gz) {
+        close(fd);
+        return err_set(e, ERR_IO, "%s: zlib cannot open it", path);
+    }
+    for (;;) {
+        str_reserve(out, READ_SIZE);
+        int n = gzread(gz, out->p + out->len, READ_SIZE), code;
+        gzerror(gz, &code);
+        if (n < 0 || (n == 0 && code != Z_OK)) /* 0 and Z_BUF_ERROR: cut short */
+            rc = gz_error(gz, path, e);
+        if (n <= 0)
+            break;
+        out->len += (size_t)n;
+        if (out->len - before > max) {
+            rc = too_large(path, max, e);
+            break;
+        }
+    }
+    out->p[out->len] = '\0';
+    if (gzclose_r(gz) != Z_OK && !rc)
+        rc = err_set(e, ERR_CORRUPT, "%s: gzip data is cut short", path);
+    if (rc)
+        str_cut(out, before);
+    return rc;
+}
+
+int file_write_fd(int fd, const void *data, size_t n, struct err *e)
+{
+    const char *p = data;
+    while (n > 0) {
+        ssize_t done = write(fd, p, n);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done < 0)
+            return err_sys(e, "write");
+        p += done;
+        n -= (size_t)done;
+    }
+    return 0;
+}
+
+/* A new file beside path; its name in *tmp. */
+static int open_beside(const char *path, mode_t mode, char **tmp, struct err *e)
+{
+    for (int i = 0; i < 1000; i++) {
+        struct str name = STR_INIT;
+        str_addf(&name, "%s.tmp-%ld-%d", path, (long)getpid(), i);
+        int fd = open(name.p, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+        if (fd >= 0) {
+            *tmp = str_take(&name);
+            return fd;
+        }
+        str_free(&name);
+        if (errno != EEXIST)
+            return err_sys(e, "%s", path);
+    }
+    return err_set(e, ERR_EXIST, "%s.tmp-%ld-*: too many left over", path,
+                   (long)getpid());
+}
+
+int file_write(const char *path, const void *data, size_t n, mode_t mode, struct err *e)
+{
+    char *tmp = NULL;
+    int fd = open_beside(path, mode, &tmp, e);
+    if (fd < 0)
+        return fd;
+    int rc = file_write_fd(fd, data, n, e);
+    if (rc)
+        err_prefix(e, "%s", path);
+    if (close(fd) < 0 && !rc)
+        rc = err_sys(e, "%s", path);
+    if (rc)
+        unlink(tmp);
+    else
+        rc = file_commit(tmp, path, e);
+    free(tmp);
+    return rc;
+}
+
+static int sync_path(const char *path, int flags, struct err *e)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | flags);
+    if (fd < 0)
+        return err_sys(e, "%s", path);
+    int rc = 0;
+    /* EINVAL: this file system keeps no directory that could be synced. */
+    if (fsync(fd) < 0 && !(flags && errno == EINVAL))
+        rc = err_sys(e, "%s: fsync", path);
+    close(fd);
+    return rc;
+}
+
+int dir_sync(const char *path, struct err *e)
+{
+    return sync_path(path, O_DIRECTORY, e);
+}
+
+int file_commit(const char *tmp, const char *path, struct err *e)
+{
+    int rc = sync_path(tmp, 0, e);
+    if (!rc && rename(tmp, path) < 0)
+        rc = err_sys(e, "%s", path);
+    if (rc) {
+        unlink(tmp);
+        return rc;
+    }
+    const char *slash = strrchr(path, '/');
+    char *dir = slash ? mem_strndup(path, (size_t)(slash - path) + 1) : mem_strdup(".");
+    rc = dir_sync(dir, e);
+    free(dir);
+    return rc;
+}
+
+static int make_one(const char *path, mode_t mode, struct err *e)
+{
+    struct stat st;
+    if (mkdir(path, mode) == 0)
+        return 0;
+    if (errno == EEXIST) {
+        if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+            return 0;
+        return err_set(e, ERR_EXIST, "%s: exists and is no directory", path);
+    }
+    return err_sys(e, "%s", path);
+}
+
+int dir_make(const char *path, mode_t mode, struct err *e)
+{
+    char *copy = mem_strdup(path);
+    int rc = 0;
+    for (char *p = copy + 1; *copy && *p && !rc; p++) {
+        if (*p != '/')
+            continue;
+        *p = '\0';
+        rc = make_one(copy, mode, e);
+        *p = '/';
+    }
+    if (!rc)
+        rc = make_one(path, mode, e);
+    free(copy);
+    return rc;
+}
+
+/* Removes name in the open directory `at`; path is what errors call it. */
+static int remove_at(int at, const char *name, const char *path, struct err *e)
+{
+    if (unlinkat(at, name, 0) == 0 || errno == ENOENT)
+        return 0;
+    if (errno != EISDIR && errno != EPERM) /* Linux and POSIX for a directory */
+        return err_sys(e, "%s", path);
+    int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return err_sys(e, "%s", path);
+    DIR *d = fdopendir(fd);
+    if (!d) {
+        int rc = err_sys(e, "%s", path);
+        close(fd);
+        return rc;
+    }
+    int rc = 0;
+    const struct dirent *entry;
+    while (!rc && (entry = readdir(d))) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        char *below = path_join(path, entry->d_name);
+        rc = remove_at(fd, entry->d_name, below, e);
+        free(below);
+    }
+    closedir(d);
+    if (!rc && unlinkat(at, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+        rc = err_sys(e, "%s", path);
+    return rc;
+}
+
+int dir_remove(const char *path, struct err *e)
+{
+    return remove_at(AT_FDCWD, path, path, e);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+int dir_list(const char *path, char ***names, size_t *n, struct err *e)
+{
+    struct str all = STR_INIT; /* the names, each with its NUL */
+    const struct dirent *entry;
+    size_t count = 0;
+    DIR *d = opendir(path);
+    if (!d)
+        return err_sys(e, "%s", path);
+    while (errno = 0, entry = readdir(d)) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        str_addn(&all, entry->d_name, strlen(entry->d_name) + 1);
+        count++;
+    }
+    int rc = errno ? err_sys(e, "%s", path) : 0;
+    closedir(d);
+    if (!rc) {
+        size_t table = (count + 1) * sizeof(char *);
+        char **list = mem_alloc(table + all.len);
+        char *p = (char *)list + table;
+        if (all.len)
+            memcpy(p, all.p, all.len);
+        for (size_t i = 0; i < count; i++, p += strlen(p) + 1)
+            list[i] = p;
+        qsort(list, count, sizeof(*list), by_name);
+        *names = list;
+        *n = count;
+    }
+    str_free(&all);
+    return rc;
+}
+
+char *path_join(const char *dir, const char *name)
+{
+    struct str s = STR_INIT;
+    str_add(&s, dir);
+    if (s.len && s.p[s.len - 1] != '/')
+        str_addc(&s, '/');
+    str_add(&s, name);
+    return str_take(&s);
+}

@@ -1,0 +1,295 @@
+#include "base/proc.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define KEEP_MAX (1 << 20)
+
+extern char **environ;
+
+/* The child's standard input: a file in memory rather than a pipe, so that a
+ * child that does not read it can neither block us nor send us SIGPIPE. */
+static int open_input(const char *input, struct err *e)
+{
+    if (!input) {
+        int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        return fd < 0 ? err_sys(e, "/dev/null") : fd;
+    }
+    int fd = memfd_create("input", MFD_CLOEXEC);
+    if (fd < 0)
+        return err_sys(e, "memfd_create");
+    int rc = file_write_fd(fd, input, strlen(input), e);
+    if (!rc && lseek(fd, 0, SEEK_SET) < 0)
+        rc = err_sys(e, "lseek");
+    if (rc) {
+        close(fd);
+        return rc;
+    }
+    return fd;
+}
+
+/* Starts argv in a process group of its own with default signals; 0 or errno. */
+static int spawn(pid_t *pid, char *const argv[], int in, int out, int err)
+{
+    posix_spawn_file_actions_t files;
+    posix_spawnattr_t attr;
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_adddup2(&files, in, STDIN_FILENO);
+    posix_spawn_file_actions_adddup2(&files, out, STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&files, err, STDERR_FILENO);
+    posix_spawnattr_init(&attr);
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK |
+                                        POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setpgroup(&attr, 0);
+    posix_spawnattr_setsigmask(&attr, &none);
+    posix_spawnattr_setsigdefault(&attr, &all);
+    int number = posix_spawnp(pid, argv[0], &files, &attr, argv, environ);
+    posix_spawnattr_destroy(&attr);
+    posix_spawn_file_actions_destroy(&files);
+    return number;
+}
+
+static int ms_until(double deadline)
+{
+    double left = (deadline - clock_mono()) * 1e3;
+    return left <= 0 ? 0 : left > 1e6 ? 1000000 : (int)left + 1;
+}
+
+/* Reads once from f into s; closes it at its end. */
+static void take(struct pollfd *f, struct str *s)
+{
+    char buf[65536];
+    ssize_t n = read(f->fd, buf, sizeof(buf));
+    if (n < 0 && (errno == EINTR || errno == EAGAIN))
+        return;
+    if (n <= 0) {
+        close(f->fd);
+        f->fd = -1;
+        return;
+    }
+    size_t room = KEEP_MAX - s->len;
+    str_addn(s, buf, (size_t)n < room ? (size_t)n : room);
+}
+
+/* Reads both to their ends; false when the deadline came first. */
+static bool collect(struct pollfd f[2], double deadline, struct proc_result *r)
+{
+    while (f[0].fd >= 0 || f[1].fd >= 0) {
+        int ready = poll(f, 2, ms_until(deadline));
+        if (ready == 0 && clock_mono() >= deadline)
+            return false;
+        if (ready <= 0)
+            continue;
+        if (f[0].revents)
+            take(&f[0], &r->out);
+        if (f[1].revents)
+            take(&f[1], &r->err);
+        if (clock_mono() >= deadline)
+            return false;
+    }
+    return true;
+}
+
+/* Waits for the end of a child that has closed its outputs, and so as a rule is
+ * ending; false when the deadline came first. */
+static bool ended(pid_t pid, double deadline, int *status)
+{
+    long ns = 100000;
+    for (;;) {
+        pid_t got = waitpid(pid, status, WNOHANG);
+        if (got == pid)
+            return true;
+        if (clock_mono() >= deadline)
+            return false;
+        nanosleep(&(struct timespec){.tv_nsec = ns}, NULL);
+        ns = ns < 10000000 ? ns * 2 : ns;
+    }
+}
+
+static void finish(pid_t pid, struct pollfd f[2], double deadline, struct proc_result *r)
+{
+    int status = 0;
+    if (!collect(f, deadline, r) || !ended(pid, deadline, &status)) {
+        r->timed_out = true;
+        kill(-pid, SIGKILL);
+        while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+            ;
+    }
+    if (WIFSIGNALED(status)) {
+        r->signal = WTERMSIG(status);
+        r->exit_code = -1;
+    } else {
+        r->exit_code = WEXITSTATUS(status);
+    }
+}
+
+static void close_one(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
+int proc_run(char *const argv[], const char *input, double seconds, struct proc_result *r,
+             struct err *e)
+{
+    int out[2] = {-1, -1}, err[2] = {-1, -1};
+    pid_t pid;
+    *r = (struct proc_result){.exit_code = -1, .out = STR_INIT, .err = STR_INIT};
+    double deadline = clock_mono() + seconds;
+    int in = open_input(input, e);
+    if (in < 0)
+        return in;
+    int rc = 0;
+    if (pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0) {
+        rc = err_sys(e, "pipe");
+        goto out;
+    }
+    errno = spawn(&pid, argv, in, out[1], err[1]);
+    if (errno) {
+        rc = err_sys(e, "%s", argv[0]);
+        goto out;
+    }
+    close(out[1]);
+    close(err[1]);
+    struct pollfd f[2] = {{.fd = out[0], .events = POLLIN},
+                          {.fd = err[0], .events = POLLIN}};
+    finish(pid, f, deadline, r);
+    out[0] = f[0].fd;
+    err[0] = f[1].fd;
+    out[1] = err[1] = -1;
+out:
+    close(in);
+    close_one(out[0]);
+    close_one(out[1]);
+    close_one(err[0]);
+    close_one(err[1]);
+    return rc;
+}
+
+void proc_result_free(struct proc_result *r)
+{
+    str_free(&r->out);
+    str_free(&r->err);
+}
+
+uint64_t proc_start_time(pid_t pid)
+{
+    char path[64];
+    unsigned long long start = 0;
+    struct str s = STR_INIT;
+    snprintf(path, sizeof(path), "/proc/%ld/stat", (long)pid);
+    if (file_read(path, 4096, &s, NULL) == 0) {
+        /* Field 2 is the program's name in parentheses and may hold anything;
+         * field 22 is the start time (proc(5)). */
+        char *p = strrchr(s.p, ')');
+        for (int field = 2; p && field < 22; field++)
+            p = strchr(p + 1, ' ');
+        if (p)
+            start = strtoull(p, NULL, 10);
+    }
+    str_free(&s);
+    return start;
+}
+
+/* ---- words ---- */
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n';
+}
+
+/* Copies one word from *from to *to; NULL, or what is wrong at *from. */
+static const char *split_word(const char **from, char **to)
+{
+    const char *p = *from;
+    char *out = *to, quote = '\0';
+    for (; *p && (quote || !is_blank(*p)); p++) {
+        if (quote && *p == quote) {
+            quote = '\0';
+        } else if (!quote && (*p == '\'' || *p == '"')) {
+            quote = *p;
+            *from = p; /* where to point at if it is never closed */
+        } else if (*p == '\\' && quote != '\'') {
+            if (!p[1] && !quote) {
+                *from = p;
+                return "a backslash at the end";
+            }
+            bool special = p[1] && (!quote || strchr("$`\"\\\n", p[1]));
+            if (special)
+                p++;
+            if (!special || *p != '\n') /* a backslash and a newline are nothing */
+                *out++ = *p;
+        } else {
+            *out++ = *p;
+        }
+    }
+    if (quote)
+        return quote == '"' ? "a \" that is not closed" : "a ' that is not closed";
+    *from = p;
+    *to = out;
+    return NULL;
+}
+
+int shell_split(const char *text, char ***words, size_t *n, size_t *offset, struct err *e)
+{
+    size_t len = strlen(text), most = len / 2 + 1; /* words */
+    size_t table = (most + 1) * sizeof(char *);
+    char **list = mem_alloc(table + len + most);
+    char *out = (char *)list + table;
+    const char *p = text;
+    size_t count = 0;
+    for (;;) {
+        while (is_blank(*p) || (p[0] == '\\' && p[1] == '\n'))
+            p += is_blank(*p) ? 1 : 2;
+        if (!*p)
+            break;
+        list[count] = out;
+        const char *wrong = split_word(&p, &out);
+        if (wrong) {
+            if (offset)
+                *offset = (size_t)(p - text);
+            free(list);
+            return err_set(e, ERR_SYNTAX, "%s", wrong);
+        }
+        *out++ = '\0';
+        count++;
+    }
+    *words = list;
+    *n = count;
+    return 0;
+}
+
+void shell_quote(struct str *s, const char *word)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                "0123456789_@%+=:,./-";
+    if (*word && word[strspn(word, plain)] == '\0') {
+        str_add(s, word);
+        return;
+    }
+    str_addc(s, '\'');
+    for (; *word; word++) {
+        if (*word == '\'')
+            str_add(s, "'\\''");
+        else
+            str_addc(s, *word);
+    }
+    str_addc(s, '\'');
+}
