@@ -32,6 +32,9 @@ struct agent_port {
     void (*start)(void *ctx, int slot, const struct item *work);
     /* SIGTERM, and SIGKILL after timer KILL, to all of the attempt's processes. */
     void (*end)(void *ctx, int slot);
+    /* A checkpoint of the slot's attempt is wanted soon, which "save" in its next answer
+     * says too: for programs that have a `checkpoint_signal`. */
+    void (*save)(void *ctx, int slot);
     void (*reply)(void *ctx, int slot, uint64_t conn, const char *line, size_t n);
     /* Nothing is left to do: leave the loop. status: exit status of the agent. */
     void (*quit)(void *ctx, int status, const char *why);
