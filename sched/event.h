@@ -95,6 +95,13 @@ enum end_cause {
 const char *cause_name(enum end_cause c);
 int cause_of(struct slice name);
 
+/* Where a configuration came from. The numbers are in the journal. */
+enum given {
+    GIVEN_NOT,   /* the searcher drew it */
+    GIVEN_START, /* an entry of start: */
+    GIVEN_ADDED, /* asktell's add */
+};
+
 struct metric {
     struct slice name; /* decoded text */
     double value;      /* NaN and infinities are values */
@@ -136,7 +143,7 @@ struct event {
         struct {
             int32_t parent;      /* -1 */
             int32_t bracket;
-            bool given;          /* from start: or asktell's add */
+            enum given given;
             uint32_t tries;      /* redraws before it */
             int64_t cursor;      /* the searcher's, after this draw (grid, sobol) */
             struct slice params; /* JSON object, parameters in file order */

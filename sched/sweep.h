@@ -55,6 +55,7 @@ struct trial {
     int32_t slot;
     uint32_t ask, last_number;
     int64_t began_until; /* RUNG_UNTIL it was started with */
+    int64_t attempt_start; /* the step it began from */
     double attempt_started;
     double created, started, ended; /* wall clock; NaN: not yet */
     double seconds;                 /* of ended attempts */
@@ -134,6 +135,7 @@ int32_t sweep_trials(const struct sweep *sw);
 const struct trial *sweep_trial(const struct sweep *sw, int32_t trial);
 const struct spec *sweep_spec(const struct sweep *sw);
 const struct levels *sweep_levels(const struct sweep *sw);
+int sweep_brackets(const struct sweep *sw);
 /* The milestone of rung k of bracket s. */
 int64_t sweep_milestone(const struct sweep *sw, int s, int k);
 int sweep_rungs(const struct sweep *sw, int s); /* rungs of bracket s (may be 0) */

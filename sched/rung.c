@@ -1,0 +1,80 @@
+#include "sched/rung.h"
+
+#include <math.h>
+
+void rung_init(struct rung *r, int64_t milestone, int32_t bracket, int32_t index)
+{
+    *r = (struct rung){.milestone = milestone, .bracket = bracket, .index = index};
+    r->all = ranked_new();
+    r->passed = ranked_new();
+}
+
+void rung_clear(struct rung *r)
+{
+    ranked_free(r->all);
+    ranked_free(r->passed);
+    queue_free(&r->paused);
+}
+
+uint32_t rung_rank(const struct rung *r, double value, uint32_t order)
+{
+    if (!isfinite(value))
+        return r->reported;
+    return ranked_below(r->all, (struct ranked_key){value, order}) + 1;
+}
+
+uint32_t rung_record(struct rung *r, double value, uint32_t order)
+{
+    r->reported++;
+    if (isfinite(value))
+        ranked_insert(r->all, (struct ranked_key){value, order});
+    return rung_rank(r, value, order);
+}
+
+bool rung_in_top(const struct rung *r, double value, uint32_t order, struct eta eta)
+{
+    struct ranked_key key = {value, order};
+
+    return ranked_below(r->all, key) - ranked_below(r->passed, key) <
+           eta_floor(r->reported, eta);
+}
+
+double rung_top_cutoff(const struct rung *r, struct eta eta)
+{
+    uint32_t want = (uint32_t)eta_floor(r->reported, eta), rank, passed;
+    uint32_t left = ranked_count(r->all) - ranked_count(r->passed);
+    struct ranked_key key;
+
+    if (want > left)
+        want = left;
+    if (want == 0)
+        return NAN;
+    /* The want-th of `all` without `passed`: each step moves the rank by as many as were
+     * passed over up to it, until none is added. */
+    for (rank = want - 1;; rank = want - 1 + passed) {
+        key = ranked_at(r->all, rank);
+        key.order++; /* count the key itself */
+        passed = ranked_below(r->passed, key);
+        if (rank == want - 1 + passed)
+            return key.value;
+    }
+}
+
+double rung_stop_cutoff(const struct rung *r, struct eta eta)
+{
+    uint32_t n = ranked_count(r->all), low, high;
+    double q, v, t, a, b, diff;
+
+    if (n == 0)
+        return NAN;
+    q = (1 - 1 / eta_value(eta)) * 100;
+    v = (n - 1) * (q / 100);
+    low = (uint32_t)v;
+    high = low + 1 < n ? low + 1 : n - 1;
+    t = v - low;
+    /* y ascends as the value descends */
+    a = -ranked_at(r->all, n - 1 - low).value;
+    b = -ranked_at(r->all, n - 1 - high).value;
+    diff = b - a;
+    return t >= 0.5 ? b - diff * (1 - t) : a + diff * t;
+}

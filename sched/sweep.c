@@ -1,0 +1,705 @@
+/* The state machine of a sweep.
+ *
+ * sweep_apply() looks the event up in a table of appliers. Each of them first checks
+ * everything that could be wrong with the event, and only then changes the state; so
+ * an impossible event changes nothing. Who gets work is decided in sched/work.c, how
+ * an attempt ended in sched/outcome.c; what a rung knows is in sched/rung.c. */
+#include "sched/sweep.h"
+
+#include "base/num.h"
+#include "sched/sweep_private.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *trial_state_name(enum trial_state s)
+{
+    static const char *const names[] = {
+#define TRIAL_NAME_(NAME, name) [TRIAL_##NAME] = #name,
+        TRIAL_MAP(TRIAL_NAME_)
+#undef TRIAL_NAME_
+    };
+
+    return s < TRIAL_STATES ? names[s] : "?";
+}
+
+/* ---- building ---- */
+
+static int by_height(const void *a, const void *b)
+{
+    const struct rung *x = *(struct rung *const *)a, *y = *(struct rung *const *)b;
+
+    if (x->milestone != y->milestone)
+        return x->milestone > y->milestone ? -1 : 1;
+    return x->bracket < y->bracket ? -1 : x->bracket > y->bracket;
+}
+
+static void make_rungs(struct sweep *sw)
+{
+    sw->bracket = mem_alloc((size_t)sw->n_brackets * sizeof(sw->bracket[0]));
+    for (int s = 0; s < sw->n_brackets; s++) {
+        sw->bracket[s] = mem_alloc((size_t)(sw->levels.n - s) * sizeof(struct rung));
+        for (int k = 0; k < sweep_rungs(sw, s); k++) {
+            rung_init(&sw->bracket[s][k], sw->levels.step[s + k], s, k);
+            vec_push(&sw->order, &sw->bracket[s][k]);
+        }
+    }
+    if (sw->order.n > 1)
+        qsort(sw->order.v, sw->order.n, sizeof(sw->order.v[0]), by_height);
+}
+
+struct sweep *sweep_new(const struct spec *spec)
+{
+    struct sweep *sw = mem_alloc(sizeof(*sw));
+
+    sw->spec = spec;
+    if (spec->schedule == SCHEDULE_ASHA) {
+        /* the parser has checked these numbers with the same function */
+        levels_make(&sw->levels, spec->grace_period, spec->eta, spec->max_t, NULL);
+        sw->n_brackets = spec->brackets;
+    } else {
+        levels_make(&sw->levels, spec->max_t, (struct eta){2, 0}, spec->max_t, NULL);
+        sw->n_brackets = 1;
+    }
+    make_rungs(sw);
+    sw->totals.best = -1;
+    sw->totals.planned = spec_total(spec);
+    sw->u = mem_alloc((size_t)space_dims(spec->space) * sizeof(sw->u[0]));
+    sw->values = mem_alloc((size_t)space_count(spec->space) * sizeof(sw->values[0]));
+    sw->params = sw->override = (struct str)STR_INIT;
+    return sw;
+}
+
+void sweep_free(struct sweep *sw)
+{
+    if (!sw)
+        return;
+    for (int s = 0; s < sw->n_brackets; s++) {
+        for (int k = 0; k < sweep_rungs(sw, s); k++)
+            rung_clear(&sw->bracket[s][k]);
+        free(sw->bracket[s]);
+    }
+    free(sw->bracket);
+    vec_free(&sw->order);
+    for (size_t i = 0; i < sw->trials.n; i++)
+        free((char *)sw->trials.v[i].params);
+    vec_free(&sw->trials);
+    levels_free(&sw->levels);
+    queue_free(&sw->again);
+    queue_free(&sw->fresh);
+    map_free(&sw->slots);
+    free(sw->u);
+    free(sw->values);
+    str_free(&sw->params);
+    str_free(&sw->override);
+    free(sw);
+}
+
+/* ---- small steps ---- */
+
+static void set_state(struct sweep *sw, struct trial *t, enum trial_state state)
+{
+    sw->totals.state[t->state]--;
+    sw->totals.state[state]++;
+    t->state = (uint8_t)state;
+}
+
+static int32_t number_of(const struct sweep *sw, const struct trial *t)
+{
+    return (int32_t)(t - sw->trials.v);
+}
+
+static bool unpromoted(const struct trial *t)
+{
+    return t->rung >= 0 && t->promoted < t->rung;
+}
+
+/* The trial leaves its rung's competition for good: the next best takes its place. */
+static void pass_over(struct sweep *sw, struct trial *t)
+{
+    if (sw->spec->mode == MODE_PROMOTE && unpromoted(t) && isfinite(t->value))
+        ranked_insert(sweep_rung_of(sw, t, t->rung)->passed,
+                      (struct ranked_key){t->value, t->order});
+}
+
+static void mark_promoted(struct sweep *sw, struct trial *t, int32_t rung)
+{
+    t->promoted = rung;
+    sweep_rung_of(sw, t, rung)->promoted++;
+}
+
+static void become_finalist(struct sweep *sw, struct trial *t)
+{
+    if (t->finalist)
+        return;
+    t->finalist = true;
+    sw->open_finalists++;
+    if (t->state == TRIAL_RUNNING)
+        sw->open_others--;
+}
+
+static bool better(const struct sweep *sw, const struct trial *a, const struct trial *b)
+{
+    double x = sweep_turn(sw, a->best), y = sweep_turn(sw, b->best);
+
+    if (x != y)
+        return x < y;
+    if (a->best_step != b->best_step)
+        return a->best_step > b->best_step;
+    return a < b;
+}
+
+static void note_best(struct sweep *sw, struct trial *t, int64_t step, double metric)
+{
+    const struct trial *best =
+        sw->totals.best >= 0 ? &sw->trials.v[sw->totals.best] : NULL;
+
+    t->metric = metric;
+    if (!isfinite(metric))
+        return;
+    if (t->best_step < 0 || sweep_turn(sw, metric) <= sweep_turn(sw, t->best)) {
+        t->best = metric;
+        t->best_step = step;
+    }
+    if (!best || (best != t && better(sw, t, best)))
+        sw->totals.best = number_of(sw, t);
+}
+
+static struct trial *trial_at(struct sweep *sw, int32_t trial)
+{
+    return trial >= 0 && (size_t)trial < sw->trials.n ? &sw->trials.v[trial] : NULL;
+}
+
+static int impossible(struct err *e, const struct event *ev, const char *why)
+{
+    return err_set(e, ERR_PROTO, "%s of trial %d, attempt %d: %s", event_name(ev->kind),
+                   ev->trial, ev->attempt, why);
+}
+
+/* ---- trial, start ---- */
+
+static int apply_trial(struct sweep *sw, const struct event *ev, struct verdict *v,
+                       struct err *e)
+{
+    struct trial t = {
+        .state = TRIAL_WAITING, .rung = -1, .promoted = -1, .best_step = -1};
+
+    (void)v;
+    if (ev->trial != (int32_t)sw->trials.n)
+        return impossible(e, ev, "trials are numbered in the order they are drawn");
+    if (ev->drawn.bracket < 0 || ev->drawn.bracket >= sw->n_brackets)
+        return impossible(e, ev, "no such bracket");
+    t.given = ev->drawn.given != GIVEN_NOT;
+    t.parent = ev->drawn.parent;
+    t.bracket = ev->drawn.bracket;
+    t.until = sw->levels.step[t.bracket];
+    t.metric = t.best = t.value = NAN;
+    t.started = t.ended = t.attempt_started = NAN;
+    t.created = ev->time;
+    t.params = mem_strndup(ev->drawn.params.p, ev->drawn.params.len);
+    vec_push(&sw->trials, t);
+    sw->totals.state[TRIAL_WAITING]++;
+    sw->cursor = ev->drawn.cursor;
+    if (ev->drawn.given == GIVEN_START)
+        sw->starts_used++;
+    sweep_enqueue(sw, ev->trial);
+    return 0;
+}
+
+static int apply_start(struct sweep *sw, const struct event *ev, struct verdict *v,
+                       struct err *e)
+{
+    struct trial *t = trial_at(sw, ev->trial);
+    struct rung *r;
+
+    if (!t)
+        return impossible(e, ev, "no such trial");
+    if (t->state != TRIAL_WAITING && t->state != TRIAL_PAUSED)
+        return impossible(e, ev, "it is not waiting and not paused");
+    if (ev->attempt != t->attempts + 1)
+        return impossible(e, ev, "attempts count up by one");
+    if (ev->start.from >= 0 && (ev->start.from != t->rung || !unpromoted(t)))
+        return impossible(e, ev, "it cannot be promoted out of that rung");
+    set_state(sw, t, TRIAL_RUNNING);
+    t->attempts = ev->attempt;
+    t->answered = DECISION_NONE;
+    t->merging = false;
+    t->nonce = ev->start.nonce;
+    t->agent = ev->start.agent;
+    t->slot = ev->start.slot;
+    t->ask = ev->start.ask;
+    t->last_number = 0;
+    t->saved = t->attempt_start = ev->start.start;
+    t->until = ev->start.until;
+    t->began_until = sw->spec->schedule == SCHEDULE_ASHA && sw->spec->mode == MODE_PROMOTE
+                         ? ev->start.until
+                         : sw->spec->max_t;
+    t->attempt_started = ev->time;
+    if (isnan(t->started))
+        t->started = ev->time;
+    t->ended = NAN;
+    sw->totals.open++;
+    sw->totals.attempts++;
+    if (!t->finalist)
+        sw->open_others++;
+    map_put(&sw->slots, sweep_slot_key(t->agent, t->slot), (uint32_t)ev->trial);
+    v->until = t->until;
+    if (ev->start.from < 0)
+        return 0;
+    mark_promoted(sw, t, ev->start.from);
+    if (ev->start.final)
+        become_finalist(sw, t);
+    r = sweep_rung_of(sw, t, ev->start.from);
+    v->rung = ev->start.from;
+    v->value = sweep_turn(sw, t->value);
+    v->rank = rung_rank(r, t->value, t->order);
+    v->size = r->reported;
+    v->cutoff = sweep_turn(sw, rung_top_cutoff(r, sw->spec->eta));
+    return 0;
+}
+
+/* ---- report ---- */
+
+static const struct metric *find_metric(const struct sweep *sw, const struct event *ev)
+{
+    for (int i = 0; i < ev->report.n_metrics; i++) {
+        if (slice_eq(ev->report.metrics[i].name, sw->spec->metric))
+            return &ev->report.metrics[i];
+    }
+    return NULL;
+}
+
+/* The highest rung at or below `step` above all that the trial is recorded at; -1. */
+static int32_t rung_reached(const struct sweep *sw, const struct trial *t, int64_t step)
+{
+    int32_t k = sweep_rungs(sw, t->bracket) - 1;
+
+    while (k > t->rung && sw->bracket[t->bracket][k].milestone > step)
+        k--;
+    return k > t->rung ? k : -1;
+}
+
+/* mode promote, after the record: the decision, and whether it goes on as a finalist. */
+static enum decision decide_promote(struct sweep *sw, struct trial *t, bool *final)
+{
+    struct work w;
+
+    *final = false;
+    if (t->finalist)
+        return DECISION_CONTINUE;
+    if (!sw->spec->in_place)
+        return DECISION_PAUSE;
+    w = sweep_work(sw, number_of(sw, t));
+    *final = w.final;
+    return w.kind == WORK_TRIAL && w.trial == number_of(sw, t) ? DECISION_CONTINUE
+                                                               : DECISION_PAUSE;
+}
+
+static enum decision decide_stop(double value, double cutoff)
+{
+    if (!isfinite(value))
+        return DECISION_STOP;
+    if (isnan(cutoff)) /* the first at its rung */
+        return DECISION_CONTINUE;
+    return -value < cutoff ? DECISION_STOP : DECISION_CONTINUE;
+}
+
+/* Records the trial at rung k and fills v with what follows. `forced`: the decision that
+ * a journal already has, or NONE. */
+static void reach_rung(struct sweep *sw, struct trial *t, int32_t k, double turned,
+                       enum decision forced, struct verdict *v)
+{
+    struct rung *r = &sw->bracket[t->bracket][k];
+    bool promote = sw->spec->mode == MODE_PROMOTE, final = false;
+    double cutoff = promote ? NAN : rung_stop_cutoff(r, sw->spec->eta);
+    enum decision d;
+
+    t->rung = k;
+    t->order = sw->records++;
+    t->value = isfinite(turned) ? turned : NAN;
+    v->rung = k;
+    v->rank = rung_record(r, t->value, t->order);
+    v->size = r->reported;
+    if (promote) {
+        d = decide_promote(sw, t, &final);
+        cutoff = rung_top_cutoff(r, sw->spec->eta);
+        v->cutoff = sweep_turn(sw, cutoff);
+    } else {
+        d = decide_stop(t->value, cutoff);
+        v->cutoff = sweep_turn(sw, -cutoff);
+    }
+    if (forced != DECISION_NONE && forced != d) {
+        v->mismatch = true;
+        d = forced;
+    }
+    v->decision = d;
+    if (d == DECISION_CONTINUE) {
+        v->in_place = promote && !t->finalist;
+        mark_promoted(sw, t, k);
+        if (final)
+            become_finalist(sw, t);
+        t->until = t->finalist ? sw->spec->max_t : sweep_next_milestone(sw, t, k);
+    } else if (d == DECISION_STOP) {
+        r->stopped++;
+    }
+}
+
+static void apply_metric(struct sweep *sw, struct trial *t, const struct event *ev,
+                         double metric, struct verdict *v)
+{
+    int32_t k;
+
+    note_best(sw, t, ev->report.step, metric);
+    if (ev->report.step >= sw->spec->max_t) {
+        t->complete = true;
+        t->merging = false;
+        v->decision = DECISION_STOP;
+        return;
+    }
+    k = rung_reached(sw, t, ev->report.step);
+    if (k < 0)
+        return;
+    t->merging = false;
+    reach_rung(sw, t, k, sweep_turn(sw, metric), ev->report.decision, v);
+    v->value = sweep_turn(sw, t->value);
+}
+
+static int apply_report(struct sweep *sw, const struct event *ev, struct verdict *v,
+                        struct err *e)
+{
+    struct trial *t = trial_at(sw, ev->trial);
+    const struct metric *m;
+
+    if (!t)
+        return impossible(e, ev, "no such trial");
+    if (t->state != TRIAL_RUNNING || ev->attempt != t->attempts)
+        return impossible(e, ev, "that attempt is not the open one");
+    if (ev->report.number <= t->last_number)
+        return impossible(e, ev, "reports of an attempt count up");
+    t->last_number = ev->report.number;
+    sw->totals.reports++;
+    v->decision = DECISION_CONTINUE;
+    if (t->answered == DECISION_PAUSE || t->answered == DECISION_STOP) {
+        v->stale = true;
+        v->decision = t->answered;
+    } else if (ev->report.step < t->last_step ||
+               (ev->report.step == t->last_step && !t->merging)) {
+        v->stale = true;
+    } else {
+        sw->totals.steps += ev->report.step - t->last_step;
+        t->last_step = ev->report.step;
+        t->merging = true;
+        m = find_metric(sw, ev);
+        if (m)
+            apply_metric(sw, t, ev, m->value, v);
+    }
+    if (t->stop_asked)
+        v->decision = DECISION_STOP;
+    if (ev->report.decision != DECISION_NONE && ev->report.decision != v->decision) {
+        v->mismatch = true;
+        v->decision = ev->report.decision;
+    }
+    if (ev->report.decision != DECISION_NONE && ev->report.rung != v->rung)
+        v->mismatch = true;
+    t->answered = (uint8_t)v->decision;
+    v->until = t->until;
+    return 0;
+}
+
+static int apply_saved(struct sweep *sw, const struct event *ev, struct verdict *v,
+                       struct err *e)
+{
+    struct trial *t = trial_at(sw, ev->trial);
+
+    (void)v;
+    if (!t)
+        return impossible(e, ev, "no such trial");
+    if (t->state != TRIAL_RUNNING || ev->attempt != t->attempts)
+        return impossible(e, ev, "that attempt is not the open one");
+    t->saved = ev->saved.step;
+    return 0;
+}
+
+/* ---- end ---- */
+
+static bool out_of_retries(struct sweep *sw, struct trial *t, const struct event *ev)
+{
+    if (ev->end.outcome == OUTCOME_OOM && sweep_oom_lowers(sw, t)) {
+        t->ooms++;
+        return false;
+    }
+    return ++t->failures > sw->spec->retry_failures;
+}
+
+static void close_attempt(struct sweep *sw, struct trial *t, const struct event *ev)
+{
+    const struct end_facts *f = &ev->end.facts;
+
+    if (ev->end.saved >= 0)
+        t->saved = ev->end.saved;
+    t->seconds += ev->time > t->attempt_started ? ev->time - t->attempt_started : 0;
+    t->ended = ev->time;
+    sw->totals.open--;
+    if (!t->finalist)
+        sw->open_others--;
+    if (!isnan(f->cpu_seconds))
+        sw->totals.cpu_seconds += f->cpu_seconds;
+    if (!isnan(f->gpu_seconds))
+        sw->totals.gpu_seconds += f->gpu_seconds;
+    sw->totals.seconds +=
+        ev->time > t->attempt_started ? ev->time - t->attempt_started : 0;
+}
+
+/* Where a trial goes that may go on: to its rung's competition, or to the queue. */
+static void keep_trial(struct sweep *sw, struct trial *t)
+{
+    struct rung *r;
+
+    if (!unpromoted(t)) {
+        set_state(sw, t, TRIAL_WAITING);
+        sweep_enqueue(sw, number_of(sw, t));
+        return;
+    }
+    set_state(sw, t, TRIAL_PAUSED);
+    r = sweep_rung_of(sw, t, t->rung);
+    if (isfinite(t->value))
+        queue_push(&r->paused, (struct queued){t->value, t->order, number_of(sw, t)});
+}
+
+static void close_trial(struct sweep *sw, struct trial *t, enum trial_state state)
+{
+    pass_over(sw, t);
+    set_state(sw, t, state);
+    if (t->finalist) {
+        sw->open_finalists--;
+        sw->at_max += state == TRIAL_COMPLETED && t->complete;
+    } else if (t->complete) {
+        sw->at_max++;
+    }
+}
+
+static bool time_too_short(struct trial *t, const struct event *ev)
+{
+    if (ev->end.outcome != OUTCOME_TIMEOUT || t->saved > t->attempt_start) {
+        t->short_ends = 0;
+        return false;
+    }
+    return ++t->short_ends >= 2;
+}
+
+static int apply_end(struct sweep *sw, const struct event *ev, struct verdict *v,
+                     struct err *e)
+{
+    struct trial *t = trial_at(sw, ev->trial);
+    enum outcome o = ev->end.outcome;
+
+    (void)v;
+    if (!t)
+        return impossible(e, ev, "no such trial");
+    if (t->state != TRIAL_RUNNING || ev->attempt != t->attempts)
+        return impossible(e, ev, "that attempt is not the open one");
+    close_attempt(sw, t, ev);
+    if (t->complete)
+        close_trial(sw, t, TRIAL_COMPLETED);
+    else if (t->stop_asked || t->answered == DECISION_STOP || o == OUTCOME_STOPPED)
+        close_trial(sw, t, TRIAL_STOPPED);
+    else if (o == OUTCOME_COMPLETED)
+        close_trial(sw, t, TRIAL_COMPLETED);
+    else if (outcome_class(o) == OUTCOME_IS_FAULT && out_of_retries(sw, t, ev))
+        close_trial(sw, t, TRIAL_FAILED);
+    else if (time_too_short(t, ev))
+        close_trial(sw, t, TRIAL_FAILED);
+    else
+        keep_trial(sw, t);
+    return 0;
+}
+
+/* ---- what people ask ---- */
+
+static int apply_stop(struct sweep *sw, const struct event *ev, struct verdict *v,
+                      struct err *e)
+{
+    struct trial *t = trial_at(sw, ev->trial);
+
+    (void)v;
+    if (ev->trial < 0) {
+        sw->totals.finishing = true;
+        for (size_t i = 0; i < sw->trials.n; i++) {
+            if (sw->trials.v[i].state == TRIAL_RUNNING)
+                sw->trials.v[i].stop_asked = true;
+        }
+        return 0;
+    }
+    if (!t)
+        return impossible(e, ev, "no such trial");
+    if (t->state == TRIAL_RUNNING)
+        t->stop_asked = true;
+    else if (t->state == TRIAL_WAITING || t->state == TRIAL_PAUSED)
+        close_trial(sw, t, TRIAL_STOPPED);
+    return 0;
+}
+
+static int apply_pause(struct sweep *sw, const struct event *ev, struct verdict *v,
+                       struct err *e)
+{
+    (void)v, (void)e;
+    sw->totals.pausing = ev->kind == EVENT_PAUSE;
+    if (ev->kind == EVENT_RESUME)
+        sw->totals.finished = false;
+    return 0;
+}
+
+static int apply_set(struct sweep *sw, const struct event *ev, struct verdict *v,
+                     struct err *e)
+{
+    struct spec changed = *sw->spec;
+    int64_t n;
+
+    (void)v;
+    if (slice_eq(ev->set.key, "search.exhausted")) {
+        sw->exhausted = true;
+        return 0;
+    }
+    if (!slice_eq(ev->set.key, "search.trials"))
+        return 0;
+    if (num_parse_int(ev->set.value.p, ev->set.value.len, &n) != 0 || n < 0)
+        return impossible(e, ev, "search.trials is not a number");
+    changed.trials = n;
+    sw->totals.planned = spec_total(&changed);
+    return 0;
+}
+
+static int apply_finish(struct sweep *sw, const struct event *ev, struct verdict *v,
+                        struct err *e)
+{
+    (void)ev, (void)v, (void)e;
+    sw->totals.finished = true;
+    return 0;
+}
+
+static int apply_nothing(struct sweep *sw, const struct event *ev, struct verdict *v,
+                         struct err *e)
+{
+    (void)sw, (void)ev, (void)v, (void)e;
+    return 0;
+}
+
+int sweep_apply(struct sweep *sw, const struct event *ev, struct verdict *v,
+                struct err *e)
+{
+    static int (*const appliers[EVENT_KINDS])(struct sweep *, const struct event *,
+                                              struct verdict *, struct err *) = {
+        [EVENT_EPOCH] = apply_nothing, [EVENT_TRIAL] = apply_trial,
+        [EVENT_START] = apply_start,   [EVENT_REPORT] = apply_report,
+        [EVENT_SAVED] = apply_saved,   [EVENT_END] = apply_end,
+        [EVENT_STOP] = apply_stop,     [EVENT_PAUSE] = apply_pause,
+        [EVENT_RESUME] = apply_pause,  [EVENT_SET] = apply_set,
+        [EVENT_JOB] = apply_nothing,   [EVENT_FINISH] = apply_finish,
+    };
+    struct verdict mine;
+
+    if (!v)
+        v = &mine;
+    *v = (struct verdict){.rung = -1, .value = NAN, .cutoff = NAN};
+    if (ev->kind <= EVENT_NONE || ev->kind >= EVENT_KINDS)
+        return err_set(e, ERR_PROTO, "an event of no kind");
+    return appliers[ev->kind](sw, ev, v, e);
+}
+
+/* ---- looking ---- */
+
+int32_t sweep_trials(const struct sweep *sw)
+{
+    return (int32_t)sw->trials.n;
+}
+
+const struct trial *sweep_trial(const struct sweep *sw, int32_t trial)
+{
+    return &sw->trials.v[trial];
+}
+
+const struct spec *sweep_spec(const struct sweep *sw)
+{
+    return sw->spec;
+}
+
+const struct levels *sweep_levels(const struct sweep *sw)
+{
+    return &sw->levels;
+}
+
+int sweep_brackets(const struct sweep *sw)
+{
+    return sw->n_brackets;
+}
+
+int sweep_rungs(const struct sweep *sw, int s)
+{
+    return sw->levels.n - 1 - s;
+}
+
+int64_t sweep_milestone(const struct sweep *sw, int s, int k)
+{
+    return sw->levels.step[s + k];
+}
+
+int64_t sweep_next_milestone(const struct sweep *sw, const struct trial *t, int32_t k)
+{
+    return sw->levels.step[t->bracket + k + 1];
+}
+
+struct rung_info sweep_rung(const struct sweep *sw, int s, int k)
+{
+    const struct rung *r = &sw->bracket[s][k];
+    double cutoff = sw->spec->mode == MODE_PROMOTE ? rung_top_cutoff(r, sw->spec->eta)
+                                                   : -rung_stop_cutoff(r, sw->spec->eta);
+
+    return (struct rung_info){r->milestone, r->reported, r->promoted, r->stopped,
+                              sweep_turn(sw, cutoff)};
+}
+
+const struct sweep_totals *sweep_totals(const struct sweep *sw)
+{
+    return &sw->totals;
+}
+
+uint64_t sweep_slot_key(uint64_t agent, int32_t slot)
+{
+    return agent ^ ((uint64_t)(uint32_t)slot + 1) * 0x9E3779B97F4A7C15u;
+}
+
+int32_t sweep_in_slot(const struct sweep *sw, uint64_t agent, int32_t slot)
+{
+    uint32_t trial;
+    const struct trial *t;
+
+    if (!map_get(&sw->slots, sweep_slot_key(agent, slot), &trial))
+        return -1;
+    t = &sw->trials.v[trial];
+    return t->state == TRIAL_RUNNING && t->agent == agent && t->slot == slot
+               ? (int32_t)trial
+               : -1;
+}
+
+int sweep_best(const struct sweep *sw, int32_t out[], int n)
+{
+    int found = 0;
+
+    for (size_t i = 0; i < sw->trials.n; i++) {
+        const struct trial *t = &sw->trials.v[i];
+        int at = found;
+
+        if (t->best_step < 0)
+            continue;
+        while (at > 0 && better(sw, t, &sw->trials.v[out[at - 1]]))
+            at--;
+        if (at >= n)
+            continue;
+        if (found < n)
+            found++;
+        memmove(&out[at + 1], &out[at], (size_t)(found - 1 - at) * sizeof(out[0]));
+        out[at] = (int32_t)i;
+    }
+    return found;
+}
