@@ -1,0 +1,79 @@
+/* The controller: owns a sweep's state, hands trials to slots, answers reports.
+ *
+ * This is its mind, without sockets, disk, processes or a clock. Events it makes go
+ * out through port.append() at once and are applied to the state; packets to agents
+ * gather inside and go out through port.send() only in controller_flush(), which the
+ * loop (launcher/serve.c) calls after what was appended is durable. So nothing that an
+ * agent ever hears can be lost. */
+#ifndef LAUNCHER_CONTROLLER_H
+#define LAUNCHER_CONTROLLER_H
+
+#include "launcher/sweepfile.h"
+#include "sched/sweep.h"
+#include "slurm/executor.h"
+#include "wire/msg.h"
+#include "wire/timers.h"
+
+struct controller_port {
+    void (*append)(void *ctx, const struct event *ev, const struct verdict *v);
+    void (*send)(void *ctx, uint64_t agent, const char *packet, size_t n);
+    /* Jobs: how many more to start; what one is doing; end one. */
+    void (*submit)(void *ctx, int jobs);
+    enum job_state (*job_state)(void *ctx, const char *job);
+    /* A sentence for the person who watches, and for the log. */
+    void (*say)(void *ctx, const char *text);
+};
+
+struct controller_config {
+    struct sweepfile *file; /* settings; changed by controller_set() */
+    struct sweep *sw;       /* replayed up to now */
+    int32_t epoch;
+    const char *release;
+    int slots_per_job;
+    bool keeps_idle;
+    double uptime_before;   /* of earlier epochs, for stop.time */
+    struct timers timers;
+};
+
+struct controller;
+struct controller *controller_new(const struct controller_config *c,
+                                  const struct controller_port *port, void *ctx, double now);
+void controller_free(struct controller *c);
+
+/* `now` is a clock that never jumps; `wall` the time that goes into events. */
+void controller_clock(struct controller *c, double now, double wall);
+
+/* From the replay, before the first packet: the agent of an earlier epoch and its job. */
+void controller_expect(struct controller *c, uint64_t agent, const char *job,
+                       const char *host, int slots);
+
+void controller_packet(struct controller *c, const char *data, size_t n);
+void controller_job_started(struct controller *c, const char *job);
+void controller_job_gone(struct controller *c, const char *job, const char *why);
+
+/* What people ask. trial -1: the whole sweep. */
+void controller_stop(struct controller *c, int32_t trial, const char *reason);
+void controller_pause(struct controller *c, const char *reason);
+void controller_interrupt(struct controller *c); /* end what runs now, without saving */
+void controller_resume(struct controller *c, const char *reason);
+int controller_set(struct controller *c, const char *key, const char *value, struct err *e);
+
+/* Timers, work for free slots, the ends of sweeps. Call it after each batch. */
+void controller_tick(struct controller *c);
+double controller_deadline(const struct controller *c);
+/* What was appended is durable: send what waits for that. */
+void controller_flush(struct controller *c);
+
+enum controller_state {
+    CONTROLLER_RUNNING,
+    CONTROLLER_PAUSING,  /* saving and ending what runs */
+    CONTROLLER_PAUSED,   /* nothing runs any more */
+    CONTROLLER_FINISHED, /* the sweep is over */
+};
+enum controller_state controller_state(const struct controller *c);
+const char *controller_reason(const struct controller *c); /* why it paused; "" */
+/* All agents have left (or are given up): the process may end. */
+bool controller_done(const struct controller *c);
+int controller_slots(const struct controller *c); /* slots held by agents now */
+
+#endif

@@ -1,0 +1,37 @@
+/* What a person sees of a sweep: one renderer for `rung run`, `status` and `watch`. */
+#ifndef LAUNCHER_VIEW_H
+#define LAUNCHER_VIEW_H
+
+#include "launcher/sweepfile.h"
+#include "sched/sweep.h"
+
+struct view {
+    const struct sweep *sw;
+    const struct sweepfile *file;
+    const char *dir;
+    const char *state;  /* "running", "pausing", "paused", "finished", "interrupted" (no
+                           controller serves it and it is not over) */
+    const char *note;   /* a sentence, or NULL: what is waited for, what went wrong */
+    double now;         /* wall clock */
+    double uptime;      /* seconds that controllers served it, all epochs */
+    int64_t steps_before; /* steps taken before this epoch, and its uptime: for the rate */
+    double uptime_before;
+    int slots, busy;    /* held now, and running attempts */
+    int32_t epoch;
+};
+
+/* Several lines: name and state; a bar for each rung with reported/promoted/running
+ * counts; slots; the best so far with its parameters; trials by state; cost; time left.
+ * width: columns of the terminal (>= 40). colour: with ANSI colours. */
+void view_screen(const struct view *v, int width, bool colour, struct str *out);
+/* One line for a log: "12:04:05  trials 14/64  running 4  best 0.2134 (trial 9, step 27)
+ * left ~3m". */
+void view_line(const struct view *v, struct str *out);
+/* {"name":...,"state":...} with sweep_state_json()'s members. */
+void view_json(const struct view *v, struct str *out);
+/* What is left, in seconds; NaN when nothing is known yet. */
+double view_left(const struct view *v);
+/* The best trial with its parameters, some lines, as `run` ends with. */
+void view_best(const struct view *v, struct str *out);
+
+#endif
