@@ -10,20 +10,20 @@
 
 #include <stdarg.h>
 
-#define ERR_MAP(X)                                                             \
-    X(INVAL, "invalid input")                                                  \
-    X(SYNTAX, "syntax error")                                                  \
-    X(RANGE, "out of range")                                                   \
-    X(NOENT, "not found")                                                      \
-    X(EXIST, "already exists")                                                 \
-    X(DENIED, "permission denied")                                             \
-    X(IO, "input/output error")                                                \
-    X(FULL, "no space left")                                                   \
-    X(CORRUPT, "damaged data")                                                 \
-    X(FENCED, "superseded by a newer controller")                              \
-    X(PROTO, "protocol error")                                                 \
-    X(VERSION, "incompatible version")                                         \
-    X(TIMEOUT, "timed out")                                                    \
+#define ERR_MAP(X)                                                                       \
+    X(INVAL, "invalid input")                                                            \
+    X(SYNTAX, "syntax error")                                                            \
+    X(RANGE, "out of range")                                                             \
+    X(NOENT, "not found")                                                                \
+    X(EXIST, "already exists")                                                           \
+    X(DENIED, "permission denied")                                                       \
+    X(IO, "input/output error")                                                          \
+    X(FULL, "no space left")                                                             \
+    X(CORRUPT, "damaged data")                                                           \
+    X(FENCED, "superseded by a newer controller")                                        \
+    X(PROTO, "protocol error")                                                           \
+    X(VERSION, "incompatible version")                                                   \
+    X(TIMEOUT, "timed out")                                                              \
     X(UNSUPPORTED, "not supported by this build")
 
 enum err_code {

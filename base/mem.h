@@ -7,11 +7,11 @@
 
 #include <stddef.h>
 
-void *mem_alloc(size_t size);                  /* zeroed; size 0 gives a unique pointer */
+void *mem_alloc(size_t size); /* zeroed; size 0 gives a unique pointer */
 void *mem_resize(void *p, size_t n, size_t size); /* n * size bytes, overflow checked;
                                                      new bytes are not zeroed */
-char *mem_strdup(const char *s);               /* NULL gives NULL */
-char *mem_strndup(const char *s, size_t n);    /* copies n bytes and a NUL */
+char *mem_strdup(const char *s);                  /* NULL gives NULL */
+char *mem_strndup(const char *s, size_t n);       /* copies n bytes and a NUL */
 void *mem_dup(const void *p, size_t size);
 
 #endif

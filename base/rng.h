@@ -19,9 +19,11 @@ enum rng_stream {
     RNG_TEST,
 };
 
-uint64_t rng_u64(uint64_t seed, enum rng_stream stream, uint32_t a, uint32_t b, uint32_t c);
+uint64_t rng_u64(uint64_t seed, enum rng_stream stream, uint32_t a, uint32_t b,
+                 uint32_t c);
 /* Uniform in [0, 1), 53 random bits. */
-double rng_unit(uint64_t seed, enum rng_stream stream, uint32_t a, uint32_t b, uint32_t c);
+double rng_unit(uint64_t seed, enum rng_stream stream, uint32_t a, uint32_t b,
+                uint32_t c);
 
 /* n bytes that nobody can guess, from the kernel: nonces and ids, never draws. */
 void rng_secret(void *buf, size_t n);

@@ -12,7 +12,10 @@ struct str {
 };
 
 extern char str_empty_[1];
+/* clang-format takes the braces for a block's. */
+/* clang-format off */
 #define STR_INIT {str_empty_, 0, 0}
+/* clang-format on */
 
 void str_add(struct str *s, const char *text);
 void str_addn(struct str *s, const void *bytes, size_t n);
