@@ -131,6 +131,38 @@ static int open_beside(const char *path, mode_t mode, char **tmp, struct err *e)
                    (long)getpid());
 }
 
+static int sync_fd(int fd, const char *path, struct err *e)
+{
+    return fsync(fd) < 0 ? err_sys(e, "%s: fsync", path) : 0;
+}
+
+int dir_sync(const char *path, struct err *e)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return err_sys(e, "%s", path);
+    int rc = 0;
+    if (fsync(fd) < 0 && errno != EINVAL) /* a file system with nothing to sync there */
+        rc = err_sys(e, "%s: fsync", path);
+    close(fd);
+    return rc;
+}
+
+/* Gives tmp, whose bytes are on the disk, its name. */
+static int publish(const char *tmp, const char *path, struct err *e)
+{
+    if (rename(tmp, path) < 0) {
+        int rc = err_sys(e, "%s", path);
+        unlink(tmp);
+        return rc;
+    }
+    const char *slash = strrchr(path, '/');
+    char *dir = slash ? mem_strndup(path, (size_t)(slash - path) + 1) : mem_strdup(".");
+    int rc = dir_sync(dir, e);
+    free(dir);
+    return rc;
+}
+
 int file_write(const char *path, const void *data, size_t n, mode_t mode, struct err *e)
 {
     char *tmp = NULL;
@@ -140,48 +172,30 @@ int file_write(const char *path, const void *data, size_t n, mode_t mode, struct
     int rc = file_write_fd(fd, data, n, e);
     if (rc)
         err_prefix(e, "%s", path);
+    else
+        rc = sync_fd(fd, path, e);
     if (close(fd) < 0 && !rc)
         rc = err_sys(e, "%s", path);
     if (rc)
         unlink(tmp);
     else
-        rc = file_commit(tmp, path, e);
+        rc = publish(tmp, path, e);
     free(tmp);
     return rc;
 }
 
-static int sync_path(const char *path, int flags, struct err *e)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | flags);
-    if (fd < 0)
-        return err_sys(e, "%s", path);
-    int rc = 0;
-    /* EINVAL: this file system keeps no directory that could be synced. */
-    if (fsync(fd) < 0 && !(flags && errno == EINVAL))
-        rc = err_sys(e, "%s: fsync", path);
-    close(fd);
-    return rc;
-}
-
-int dir_sync(const char *path, struct err *e)
-{
-    return sync_path(path, O_DIRECTORY, e);
-}
-
 int file_commit(const char *tmp, const char *path, struct err *e)
 {
-    int rc = sync_path(tmp, 0, e);
-    if (!rc && rename(tmp, path) < 0)
-        rc = err_sys(e, "%s", path);
+    int fd = open_read(tmp, e);
+    if (fd < 0)
+        return fd;
+    int rc = sync_fd(fd, tmp, e);
+    close(fd);
     if (rc) {
         unlink(tmp);
         return rc;
     }
-    const char *slash = strrchr(path, '/');
-    char *dir = slash ? mem_strndup(path, (size_t)(slash - path) + 1) : mem_strdup(".");
-    rc = dir_sync(dir, e);
-    free(dir);
-    return rc;
+    return publish(tmp, path, e);
 }
 
 static int make_one(const char *path, mode_t mode, struct err *e)
@@ -219,7 +233,7 @@ static int remove_at(int at, const char *name, const char *path, struct err *e)
 {
     if (unlinkat(at, name, 0) == 0 || errno == ENOENT)
         return 0;
-    if (errno != EISDIR && errno != EPERM) /* Linux and POSIX for a directory */
+    if (errno != EISDIR)
         return err_sys(e, "%s", path);
     int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)

@@ -15,8 +15,10 @@ int file_read(const char *path, size_t max, struct str *out, struct err *e);
  * unpacked size. */
 int file_read_gz(const char *path, size_t max, struct str *out, struct err *e);
 
-/* Writes path.tmp-PID-N beside it with `mode`, fsyncs, renames over path, fsyncs
- * the directory: after a crash path has the old bytes or the new ones. */
+/* Writes path.tmp-PID-N beside it with `mode` less the umask, fsyncs, renames over
+ * path, fsyncs the directory: after a crash path has the old bytes or the new
+ * ones. On failure it has the old ones, except that when only the directory's
+ * fsync failed a crash may still bring them back. */
 int file_write(const char *path, const void *data, size_t n, mode_t mode, struct err *e);
 /* The last two steps for a temporary file that is already written and closed:
  * fsync(tmp), rename(tmp, path), fsync(directory). tmp is unlinked on failure. */
@@ -25,10 +27,12 @@ int file_commit(const char *tmp, const char *path, struct err *e);
 /* Writes all n bytes to fd, through EINTR and short writes. */
 int file_write_fd(int fd, const void *data, size_t n, struct err *e);
 
-int dir_sync(const char *path, struct err *e);   /* fsync of a directory */
-int dir_make(const char *path, mode_t mode, struct err *e); /* mkdir -p; existing is fine */
-int dir_remove(const char *path, struct err *e); /* rm -r, never following links;
-                                                    absent is fine */
+/* fsync of a directory. */
+int dir_sync(const char *path, struct err *e);
+/* mkdir -p; existing is fine. */
+int dir_make(const char *path, mode_t mode, struct err *e);
+/* rm -r, never following links; absent is fine. */
+int dir_remove(const char *path, struct err *e);
 /* Names in a directory but . and .., sorted by strcmp, into a NULL-terminated
  * array of one allocation: free(*names). */
 int dir_list(const char *path, char ***names, size_t *n, struct err *e);

@@ -57,7 +57,7 @@ static void comma(struct str *s)
 {
     char c = s->len ? s->p[s->len - 1] : '\0';
     if (c == '"' || c == '}' || c == ']' || (c >= '0' && c <= '9') ||
-        (c >= 'a' && c <= 'z'))
+        (c >= 'a' && c <= 'z') || c == 'N') /* a bare NaN */
         str_addc(s, ',');
 }
 

@@ -5,9 +5,10 @@
  * (Debian's DOM libraries take three seconds for a million journal lines, this
  * takes a fraction of one). It reads RFC 8259 JSON, and NaN, Infinity and
  * -Infinity, bare or quoted, where a number is wanted; it refuses invalid
- * UTF-8, lone surrogates, duplicate commas, nesting deeper than 32 and anything
- * after the value. The scanner is in this header (static inline) so that
- * librung can use it without exporting a symbol.
+ * UTF-8, lone surrogates, duplicate commas, nesting deeper than 32, numbers
+ * that only an infinity is near to, and anything after the value. The scanner is
+ * in this header (static inline) so that librung can use it without exporting a
+ * symbol.
  *
  * Reading an object:
  *
@@ -23,7 +24,8 @@
  *     json_end(&j);                         // expects the end of the text
  *     if (j.error) ...                      // one check, at the end
  *
- * After an error every call returns zero, false or an empty slice. */
+ * After an error every call returns zero, false or an empty slice, and j.p is
+ * where it was found. */
 #ifndef BASE_JSON_H
 #define BASE_JSON_H
 
@@ -46,7 +48,7 @@ struct json {
     const char *start, *p, *end;
     const char *error; /* NULL, or what is wrong, a static string */
     int depth;
-    bool first;        /* no comma is due before the next member */
+    bool first; /* no comma is due before the next member */
 };
 
 /* ---- scanner: definitions in base/json_scan.h, included at the end ---- */
@@ -56,10 +58,11 @@ static inline enum json_type json_peek(struct json *j); /* type of the value at 
 static inline void json_object(struct json *j);
 static inline bool json_key(struct json *j, struct slice *key); /* raw, as written */
 static inline void json_array(struct json *j);
-static inline bool json_item(struct json *j);    /* another element? (false at ']') */
-static inline int64_t json_int(struct json *j);  /* an integer in int64, or 3.0; else error */
-static inline double json_num(struct json *j);   /* any number; null, NaN, "NaN",
-                                                    Infinity, "-Infinity": as said */
+static inline bool json_item(struct json *j);   /* another element? (false at ']') */
+static inline int64_t json_int(struct json *j); /* in int64, or 3.0; else an error */
+static inline double json_num(struct json *j);  /* any number, correctly rounded; NaN,
+                                                   "NaN", Infinity, "-Infinity": as
+                                                   said; null gives NaN */
 static inline bool json_bool(struct json *j);
 static inline struct slice json_raw(struct json *j);    /* any value, as its text */
 static inline struct slice json_string(struct json *j); /* the raw text between the
@@ -75,7 +78,8 @@ void json_unescape(struct slice raw, struct str *out);
 /* The same as a new C string; NULL when it holds a NUL byte. free() it. */
 char *json_text(struct slice raw);
 
-/* ---- writer: appends to a struct str; commas come by themselves ---- */
+/* ---- writer: appends to a struct str; commas come by themselves, wherever the
+ * text so far ends in a value (so a prefix must end in a blank or newline) ---- */
 
 void json_put_object(struct str *s);                 /* { */
 void json_put_close(struct str *s, char bracket);    /* '}' or ']' */
@@ -83,8 +87,8 @@ void json_put_array(struct str *s);                  /* [ */
 void json_put_key(struct str *s, const char *key);   /* , "key": */
 void json_put_keyn(struct str *s, struct slice key); /* raw bytes, escaped here */
 void json_put_int(struct str *s, int64_t v);
-void json_put_num(struct str *s, double v);  /* shortest text that reads back the same;
-                                                "NaN", "Infinity", "-Infinity" quoted */
+void json_put_num(struct str *s, double v); /* shortest text that reads back the same;
+                                               "NaN", "Infinity", "-Infinity" quoted */
 void json_put_bool(struct str *s, bool v);
 void json_put_null(struct str *s);
 void json_put_str(struct str *s, const char *text);

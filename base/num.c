@@ -107,51 +107,87 @@ static void decimal_print(struct decimal *d, double v, int n)
     decimal_trim(d);
 }
 
+static uint64_t decimal_digits(const struct decimal *d)
+{
+    uint64_t v = 0;
+    num_scan_digits_(d->digits, d->digits + d->n, &v);
+    return v;
+}
+
 static double decimal_value(const struct decimal *d)
 {
-    struct num_lit lit = {
-        .digits = d->digits, .whole = (size_t)d->n, .power = d->point - d->n};
-    num_scan_digits_(d->digits, d->digits + d->n, &lit.mantissa);
+    struct num_lit lit = {.digits = d->digits,
+                          .whole = (size_t)d->n,
+                          .mantissa = decimal_digits(d),
+                          .power = d->point - d->n};
     return num_lit_double(&lit);
+}
+
+/* The next decimal of n digits. */
+static void decimal_up(struct decimal *d, int n)
+{
+    uint64_t v = decimal_digits(d);
+    for (int i = d->n; i < n; i++)
+        v *= 10;
+    decimal_from(d, v + 1, d->point - n);
 }
 
 static void shortest_tried(struct decimal *d, double v)
 {
-    /* Normal numbers hold 15 digits; below them one may be enough. */
-    for (int n = v < 0x1p-1022 ? 1 : 15; n <= 17; n++) {
+    /* Normal numbers hold any 15 digits; below them one may be enough. */
+    for (int n = v < 0x1p-1022 ? 1 : 15; n < 17; n++) {
         decimal_print(d, v, n);
         if (decimal_value(d) == v)
             return;
     }
+    /* At a power of two the interval reaches half as far down as up: the nearest
+     * decimal, below v, can be outside, and the next one, above, inside. */
+    decimal_up(d, 16);
+    if (decimal_value(d) != v)
+        decimal_print(d, v, 17);
+}
+
+static char *put(char *p, const char *digits, int n)
+{
+    memcpy(p, digits, (size_t)n);
+    return p + n;
+}
+
+static char *put_zeros(char *p, int n)
+{
+    memset(p, '0', (size_t)n);
+    return p + n;
 }
 
 /* As 123.45, padded with zeros, where the point is at most max digits from the
- * first one, else as 1.2345e+22. real: never without a point or an exponent. */
+ * first one, else as 1.2345e+22. real: 123.0 rather than 123. */
 static size_t lay_out(char *out, const struct decimal *d, int max, bool real)
 {
     char *p = out;
-    if (d->point > -4 && d->point <= max) {
-        if (d->point <= 0)
-            *p++ = '0';
-        for (int i = d->point < 0 ? d->point : 0; i < d->n || i < d->point; i++) {
-            if (i == d->point || (i == 0 && d->point == 0))
-                *p++ = '.';
-            *p++ = i >= 0 && i < d->n ? d->digits[i] : '0';
-        }
-        if (d->n <= d->point && real) {
+    if (d->point <= -4 || d->point > max) {
+        p = put(p, d->digits, 1);
+        if (d->n > 1) {
             *p++ = '.';
-            *p++ = '0';
+            p = put(p, d->digits + 1, d->n - 1);
         }
-        *p = '\0';
-        return (size_t)(p - out);
+        return (size_t)(p - out) + (size_t)sprintf(p, "e%+03d", d->point - 1);
     }
-    *p++ = d->digits[0];
-    if (d->n > 1) {
+    if (d->point <= 0) {
+        p = put(p, "0.", 2);
+        p = put_zeros(p, -d->point);
+        p = put(p, d->digits, d->n);
+    } else if (d->point < d->n) {
+        p = put(p, d->digits, d->point);
         *p++ = '.';
-        memcpy(p, d->digits + 1, (size_t)d->n - 1);
-        p += d->n - 1;
+        p = put(p, d->digits + d->point, d->n - d->point);
+    } else {
+        p = put(p, d->digits, d->n);
+        p = put_zeros(p, d->point - d->n);
+        if (real)
+            p = put(p, ".0", 2);
     }
-    return (size_t)(p - out) + (size_t)sprintf(p, "e%+03d", d->point - 1);
+    *p = '\0';
+    return (size_t)(p - out);
 }
 
 /* Signs, zeros and what is not finite; true when that was all. */

@@ -107,37 +107,45 @@ static bool collect(struct pollfd f[2], double deadline, struct proc_result *r)
     return true;
 }
 
-/* Waits for the end of a child that has closed its outputs, and so as a rule is
- * ending; false when the deadline came first. */
-static bool ended(pid_t pid, double deadline, int *status)
+/* Reaps a child that has closed its outputs, and so as a rule is ending: 1, 0
+ * when the deadline came first, -1 with errno. */
+static int reap(pid_t pid, double deadline, int *status)
 {
     long ns = 100000;
     for (;;) {
         pid_t got = waitpid(pid, status, WNOHANG);
         if (got == pid)
-            return true;
+            return 1;
+        if (got < 0 && errno != EINTR)
+            return -1;
         if (clock_mono() >= deadline)
-            return false;
+            return 0;
         nanosleep(&(struct timespec){.tv_nsec = ns}, NULL);
         ns = ns < 10000000 ? ns * 2 : ns;
     }
 }
 
-static void finish(pid_t pid, struct pollfd f[2], double deadline, struct proc_result *r)
+/* Sees a started child through to its end. */
+static int finish(pid_t pid, struct pollfd f[2], double deadline, struct proc_result *r,
+                  struct err *e)
 {
-    int status = 0;
-    if (!collect(f, deadline, r) || !ended(pid, deadline, &status)) {
+    int status = 0, got = 0;
+    if (collect(f, deadline, r))
+        got = reap(pid, deadline, &status);
+    if (got == 0) {
         r->timed_out = true;
         kill(-pid, SIGKILL);
-        while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-            ;
+        do
+            got = waitpid(pid, &status, 0);
+        while (got < 0 && errno == EINTR);
     }
-    if (WIFSIGNALED(status)) {
+    if (got < 0) /* ECHILD: a SIGCHLD that is ignored, or somebody else's wait() */
+        return err_sys(e, "the exit status is lost");
+    if (WIFSIGNALED(status))
         r->signal = WTERMSIG(status);
-        r->exit_code = -1;
-    } else {
+    else
         r->exit_code = WEXITSTATUS(status);
-    }
+    return 0;
 }
 
 static void close_one(int fd)
@@ -170,7 +178,9 @@ int proc_run(char *const argv[], const char *input, double seconds, struct proc_
     close(err[1]);
     struct pollfd f[2] = {{.fd = out[0], .events = POLLIN},
                           {.fd = err[0], .events = POLLIN}};
-    finish(pid, f, deadline, r);
+    rc = finish(pid, f, deadline, r, e);
+    if (rc)
+        err_prefix(e, "%s", argv[0]);
     out[0] = f[0].fd;
     err[0] = f[1].fd;
     out[1] = err[1] = -1;

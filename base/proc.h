@@ -10,16 +10,17 @@
 #include <sys/types.h>
 
 struct proc_result {
-    int exit_code; /* -1 when a signal ended it */
-    int signal;    /* 0 when it exited */
-    bool timed_out;
+    int exit_code;       /* -1 when a signal ended it */
+    int signal;          /* 0 when it exited */
+    bool timed_out;      /* it had not ended and closed its outputs by then */
     struct str out, err; /* at most 1 MiB of each, the rest is read and dropped */
 };
 
-/* Runs argv (argv[0] looked up on PATH), standard input from /dev/null or the
- * given text, for at most `seconds` (then SIGKILL to its process group). 0 when
- * the program ran, whatever it returned; ERR_NOENT when there is none.
- * proc_result_free() in both cases. */
+/* Runs argv (argv[0] looked up on PATH) in a process group of its own, standard
+ * input from /dev/null or the given text, until it has ended and its outputs are
+ * closed, for at most `seconds` (INFINITY: no limit), then SIGKILL to the group.
+ * 0 when the program ran, whatever it returned; ERR_NOENT when there is none.
+ * proc_result_free() in both cases. SIGCHLD must not be ignored. */
 int proc_run(char *const argv[], const char *input, double seconds, struct proc_result *r,
              struct err *e);
 void proc_result_free(struct proc_result *r);
@@ -31,7 +32,8 @@ uint64_t proc_start_time(pid_t pid);
 /* Splits by the shell's quoting rules (POSIX 2.2: blanks, '', "", \), without
  * expansions. NULL-terminated, one allocation: free(*words). ERR_SYNTAX names
  * the unclosed quote; *offset (may be NULL) then tells where. */
-int shell_split(const char *text, char ***words, size_t *n, size_t *offset, struct err *e);
+int shell_split(const char *text, char ***words, size_t *n, size_t *offset,
+                struct err *e);
 /* Appends word to s, quoted so that sh reads it back as one word. */
 void shell_quote(struct str *s, const char *word);
 
