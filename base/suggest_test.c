@@ -1,0 +1,74 @@
+#include "base/suggest.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+static void test_distance(void **state)
+{
+    static const struct {
+        const char *a, *b;
+        int distance;
+    } cases[] = {
+        {"", "", 0},
+        {"", "abc", 3},
+        {"abc", "abc", 0},
+        {"abc", "ABC", 0},
+        {"abc", "acb", 1},
+        {"abcd", "badc", 2},
+        {"abc", "ab", 1},
+        {"ab", "abc", 1},
+        {"kitten", "sitting", 3},
+        {"logunifrom", "loguniform", 1},
+        {"ca", "abc", 3},
+        {"a", "b", 1},
+        {"saturday", "sunday", 3},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        assert_int_equal(edit_distance(cases[i].a, cases[i].b), cases[i].distance);
+        assert_int_equal(edit_distance(cases[i].b, cases[i].a), cases[i].distance);
+    }
+}
+
+static void test_suggest(void **state)
+{
+    static const char *const names[] = {
+        "uniform", "quniform", "loguniform", "qloguniform", "randint",
+        "randn",   "choice",   "lr",         "l1",          "l2"};
+    static const struct {
+        const char *word, *want;
+    } cases[] = {
+        {"banana", NULL},
+        {"xyz", NULL},
+        {"chooosee", NULL}, /* 3 away, 2 allowed at that length */
+        {"logunifrom", "loguniform"},
+        {"LogUniform", "loguniform"}, /* case is nothing */
+        {"unifrm", "uniform"},
+        {"chioce", "choice"},
+        {"l3", "lr"}, /* l1 and l2 are as near, but later */
+        {"rl", "lr"},
+        {"randim", "randint"}, /* randn is as near */
+    };
+    (void)state;
+    size_t n = sizeof(names) / sizeof(names[0]);
+    assert_null(suggest("lr", names, 0));
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const char *got = suggest(cases[i].word, names, n);
+        if (!cases[i].want)
+            assert_null(got);
+        else
+            assert_string_equal(got, cases[i].want);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_distance),
+        cmocka_unit_test(test_suggest),
+    };
+    return cmocka_run_group_tests_name("base/suggest", tests, NULL, NULL);
+}
