@@ -135,6 +135,7 @@ struct event {
             int32_t epoch;       /* from 1 */
             int32_t after;       /* the predecessor, 0 for none */
             int64_t after_bytes; /* its accepted length */
+            int64_t after_events; /* events of all epochs up to there */
             struct slice version, host, user, command; /* who began it */
             struct slice git;    /* revision of the directory, or empty */
             int64_t pid;

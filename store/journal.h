@@ -74,18 +74,20 @@ struct journal_pos {
     int64_t events; /* lines read in all epochs */
 };
 
-struct journal_tail {     /* about the end of what was read */
-    int32_t epoch;        /* the newest */
-    int64_t torn_bytes;   /* behind the last whole line (normal while one writes) */
+struct journal_tail {      /* about the files that a call has looked at */
+    int32_t epoch;         /* the last one read */
+    int64_t torn_bytes;    /* behind the last whole line (normal while one writes) */
     int64_t ignored_bytes; /* of earlier epochs, beyond their accepted length */
-    int32_t void_files;   /* epochs that never began */
+    int32_t void_files;    /* epochs that never began */
 };
 
 /* Reads all accepted events after *pos in order, calling fn, and moves *pos. `limit`
  * (may be NULL): read no further than that epoch and offset. 0; ERR_NOENT: there is no
- * journal; ERR_CORRUPT: damaged, the text names file and line; ERR_FENCED: the epoch
- * of *pos was cut shorter than *pos by its successor: begin again from {0} with a
- * fresh state; else what fn returned, if it was not 0. */
+ * journal; ERR_CORRUPT: damaged, the text names file and line; ERR_VERSION: of a newer
+ * release; ERR_FENCED: *pos (or limit) is beyond what a successor accepted: begin again
+ * from {0} with a fresh state; else what fn returned, if it was not 0: *pos is then
+ * before the event that fn was given, and its text, if it is an error, is prefixed with
+ * file and line. */
 int journal_read(const char *dir, struct journal_pos *pos, const struct journal_pos *limit,
                  int (*fn)(void *ctx, const struct event *ev, struct err *e), void *ctx,
                  struct journal_tail *tail, struct err *e);
