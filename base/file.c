@@ -310,3 +310,10 @@ char *path_join(const char *dir, const char *name)
     str_add(&s, name);
     return str_take(&s);
 }
+
+bool file_exists(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) == 0;
+}

@@ -37,6 +37,8 @@ int dir_remove(const char *path, struct err *e);
  * array of one allocation: free(*names). */
 int dir_list(const char *path, char ***names, size_t *n, struct err *e);
 
+bool file_exists(const char *path); /* anything by that name, links not followed */
+
 /* "dir/name" in a new string; free() it. */
 char *path_join(const char *dir, const char *name);
 

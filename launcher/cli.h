@@ -9,8 +9,8 @@
 
 enum exit_status {
     EXIT_GOOD = 0,
-    EXIT_FAILED = 1,     /* the sweep or the operation failed */
-    EXIT_USAGE = 2,      /* wrong usage or wrong input */
+    EXIT_FAILED = 1, /* the sweep or the operation failed */
+    EXIT_USAGE = 2,  /* wrong usage or wrong input */
     EXIT_INTERRUPTED = 130
 };
 
@@ -26,7 +26,7 @@ struct cli_command {
     const char *usage;   /* what follows `rung NAME`: "[DIR] TRIAL" */
     const char *summary; /* one line */
     const char *details; /* paragraphs for --help and the manual page; NULL: none */
-    const struct cli_option *options; /* ends with a NULL name; --help is added */
+    const struct cli_option *options;  /* ends with a NULL name; --help is added */
     int (*run)(int argc, char **argv); /* argv[0] is the command's name */
 };
 
@@ -35,9 +35,10 @@ extern const struct cli_command cli_commands[];
 const struct cli_command *cli_find(const char *name);
 
 /* Goes through argv: returns the index in `options` of the next option found and sets
- * *value; CLI_POSITIONAL for a plain argument (*value); CLI_END at the end; CLI_HELP after
- * --help was printed to stdout: return EXIT_GOOD; CLI_BAD after a message to stderr with the
- * nearest option's name: return EXIT_USAGE. Options and arguments may mix; -- ends
+ * *value; CLI_POSITIONAL for a plain argument (*value); CLI_END at the end; CLI_HELP
+ * after
+ * --help was printed to stdout: return EXIT_GOOD; CLI_BAD after a message to stderr with
+ * the nearest option's name: return EXIT_USAGE. Options and arguments may mix; -- ends
  * options. */
 enum { CLI_END = -1, CLI_POSITIONAL = -2, CLI_HELP = -3, CLI_BAD = -4 };
 struct cli {

@@ -31,13 +31,14 @@ struct controller_config {
     const char *release;
     int slots_per_job;
     bool keeps_idle;
-    double uptime_before;   /* of earlier epochs, for stop.time */
+    double uptime_before; /* of earlier epochs, for stop.time */
     struct timers timers;
 };
 
 struct controller;
 struct controller *controller_new(const struct controller_config *c,
-                                  const struct controller_port *port, void *ctx, double now);
+                                  const struct controller_port *port, void *ctx,
+                                  double now);
 void controller_free(struct controller *c);
 
 /* `now` is a clock that never jumps; `wall` the time that goes into events. */
@@ -47,7 +48,8 @@ void controller_clock(struct controller *c, double now, double wall);
 void controller_expect(struct controller *c, uint64_t agent, const char *job,
                        const char *host, int slots);
 
-void controller_packet(struct controller *c, const char *data, size_t n);
+/* Returns the id of the agent that sent it, 0 when it cannot be read. */
+uint64_t controller_packet(struct controller *c, const char *data, size_t n);
 void controller_job_started(struct controller *c, const char *job);
 void controller_job_gone(struct controller *c, const char *job, const char *why);
 
@@ -56,7 +58,8 @@ void controller_stop(struct controller *c, int32_t trial, const char *reason);
 void controller_pause(struct controller *c, const char *reason);
 void controller_interrupt(struct controller *c); /* end what runs now, without saving */
 void controller_resume(struct controller *c, const char *reason);
-int controller_set(struct controller *c, const char *key, const char *value, struct err *e);
+int controller_set(struct controller *c, const char *key, const char *value,
+                   struct err *e);
 
 /* Timers, work for free slots, the ends of sweeps. Call it after each batch. */
 void controller_tick(struct controller *c);
@@ -72,6 +75,7 @@ enum controller_state {
 };
 enum controller_state controller_state(const struct controller *c);
 const char *controller_reason(const struct controller *c); /* why it paused; "" */
+bool controller_troubled(const struct controller *c); /* because something is wrong */
 /* All agents have left (or are given up): the process may end. */
 bool controller_done(const struct controller *c);
 int controller_slots(const struct controller *c); /* slots held by agents now */

@@ -9,14 +9,15 @@ struct view {
     const struct sweep *sw;
     const struct sweepfile *file;
     const char *dir;
-    const char *state;  /* "running", "pausing", "paused", "finished", "interrupted" (no
-                           controller serves it and it is not over) */
-    const char *note;   /* a sentence, or NULL: what is waited for, what went wrong */
-    double now;         /* wall clock */
-    double uptime;      /* seconds that controllers served it, all epochs */
-    int64_t steps_before; /* steps taken before this epoch, and its uptime: for the rate */
+    const char *state; /* "running", "pausing", "paused", "finished", "interrupted" (no
+                          controller serves it and it is not over) */
+    const char *note;  /* a sentence, or NULL: what is waited for, what went wrong */
+    double now;        /* wall clock */
+    double uptime;     /* seconds that controllers served it, all epochs */
+    int64_t
+        steps_before; /* steps taken before this epoch, and its uptime: for the rate */
     double uptime_before;
-    int slots, busy;    /* held now, and running attempts */
+    int slots, busy; /* held now, and running attempts */
     int32_t epoch;
 };
 

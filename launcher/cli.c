@@ -1,0 +1,253 @@
+#include "config.h"
+
+#include "launcher/cli.h"
+
+#include "base/suggest.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct cli_command *cli_find(const char *name)
+{
+    for (const struct cli_command *c = cli_commands; c->name; c++) {
+        if (strcmp(c->name, name) == 0)
+            return c;
+    }
+    return NULL;
+}
+
+int cli_fail(const struct cli_command *command, int status, const char *fmt, ...)
+{
+    va_list ap;
+
+    fprintf(stderr, "rung %s: ", command->name);
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fputc('\n', stderr);
+    return status;
+}
+
+/* ---- going through the arguments ---- */
+
+void cli_begin(struct cli *c, const struct cli_command *command, int argc, char **argv)
+{
+    *c = (struct cli){.command = command, .argc = argc, .argv = argv, .at = 1};
+}
+
+static int bad(struct cli *c, const char *what, const char *text, const char *near)
+{
+    fprintf(stderr, "rung %s: %s%s", c->command->name, what, text);
+    if (near)
+        fprintf(stderr, " (did you mean --%s?)", near);
+    fprintf(stderr, "; see `rung %s --help`\n", c->command->name);
+    return CLI_BAD;
+}
+
+static int help(const struct cli *c)
+{
+    struct str out = STR_INIT;
+
+    cli_help(c->command, &out);
+    fputs(out.p, stdout);
+    str_free(&out);
+    return CLI_HELP;
+}
+
+static const char *nearest_option(const struct cli_command *command, const char *word)
+{
+    const char *names[64];
+    size_t n = 0;
+
+    for (const struct cli_option *o = command->options; o && o->name && n < 64; o++)
+        names[n++] = o->name;
+    return suggest(word, names, n);
+}
+
+/* The value of option o: what stands behind '=' or the rest of -nVALUE, else the next
+ * argument. */
+static int take_value(struct cli *c, int o, const char *attached, const char **value)
+{
+    const struct cli_option *opt = &c->command->options[o];
+
+    if (!opt->arg && attached)
+        return bad(c, "an option that takes no value has one: --", opt->name, NULL);
+    *value = attached;
+    if (opt->arg && !attached) {
+        if (c->at >= c->argc)
+            return bad(c, "a value is missing behind --", opt->name, NULL);
+        *value = c->argv[c->at++];
+    }
+    return o;
+}
+
+static int long_option(struct cli *c, const char *arg, const char **value)
+{
+    const char *equals = strchr(arg, '=');
+    size_t n = equals ? (size_t)(equals - arg) : strlen(arg);
+    char word[64];
+
+    if (n == 4 && strncmp(arg, "help", 4) == 0)
+        return help(c);
+    for (int o = 0; c->command->options && c->command->options[o].name; o++) {
+        const char *name = c->command->options[o].name;
+
+        if (strlen(name) == n && strncmp(name, arg, n) == 0)
+            return take_value(c, o, equals ? equals + 1 : NULL, value);
+    }
+    snprintf(word, sizeof(word), "%.*s", (int)(n < sizeof(word) ? n : sizeof(word) - 1),
+             arg);
+    return bad(c, "unknown option --", word, nearest_option(c->command, word));
+}
+
+static int short_option(struct cli *c, const char **value)
+{
+    const char *arg = c->argv[c->at], letter[2] = {arg[c->letter], 0};
+    const char *rest = arg + c->letter + 1;
+
+    if (letter[0] == 'h')
+        return help(c);
+    for (int o = 0; c->command->options && c->command->options[o].name; o++) {
+        const struct cli_option *opt = &c->command->options[o];
+
+        if (opt->letter != letter[0])
+            continue;
+        if (!opt->arg && *rest) { /* -qv: the next letter comes next */
+            c->letter++;
+            *value = NULL;
+            return o;
+        }
+        c->letter = 0;
+        c->at++;
+        return take_value(c, o, opt->arg && *rest ? rest : NULL, value);
+    }
+    return bad(c, "unknown option -", letter, NULL);
+}
+
+int cli_next(struct cli *c, const char **value)
+{
+    const char *arg;
+
+    *value = NULL;
+    if (c->letter > 0)
+        return short_option(c, value);
+    if (c->at >= c->argc)
+        return CLI_END;
+    arg = c->argv[c->at];
+    if (!c->plain && strcmp(arg, "--") == 0) {
+        c->plain = true;
+        c->at++;
+        return cli_next(c, value);
+    }
+    if (c->plain || arg[0] != '-' || !arg[1]) {
+        *value = arg;
+        c->at++;
+        return CLI_POSITIONAL;
+    }
+    if (arg[1] == '-') {
+        c->at++;
+        return long_option(c, arg + 2, value);
+    }
+    c->letter = 1;
+    return short_option(c, value);
+}
+
+/* ---- help ---- */
+
+static void option_text(const struct cli_option *o, struct str *out)
+{
+    if (o->letter)
+        str_addf(out, "-%c, ", o->letter);
+    str_addf(out, "--%s", o->name);
+    if (o->arg)
+        str_addf(out, " %s", o->arg);
+}
+
+void cli_help(const struct cli_command *command, struct str *out)
+{
+    struct str left = STR_INIT;
+
+    str_addf(out, "usage: rung %s%s%s\n\n%s.\n", command->name,
+             *command->usage ? " " : "", command->usage, command->summary);
+    if (command->details)
+        str_addf(out, "\n%s\n", command->details);
+    str_add(out, "\noptions:\n");
+    for (const struct cli_option *o = command->options; o && o->name; o++) {
+        str_cut(&left, 0);
+        option_text(o, &left);
+        str_addf(out, "  %-22s  %s\n", left.p, o->help);
+    }
+    str_addf(out, "  %-22s  %s\n", "-h, --help", "show this help");
+    str_free(&left);
+}
+
+/* Text for man(7): a leading dot or quote and every backslash and dash are escaped. */
+static void roff(const char *text, struct str *out)
+{
+    bool line_start = true;
+
+    for (; *text; text++) {
+        if (line_start && (*text == '.' || *text == '\''))
+            str_add(out, "\\&");
+        if (*text == '\\')
+            str_add(out, "\\e");
+        else if (*text == '-')
+            str_add(out, "\\-");
+        else
+            str_addc(out, *text);
+        line_start = *text == '\n';
+    }
+}
+
+/* Blank lines part paragraphs; a paragraph with an indented line is shown as it is. */
+static void roff_details(const char *text, struct str *out)
+{
+    while (*text) {
+        const char *end = strstr(text, "\n\n");
+        size_t n = end ? (size_t)(end - text) : strlen(text);
+        struct str part = STR_INIT;
+        bool verbatim;
+
+        str_addn(&part, text, n);
+        verbatim = part.p[0] == ' ' || strstr(part.p, "\n ");
+        str_add(out, verbatim ? ".PP\n.nf\n" : ".PP\n");
+        roff(part.p, out);
+        str_add(out, verbatim ? "\n.fi\n" : "\n");
+        str_free(&part);
+        text += n + (end ? 2 : 0);
+    }
+}
+
+void cli_manual(const struct cli_command *command, struct str *out)
+{
+    struct str left = STR_INIT;
+
+    str_addf(out, ".TH RUNG\\-%s 1 \"\" \"rung %s\" \"rung\"\n.SH NAME\nrung\\-%s \\- ",
+             command->name, PACKAGE_VERSION, command->name);
+    roff(command->summary, out);
+    str_addf(out, "\n.SH SYNOPSIS\n.B rung %s\n", command->name);
+    roff(command->usage, out);
+    str_add(out, "\n.SH DESCRIPTION\n");
+    roff(command->summary, out);
+    str_add(out, ".\n");
+    if (command->details)
+        roff_details(command->details, out);
+    str_add(out, ".SH OPTIONS\n");
+    for (const struct cli_option *o = command->options; o && o->name; o++) {
+        str_cut(&left, 0);
+        option_text(o, &left);
+        str_add(out, ".TP\n.B ");
+        roff(left.p, out);
+        str_addc(out, '\n');
+        roff(o->help, out);
+        str_add(out, ".\n");
+    }
+    str_add(
+        out,
+        ".TP\n.B \\-h, \\-\\-help\nShow the help.\n.SH EXIT STATUS\n"
+        "0 good; 1 the sweep or the operation failed; 2 wrong usage or wrong input; 130 "
+        "interrupted.\n.SH SEE ALSO\n.BR rung (1)\n");
+    str_free(&left);
+}

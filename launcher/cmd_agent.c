@@ -1,0 +1,305 @@
+/* `rung agent`: what a job runs. Here the sweep file meets the agent: the command of an
+ * attempt and its environment are made of both. */
+#include "config.h"
+
+#include "base/file.h"
+#include "base/num.h"
+#include "base/rng.h"
+#include "launcher/cli.h"
+#include "launcher/commands.h"
+#include "launcher/loaded.h"
+#include "slurm/executor.h"
+#include "worker/agent/run.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { OPT_SLOTS, OPT_SET };
+const struct cli_option agent_options[] = {
+    [OPT_SLOTS] = {"slots", 's', "N", "how many trials it runs at once"},
+    [OPT_SET] = {"set", 0, "KEY=VALUE", "a setting that `rung resume --set` changed"},
+    {0}};
+
+struct plug {
+    const struct sweepfile *file;
+    const char *dir;
+    VEC(char *) gpus; /* those of this machine that the job may use */
+};
+
+/* ---- the environment ---- */
+
+struct environment {
+    VEC(char *) vars;
+};
+
+static bool has_name(const char *var, const char *name, size_t n)
+{
+    return strncmp(var, name, n) == 0 && var[n] == '=';
+}
+
+static void put_env(struct environment *env, const char *name, const char *value)
+{
+    struct str var = STR_INIT;
+    size_t n = strlen(name);
+
+    str_addf(&var, "%s=%s", name, value);
+    for (size_t i = 0; i < env->vars.n; i++) {
+        if (has_name(env->vars.v[i], name, n)) {
+            free(env->vars.v[i]);
+            env->vars.v[i] = str_take(&var);
+            return;
+        }
+    }
+    vec_push(&env->vars, str_take(&var));
+}
+
+static void put_env_int(struct environment *env, const char *name, int64_t value)
+{
+    char text[NUM_MAX];
+
+    num_format_int(text, value);
+    put_env(env, name, text);
+}
+
+static void put_params(struct environment *env, const struct space *sp,
+                       const struct value values[], struct slice params)
+{
+    struct str text = STR_INIT, name = STR_INIT;
+
+    str_addn(&text, params.p, params.len);
+    put_env(env, "RUNG_PARAMS", text.p);
+    for (int i = 0; i < space_count(sp); i++) {
+        if (values[i].kind == VALUE_ABSENT)
+            continue;
+        str_cut(&text, 0);
+        str_cut(&name, 0);
+        value_text(values[i], &text);
+        str_addf(&name, "RUNG_PARAM_%s", space_name(sp, i));
+        put_env(env, name.p, text.p);
+    }
+    str_free(&text);
+    str_free(&name);
+}
+
+/* The slot's own share of the machine's GPUs, and threads for its CPUs. */
+static void put_devices(struct environment *env, const struct plug *p, int slot)
+{
+    size_t each = (size_t)p->file->resources.gpus, first = (size_t)slot * each;
+    struct str list = STR_INIT;
+
+    for (size_t i = first; i < first + each && i < p->gpus.n; i++)
+        str_addf(&list, "%s%s", list.len ? "," : "", p->gpus.v[i]);
+    if (each > 0)
+        put_env(env, "CUDA_VISIBLE_DEVICES", list.p);
+    if (!getenv("OMP_NUM_THREADS"))
+        put_env_int(env, "OMP_NUM_THREADS", p->file->resources.cpus);
+    str_free(&list);
+}
+
+static char **make_env(const struct plug *p, const struct command_env *c, int slot,
+                       struct slice params)
+{
+    struct environment env = {0};
+
+    for (char **e = environ; *e; e++) {
+        if (strncmp(*e, "RUNG_", 5) != 0)
+            vec_push(&env.vars, mem_strdup(*e));
+    }
+    put_env_int(&env, "RUNG_TRIAL", c->trial);
+    put_env_int(&env, "RUNG_ATTEMPT", c->attempt);
+    put_env_int(&env, "RUNG_SEED", (int64_t)c->seed);
+    put_env_int(&env, "RUNG_START", c->start);
+    put_env_int(&env, "RUNG_UNTIL", c->until);
+    put_env(&env, "RUNG_CHECKPOINT_DIR", c->checkpoint_dir);
+    put_env(&env, "RUNG_SWEEP_DIR", c->sweep_dir);
+    put_params(&env, p->file->spec.space, c->values, params);
+    put_devices(&env, p, slot);
+    vec_push(&env.vars, NULL);
+    return env.vars.v;
+}
+
+/* ---- the command ---- */
+
+/* Several MPI ranks on this machine: mpirun starts them. */
+static char **under_mpirun(char **words, int tasks)
+{
+    VEC(char *) all = {0};
+    char number[NUM_MAX];
+
+    num_format_int(number, tasks);
+    vec_push(&all, mem_strdup("mpirun"));
+    vec_push(&all, mem_strdup("-n"));
+    vec_push(&all, mem_strdup(number));
+    for (char **w = words; *w; w++)
+        vec_push(&all, *w);
+    vec_push(&all, NULL);
+    free(words);
+    return all.v;
+}
+
+static int make_launch(void *ctx, const struct item *work, int slot,
+                       const char *checkpoint_dir, struct launch *out, struct err *e)
+{
+    const struct plug *p = ctx;
+    const struct spec *spec = &p->file->spec;
+    const struct space *sp = spec->space;
+    bool promote = spec->schedule == SCHEDULE_ASHA && spec->mode == MODE_PROMOTE;
+    struct value *values = mem_alloc((size_t)(space_count(sp) + 1) * sizeof(values[0]));
+    struct command_env c = {.trial = work->work.trial,
+                            .attempt = work->work.attempt,
+                            .seed = work->work.seed,
+                            .start = work->work.start,
+                            .until = promote ? work->work.until : spec->max_t,
+                            .checkpoint_dir = checkpoint_dir,
+                            .sweep_dir = p->dir,
+                            .values = values};
+    struct json j;
+    int rc;
+
+    json_begin(&j, work->work.params.p, work->work.params.len);
+    rc = space_scan(sp, &j, values, e);
+    if (rc == 0) {
+        *out = (struct launch){.argv = command_words(p->file, &c),
+                               .envp = make_env(p, &c, slot, work->work.params)};
+        if (p->file->resources.tasks > 1)
+            out->argv = under_mpirun(out->argv, p->file->resources.tasks);
+    }
+    values_free(values, space_count(sp));
+    free(values);
+    return rc;
+}
+
+/* ---- the agent ---- */
+
+static void find_gpus(struct plug *p)
+{
+    const char *visible = getenv("CUDA_VISIBLE_DEVICES");
+
+    if (p->file->resources.gpus == 0)
+        return;
+    if (visible) {
+        char *copy = mem_strdup(visible), *rest = copy, *word;
+
+        while ((word = strsep(&rest, ",")) != NULL) {
+            if (*word)
+                vec_push(&p->gpus, mem_strdup(word));
+        }
+        free(copy);
+        return;
+    }
+    for (int i = 0; i < 64; i++) {
+        char device[32], number[8];
+
+        snprintf(device, sizeof(device), "/dev/nvidia%d", i);
+        snprintf(number, sizeof(number), "%d", i);
+        if (file_exists(device))
+            vec_push(&p->gpus, mem_strdup(number));
+    }
+}
+
+/* Changes that are in the journal, which the agent does not read. */
+static int apply_settings(struct sweepfile *f, char *const settings[], size_t n,
+                          struct err *e)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        char *key = mem_strdup(settings[i]), *equals = strchr(key, '=');
+
+        if (equals)
+            *equals = '\0';
+        rc = equals ? sweepfile_set(f, key, equals + 1, e)
+                    : err_set(e, ERR_INVAL, "--set wants KEY=VALUE, not '%s'", key);
+        free(key);
+    }
+    return rc;
+}
+
+static int run_agent(const struct cli_command *self, const char *dir, int slots,
+                     char *const settings[], size_t n_settings)
+{
+    struct agent_setup setup = {.dir = dir};
+    struct agent_config *c = &setup.config;
+    struct plug plug = {.dir = dir};
+    struct str job = STR_INIT;
+    const char *timers = getenv("RUNG_TIMERS");
+    char host[256] = "?";
+    struct loaded l;
+    struct err e = {0};
+    int status;
+
+    if (loaded_file(&l, dir, &e) != 0 ||
+        apply_settings(l.file, settings, n_settings, &e) != 0) {
+        loaded_close(&l);
+        return cli_fail(self, EXIT_FAILED, "%s", e.text);
+    }
+    timers_default(&c->timers);
+    if (timers && timers_parse(&c->timers, timers) != 0)
+        fprintf(stderr, "rung agent: RUNG_TIMERS cannot be read: %s\n", timers);
+    gethostname(host, sizeof(host) - 1);
+    local_job_name(&job, host, (long)getpid());
+    rng_secret(&c->id, sizeof(c->id));
+    c->slots = slots;
+    c->host = slice_of(host);
+    c->job = (struct slice){job.p, job.len};
+    c->pid = getpid();
+    c->release = SLICE(PACKAGE_VERSION);
+    c->promote =
+        l.file->spec.schedule == SCHEDULE_ASHA && l.file->spec.mode == MODE_PROMOTE;
+    c->printed = l.file->parse != NULL;
+    c->restart = l.file->spec.restart;
+    c->timeout = l.file->timeout;
+    c->trials_per_job = l.file->trials_per_job;
+    plug.file = l.file;
+    find_gpus(&plug);
+    setup.plug = (struct agent_plug){.ctx = &plug, .launch = make_launch};
+    setup.parse = l.file->parse;
+    setup.checkpoint_signal = l.file->checkpoint_signal;
+    status = agent_run(&setup);
+    for (size_t i = 0; i < plug.gpus.n; i++)
+        free(plug.gpus.v[i]);
+    vec_free(&plug.gpus);
+    str_free(&job);
+    loaded_close(&l);
+    return status;
+}
+
+int cmd_agent(int argc, char **argv)
+{
+    const struct cli_command *self = cli_find("agent");
+    const char *value, *dir = NULL;
+    VEC(char *) settings = {0};
+    struct err e = {0};
+    int64_t slots = 1;
+    struct cli c;
+    char *found;
+    int status;
+
+    cli_begin(&c, self, argc, argv);
+    for (;;) {
+        switch (cli_next(&c, &value)) {
+        case OPT_SLOTS:
+            if (num_parse_int(value, strlen(value), &slots) != 0 || slots < 1 ||
+                slots > 10000)
+                return cli_fail(self, EXIT_USAGE,
+                                "--slots wants a number from 1 to 10000");
+            continue;
+        case OPT_SET: vec_push(&settings, (char *)value); continue;
+        case CLI_POSITIONAL: dir = value; continue;
+        case CLI_HELP: return EXIT_GOOD;
+        case CLI_BAD: return EXIT_USAGE;
+        case CLI_END: break;
+        }
+        break;
+    }
+    found = sweep_dir_find(dir, &e);
+    if (!found)
+        return cli_fail(self, EXIT_USAGE, "%s", e.text);
+    status = run_agent(self, found, (int)slots, settings.v, settings.n);
+    vec_free(&settings);
+    free(found);
+    return status;
+}

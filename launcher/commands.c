@@ -1,0 +1,79 @@
+/* The table of subcommands. Their help, manual pages and completion are made from it. */
+#include "launcher/commands.h"
+
+#define DIR_DEFAULT "DIR defaults to the newest sweep below the current directory."
+#define DIR_UNFINISHED                                                                   \
+    "DIR defaults to the one unfinished sweep below the current directory; when there "  \
+    "are\n"                                                                              \
+    "several, name it."
+
+static const struct cli_option no_options[] = {{0}};
+
+const struct cli_command cli_commands[] = {
+    {"init", "[FILE]", "Write a commented sweep file that runs as it is",
+     "FILE defaults to sweep.yaml. An existing file is never overwritten.", init_options,
+     cmd_init},
+    {"check", "FILE", "Validate a sweep file and say what it will cost",
+     "Prints the dimensions of the space, the rungs with how many trials are expected "
+     "at\n"
+     "each, steps, slot-hours and disk at best and at worst, and the first "
+     "configurations.\n"
+     "Nothing is created.",
+     check_options, cmd_check},
+    {"run", "FILE", "Run a sweep, with live progress",
+     "The sweep gets a directory of its own, which holds everything about it: "
+     "sweep.yaml,\n"
+     "the journal, sweep.h5, logs and checkpoints.\n\n"
+     "Ctrl-C pauses the sweep: running trials save at their next report, and `rung "
+     "resume`\n"
+     "goes on. A second Ctrl-C ends them at once.",
+     run_options, cmd_run},
+    {"status", "[DIR]", "Show a sweep on one screen", DIR_DEFAULT, status_options,
+     cmd_status},
+    {"watch", "[DIR]", "The same, live", DIR_DEFAULT, watch_options, cmd_watch},
+    {"best", "[DIR]", "The best trials with their parameters", DIR_DEFAULT, best_options,
+     cmd_best},
+    {"show", "[DIR] TRIAL", "Everything about one trial",
+     "Parameters, learning curve, each decision with its rung's cutoff and rank, and "
+     "each\n"
+     "attempt with how it ended and where its log is.\n\n" DIR_DEFAULT,
+     show_options, cmd_show},
+    {"stop", "[DIR] [TRIAL...]", "Finish a sweep, or stop some of its trials",
+     "What runs is ended. With --pause, running trials save at their next report, are\n"
+     "interrupted, and everything can be resumed.\n\n" DIR_UNFINISHED,
+     stop_options, cmd_stop},
+    {"resume", "[DIR]", "Go on after any interruption",
+     "A finished sweep is left alone, unless --set gives it more to do:\n\n"
+     "    rung resume --set search.trials=200\n\n" DIR_UNFINISHED,
+     resume_options, cmd_resume},
+    {"export", "[DIR]", "Write a sweep in another format", DIR_DEFAULT, export_options,
+     cmd_export},
+    {"log", "NAME=VALUE...", "Report metrics from inside a trial",
+     "For programs without a library for it, shell scripts above all:\n\n"
+     "    rung log step=3 val_loss=0.21\n\n"
+     "saved=N says that the checkpoint directory now holds step N. The exit status is "
+     "the\n"
+     "decision: 0 continue, 3 pause (save, then exit 0), 4 stop (exit 0). Outside a "
+     "sweep it\n"
+     "prints the metrics and exits 0.",
+     log_options, cmd_log},
+    {"asktell", "FILE", "The engine over stdin and stdout, one JSON object a line",
+     "For programs that run trials themselves:\n\n"
+     "    {\"op\":\"ask\"}\n"
+     "    {\"op\":\"report\",\"trial\":0,\"step\":1,\"metrics\":{\"loss\":0.3}}\n\n"
+     "The operations are ask, add, report, fail, best and state (doc/asktell.md).",
+     no_options, cmd_asktell},
+    {"replay", "[DIR]", "Recompute every decision from the journal and compare",
+     DIR_DEFAULT, replay_options, cmd_replay},
+    {"fsck", "[DIR]", "Check journal, sweep.h5 and checkpoints", DIR_DEFAULT,
+     fsck_options, cmd_fsck},
+    {"agent", "DIR", "What a job runs: started by rung, seldom by hand",
+     "Joins the sweep, asks for trials and runs them until none is left. One started by\n"
+     "hand is welcome while slots are missing, else told that there is no work.",
+     agent_options, cmd_agent},
+    {"exec", "-- PROGRAM [ARG...]", "The parent of a trial's program: started by rung",
+     "Runs the program in a session of its own, ends whatever it leaves behind, and says "
+     "how\n"
+     "it went.",
+     exec_options, cmd_exec},
+    {0}};

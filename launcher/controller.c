@@ -1,0 +1,618 @@
+#include "launcher/controller.h"
+
+#include "launcher/controller_private.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* How long agents may take to leave after BYE. */
+#define FAREWELL_SECONDS 5
+/* Between a job's end and giving up its agent: its last packets may still be read. */
+#define LAST_WORDS_SECONDS  1
+/* How often the lives of agents and jobs are looked at. */
+#define CHECK_SECONDS       0.5
+#define STILLBORN_MAX       3
+#define LAUNCH_FAILURES_MAX 3
+
+/* ---- events ---- */
+
+struct verdict controller_happen(struct controller *c, struct event *ev)
+{
+    struct verdict v;
+    struct err e = {0};
+
+    ev->time = c->wall;
+    if (sweep_apply(c->sw, ev, &v, &e) != 0) {
+        /* A mistake of ours: what is in the journal is right, so end here. */
+        c->port.say(c->ctx, e.text);
+        abort();
+    }
+    c->port.append(c->ctx, ev, &v);
+    return v;
+}
+
+static void why_event(struct controller *c, enum event_kind kind, int32_t trial,
+                      const char *reason)
+{
+    struct event ev = {.kind = kind, .trial = trial};
+
+    ev.why.reason = slice_of(reason);
+    controller_happen(c, &ev);
+}
+
+static void job_event(struct controller *c, const char *job, const char *change,
+                      const struct peer *p)
+{
+    struct event ev = {.kind = EVENT_JOB, .trial = -1};
+
+    ev.job.job = slice_of(job);
+    ev.job.change = slice_of(change);
+    if (p) {
+        ev.job.agent = p->id;
+        ev.job.host = slice_of(p->host);
+        ev.job.slots = p->n_slots;
+    }
+    controller_happen(c, &ev);
+}
+
+/* ---- pausing ---- */
+
+static void tell_all(struct controller *c, enum item_kind kind, const char *text)
+{
+    for (size_t i = 0; i < c->peers.n; i++) {
+        struct peer *p = &c->peers.v[i];
+        struct item it = {.kind = kind};
+
+        if (!p->known || p->gone)
+            continue;
+        it.why.text = slice_of(text);
+        controller_send(p, &it);
+    }
+}
+
+/* trouble: it pauses because something is wrong, not because somebody asked. */
+static void pause_sweep(struct controller *c, const char *reason, bool trouble)
+{
+    const struct sweep_totals *n = sweep_totals(c->sw);
+
+    if (controller_over(c) || n->pausing || n->finishing)
+        return;
+    why_event(c, EVENT_PAUSE, -1, reason);
+    c->state = CONTROLLER_PAUSING;
+    c->troubled = trouble;
+    c->reason = mem_strdup(reason);
+    tell_all(c, ITEM_PAUSE, "");
+    c->port.say(c->ctx, reason);
+}
+
+/* ---- agents ---- */
+
+struct peer *controller_peer(struct controller *c, uint64_t id)
+{
+    uint32_t i;
+
+    return map_get(&c->by_id, id, &i) ? &c->peers.v[i] : NULL;
+}
+
+struct peer *controller_add_peer(struct controller *c, uint64_t id)
+{
+    struct peer p = {.id = id, .heard = c->now, .out = STR_INIT};
+
+    map_put(&c->by_id, id, (uint32_t)c->peers.n);
+    vec_push(&c->peers, p);
+    return &c->peers.v[c->peers.n - 1];
+}
+
+void controller_expect(struct controller *c, uint64_t agent, const char *job,
+                       const char *host, int slots)
+{
+    struct peer *p = controller_peer(c, agent);
+
+    if (!p)
+        p = controller_add_peer(c, agent);
+    free(p->job);
+    free(p->host);
+    free(p->slots);
+    p->job = mem_strdup(job);
+    p->host = mem_strdup(host);
+    p->n_slots = slots;
+    p->slots = mem_alloc((size_t)slots * sizeof(p->slots[0]));
+}
+
+static void forget_pending(struct controller *c, const char *job)
+{
+    for (size_t i = 0; i < c->pending.n; i++) {
+        if (strcmp(c->pending.v[i].job, job) == 0) {
+            free(c->pending.v[i].job);
+            vec_remove(&c->pending, i);
+            return;
+        }
+    }
+}
+
+void controller_joined(struct controller *c, struct peer *p)
+{
+    p->known = true;
+    p->gone = false;
+    p->lost_at = 0;
+    c->slots_held += p->n_slots;
+    c->stillborn = 0;
+    forget_pending(c, p->job);
+    job_event(c, p->job, "joined", p);
+}
+
+void controller_end_attempt(struct controller *c, int32_t trial,
+                            const struct end_facts *f)
+{
+    struct event ev = {.kind = EVENT_END, .trial = trial};
+
+    ev.attempt = sweep_trial(c->sw, trial)->attempts;
+    ev.end.facts = *f;
+    ev.end.outcome = sweep_outcome(c->sw, trial, f, &ev.end.saved);
+    controller_happen(c, &ev);
+    if (ev.end.outcome == OUTCOME_LAUNCH_FAILED)
+        c->launch_failures++;
+    else
+        c->launch_failures = 0;
+    if (outcome_class(ev.end.outcome) == OUTCOME_IS_FAULT &&
+        sweep_totals(c->sw)->reports == 0)
+        c->barren++;
+    if (c->launch_failures >= LAUNCH_FAILURES_MAX) {
+        struct str why = STR_INIT;
+
+        str_addf(&why, "the command could not be started %d times in a row: %.*s",
+                 c->launch_failures, (int)f->note.len, f->note.p);
+        c->launch_failures = 0;
+        pause_sweep(c, why.p, true);
+        str_free(&why);
+    } else if (c->barren >= (c->c.file->slots > 3 ? c->c.file->slots : 3)) {
+        struct str why = STR_INIT;
+
+        str_addf(
+            &why,
+            "the first %d attempts all failed before a report; `rung show %d` tells how "
+            "and where the log is",
+            c->barren, trial);
+        c->barren = 0;
+        pause_sweep(c, why.p, true);
+        str_free(&why);
+    }
+}
+
+void controller_lose(struct controller *c, struct peer *p, const char *why)
+{
+    struct end_facts f = {.cause = CAUSE_AGENT_GONE, .exit_code = -1};
+
+    f.cpu_seconds = f.gpu_seconds = f.max_rss = f.energy = NAN;
+    f.started = f.ended = NAN;
+    f.note = slice_of(why);
+    for (int32_t s = 0; s < p->n_slots; s++) {
+        int32_t trial = sweep_in_slot(c->sw, p->id, s);
+
+        if (trial >= 0)
+            controller_end_attempt(c, trial, &f);
+        if (p->known && !p->gone && !p->slots[s].retired)
+            c->slots_held--;
+        p->slots[s].parked = false;
+    }
+    p->gone = true;
+    p->known = true; /* a repeated LEAVE of it is only to be acknowledged */
+    job_event(c, p->job ? p->job : "", "ended", p);
+}
+
+/* Gives up agents whose job is gone, or that were not heard of for too long. */
+static void find_lost(struct controller *c)
+{
+    const double *s = c->c.timers.s;
+
+    for (size_t i = 0; i < c->peers.n; i++) {
+        struct peer *p = &c->peers.v[i];
+        double silent = c->now - p->heard;
+        enum job_state state;
+
+        if (p->gone || !p->job)
+            continue;
+        if (p->lost_at > 0 && c->now >= p->lost_at) {
+            controller_lose(c, p, "its job ended");
+            continue;
+        }
+        if (p->lost_at > 0 || (p->known && silent < 2 * s[TIMER_BEAT]))
+            continue;
+        state = c->port.job_state(c->ctx, p->job);
+        if (state == JOB_GONE)
+            p->lost_at = c->now + LAST_WORDS_SECONDS;
+        else if (silent > s[TIMER_AGENT_SILENT] ||
+                 (silent > s[TIMER_AGENT_LOST] && state == JOB_UNKNOWN))
+            controller_lose(c, p, "its agent was not heard of any more");
+    }
+}
+
+/* ---- jobs ---- */
+
+void controller_job_started(struct controller *c, const char *job)
+{
+    vec_push(&c->pending, ((struct pending_job){mem_strdup(job), c->now}));
+    job_event(c, job, "submitted", NULL);
+}
+
+void controller_job_gone(struct controller *c, const char *job, const char *why)
+{
+    for (size_t i = 0; i < c->peers.n; i++) {
+        struct peer *p = &c->peers.v[i];
+
+        if (!p->gone && p->job && strcmp(p->job, job) == 0) {
+            p->lost_at = c->now + LAST_WORDS_SECONDS;
+            return;
+        }
+    }
+    for (size_t i = 0; i < c->pending.n; i++) {
+        struct str text = STR_INIT;
+
+        if (strcmp(c->pending.v[i].job, job) != 0)
+            continue;
+        forget_pending(c, job);
+        job_event(c, job, "ended", NULL);
+        c->stillborn++;
+        c->next_submit = c->now + (1 << c->stillborn);
+        str_addf(&text, "job %s ended before its agent could join: %s", job, why);
+        c->port.say(c->ctx, text.p);
+        if (c->stillborn >= STILLBORN_MAX) {
+            c->stillborn = 0;
+            pause_sweep(c, text.p, true);
+        }
+        str_free(&text);
+        return;
+    }
+}
+
+/* Slots that exist or are on their way. */
+static int slots_coming(const struct controller *c)
+{
+    int n = c->slots_held + (int)c->pending.n * c->c.slots_per_job;
+
+    for (size_t i = 0; i < c->peers.n; i++) {
+        if (!c->peers.v[i].known && !c->peers.v[i].gone)
+            n += c->peers.v[i].n_slots;
+    }
+    return n;
+}
+
+static void want_jobs(struct controller *c, const struct work *next)
+{
+    int missing = c->c.file->slots - slots_coming(c);
+
+    if (missing <= 0 || c->now < c->next_submit ||
+        (next->kind != WORK_TRIAL && next->kind != WORK_DRAW))
+        return;
+    c->port.submit(c->ctx, (missing + c->c.slots_per_job - 1) / c->c.slots_per_job);
+}
+
+/* ---- handing out work ---- */
+
+/* sweep_next(), drawing when a new trial is due. */
+static struct work next_work(struct controller *c)
+{
+    struct work w = sweep_next(c->sw);
+
+    while (w.kind == WORK_DRAW) {
+        struct event ev;
+        struct err e = {0};
+        int rc = sweep_draw(c->sw, &ev, &e);
+
+        if (rc == ERR_NOENT) { /* the rest of a grid breaks the constraints */
+            ev = (struct event){.kind = EVENT_SET, .trial = -1};
+            ev.set.key = SLICE("search.exhausted");
+            ev.set.value = SLICE("1");
+        } else if (rc != 0) {
+            pause_sweep(c, e.text, true);
+            return sweep_next(c->sw);
+        }
+        controller_happen(c, &ev);
+        w = sweep_next(c->sw);
+    }
+    return w;
+}
+
+static void hand_out(struct controller *c, struct peer *p, int32_t slot,
+                     const struct work *w)
+{
+    struct {
+        uint64_t agent;
+        int32_t epoch, trial, attempt, ask;
+    } unique = {p->id, c->c.epoch, w->trial, 0, (int32_t)p->slots[slot].ask};
+    struct event ev;
+
+    sweep_start_event(c->sw, w, &ev);
+    unique.attempt = ev.attempt;
+    ev.start.nonce = hash64(&unique, sizeof(unique));
+    ev.start.agent = p->id;
+    ev.start.slot = slot;
+    ev.start.ask = p->slots[slot].ask;
+    p->slots[slot].parked = false;
+    controller_happen(c, &ev);
+    controller_send_work(c, p, slot, w->trial);
+}
+
+static void give_back(struct controller *c, struct peer *p, int32_t slot)
+{
+    struct item it = {.kind = ITEM_RETIRE};
+
+    p->slots[slot].parked = false;
+    p->slots[slot].retired = true;
+    c->slots_held--;
+    it.ask.slot = slot;
+    it.ask.ask = p->slots[slot].ask;
+    controller_send(p, &it);
+}
+
+/* Serves parked slots in the order they asked. What is left stays in order. */
+static void serve(struct controller *c)
+{
+    struct work w = {.kind = WORK_TRIAL};
+    size_t kept = 0;
+
+    for (size_t i = 0; i < c->parked.n; i++) {
+        struct parked at = c->parked.v[i];
+        struct peer *p = &c->peers.v[at.peer];
+        struct slot *s;
+
+        if (p->gone || at.slot >= p->n_slots || !p->slots[at.slot].parked)
+            continue;
+        s = &p->slots[at.slot];
+        if (s->not_before > c->now) {
+            c->parked.v[kept++] = at;
+            continue;
+        }
+        if (w.kind == WORK_TRIAL) /* else nobody gets any */
+            w = next_work(c);
+        if (w.kind == WORK_TRIAL) {
+            hand_out(c, p, at.slot, &w);
+        } else if (!c->c.keeps_idle && w.kind == WORK_WAIT &&
+                   c->now - s->since > c->c.file->idle) {
+            give_back(c, p, at.slot);
+        } else {
+            c->parked.v[kept++] = at;
+        }
+    }
+    c->parked.n = kept;
+}
+
+/* ---- what people ask ---- */
+
+static void kill_all(struct controller *c, enum end_cause cause)
+{
+    for (int32_t t = 0; t < sweep_trials(c->sw); t++) {
+        if (sweep_trial(c->sw, t)->state == TRIAL_RUNNING)
+            controller_kill(c, t, cause);
+    }
+}
+
+void controller_stop(struct controller *c, int32_t trial, const char *reason)
+{
+    if (controller_over(c) || (trial >= 0 && trial >= sweep_trials(c->sw)))
+        return;
+    why_event(c, EVENT_STOP, trial, reason);
+    if (trial < 0)
+        kill_all(c, CAUSE_USER_STOP);
+    else if (sweep_trial(c->sw, trial)->state == TRIAL_RUNNING)
+        controller_kill(c, trial, CAUSE_USER_STOP);
+}
+
+void controller_pause(struct controller *c, const char *reason)
+{
+    pause_sweep(c, reason, false);
+}
+
+void controller_interrupt(struct controller *c)
+{
+    c->interrupting = true;
+    kill_all(c, CAUSE_PAUSING);
+}
+
+void controller_resume(struct controller *c, const char *reason)
+{
+    why_event(c, EVENT_RESUME, -1, reason);
+    c->state = CONTROLLER_RUNNING;
+}
+
+int controller_set(struct controller *c, const char *key, const char *value,
+                   struct err *e)
+{
+    struct event ev = {.kind = EVENT_SET, .trial = -1};
+    int rc = sweepfile_set(c->c.file, key, value, e);
+
+    if (rc != 0)
+        return rc;
+    ev.set.key = slice_of(key);
+    ev.set.value = slice_of(value);
+    controller_happen(c, &ev);
+    return 0;
+}
+
+/* ---- stop: conditions ---- */
+
+static bool reached(bool set, bool met, struct str *why, const char *name, double limit)
+{
+    if (!set || !met)
+        return false;
+    str_addf(why, "stop.%s (%g) is reached; go on with `rung resume --set stop.%s=...`",
+             name, limit, name);
+    return true;
+}
+
+static void check_stop_rules(struct controller *c)
+{
+    const struct stop_rules *s = &c->c.file->stop;
+    const struct sweep_totals *n = sweep_totals(c->sw);
+    int64_t over =
+        n->state[TRIAL_COMPLETED] + n->state[TRIAL_STOPPED] + n->state[TRIAL_FAILED];
+    double hours = n->seconds / 3600;
+    double best = n->best >= 0 ? sweep_trial(c->sw, n->best)->best : NAN;
+    bool good = sweep_spec(c->sw)->maximize ? best >= s->metric : best <= s->metric;
+    struct str why = STR_INIT;
+
+    if (c->state == CONTROLLER_RUNNING && !n->finishing &&
+        (reached(s->time > 0, c->c.uptime_before + c->now - c->began >= s->time, &why,
+                 "time", s->time) ||
+         reached(s->trials > 0, over >= s->trials, &why, "trials", (double)s->trials) ||
+         reached(s->has_metric, good, &why, "metric", s->metric) ||
+         reached(s->cpu_hours > 0, n->cpu_seconds / 3600 >= s->cpu_hours, &why,
+                 "cpu_hours", s->cpu_hours) ||
+         reached(s->gpu_hours > 0,
+                 hours * c->c.file->resources.gpus * c->c.file->resources.nodes >=
+                     s->gpu_hours,
+                 &why, "gpu_hours", s->gpu_hours) ||
+         reached(s->node_hours > 0, hours * c->c.file->resources.nodes >= s->node_hours,
+                 &why, "node_hours", s->node_hours)))
+        controller_pause(c, why.p);
+    str_free(&why);
+}
+
+/* ---- the end ---- */
+
+bool controller_over(const struct controller *c)
+{
+    return c->state == CONTROLLER_PAUSED || c->state == CONTROLLER_FINISHED;
+}
+
+static void check_end(struct controller *c, const struct work *next)
+{
+    const struct sweep_totals *n = sweep_totals(c->sw);
+
+    if (controller_over(c) || next->kind != WORK_DONE || n->open > 0)
+        return;
+    if (n->pausing && !n->finishing) {
+        c->state = CONTROLLER_PAUSED;
+    } else {
+        c->state = CONTROLLER_FINISHED;
+        if (!n->finished)
+            why_event(c, EVENT_FINISH, -1,
+                      n->finishing ? "stopped" : "all trials are done");
+    }
+    c->over_since = c->now;
+    tell_all(c, ITEM_BYE, c->reason ? c->reason : "the sweep is over");
+}
+
+bool controller_done(const struct controller *c)
+{
+    if (!controller_over(c))
+        return false;
+    if (c->now - c->over_since > FAREWELL_SECONDS)
+        return true;
+    for (size_t i = 0; i < c->peers.n; i++) {
+        if (c->peers.v[i].known && !c->peers.v[i].gone)
+            return false;
+    }
+    return true;
+}
+
+/* ---- the whole ---- */
+
+static void expect_orphans(struct controller *c)
+{
+    for (int32_t i = 0; i < sweep_trials(c->sw); i++) {
+        const struct trial *t = sweep_trial(c->sw, i);
+
+        if (t->state == TRIAL_RUNNING && !controller_peer(c, t->agent))
+            controller_expect(c, t->agent, "", "", t->slot + 1);
+    }
+}
+
+struct controller *controller_new(const struct controller_config *config,
+                                  const struct controller_port *port, void *ctx,
+                                  double now)
+{
+    struct controller *c = mem_alloc(sizeof(*c));
+
+    c->c = *config;
+    c->port = *port;
+    c->ctx = ctx;
+    c->now = c->began = now;
+    c->sw = config->sw;
+    c->packet = packet_new();
+    c->text = (struct str)STR_INIT;
+    if (sweep_totals(c->sw)->pausing)
+        c->state = CONTROLLER_PAUSING;
+    return c;
+}
+
+void controller_free(struct controller *c)
+{
+    if (!c)
+        return;
+    for (size_t i = 0; i < c->peers.n; i++) {
+        free(c->peers.v[i].job);
+        free(c->peers.v[i].host);
+        free(c->peers.v[i].slots);
+        str_free(&c->peers.v[i].out);
+    }
+    for (size_t i = 0; i < c->pending.n; i++)
+        free(c->pending.v[i].job);
+    vec_free(&c->peers);
+    vec_free(&c->parked);
+    vec_free(&c->pending);
+    map_free(&c->by_id);
+    packet_free(c->packet);
+    str_free(&c->text);
+    free(c->reason);
+    free(c);
+}
+
+void controller_clock(struct controller *c, double now, double wall)
+{
+    c->now = now;
+    c->wall = wall;
+}
+
+void controller_tick(struct controller *c)
+{
+    struct work next;
+
+    if (c->next_check == 0)
+        expect_orphans(c);
+    if (c->now >= c->next_check) {
+        c->next_check = c->now + CHECK_SECONDS;
+        find_lost(c);
+    }
+    check_stop_rules(c);
+    serve(c);
+    next = sweep_next(c->sw);
+    check_end(c, &next);
+    if (!controller_over(c))
+        want_jobs(c, &next);
+}
+
+double controller_deadline(const struct controller *c)
+{
+    double at = c->next_check;
+
+    for (size_t i = 0; i < c->parked.n; i++) {
+        const struct parked *k = &c->parked.v[i];
+        double t = c->peers.v[k->peer].slots[k->slot].not_before;
+
+        if (t > c->now && t < at)
+            at = t;
+    }
+    return at;
+}
+
+enum controller_state controller_state(const struct controller *c)
+{
+    return c->state;
+}
+
+const char *controller_reason(const struct controller *c)
+{
+    return c->reason ? c->reason : "";
+}
+
+bool controller_troubled(const struct controller *c)
+{
+    return c->troubled;
+}
+
+int controller_slots(const struct controller *c)
+{
+    return c->slots_held;
+}

@@ -1,0 +1,379 @@
+/* The controller's side of the protocol: what agents say, and what they are told. Every
+ * answer can be asked for again: it follows from the state, not from memory of what
+ * was sent. */
+#include "base/rng.h"
+#include "launcher/controller_private.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- telling ---- */
+
+void controller_send(struct peer *p, const struct item *it)
+{
+    item_encode(it, &p->out);
+    p->owes = true;
+}
+
+static void send_why(struct peer *p, enum item_kind kind, const char *text)
+{
+    struct item it = {.kind = kind};
+
+    it.why.text = slice_of(text);
+    controller_send(p, &it);
+}
+
+void controller_send_work(struct controller *c, struct peer *p, int32_t slot,
+                          int32_t trial)
+{
+    const struct trial *t = sweep_trial(c->sw, trial);
+    struct item it = {.kind = ITEM_WORK};
+
+    str_cut(&c->text, 0);
+    sweep_params(c->sw, trial, &c->text);
+    it.work.slot = slot;
+    it.work.ask = t->ask;
+    it.work.trial = trial;
+    it.work.attempt = t->attempts;
+    it.work.nonce = t->nonce;
+    it.work.start = t->attempt_start;
+    it.work.until = t->until;
+    /* 31 bits: what numpy and the C libraries of trial programs take as a seed */
+    it.work.seed =
+        rng_u64(sweep_spec(c->sw)->seed, RNG_SEED, (uint32_t)trial, 0, 0) >> 33;
+    it.work.params = (struct slice){c->text.p, c->text.len};
+    controller_send(p, &it);
+}
+
+static void send_kill(struct peer *p, int32_t trial, int32_t attempt, uint64_t nonce,
+                      enum end_cause cause)
+{
+    struct item it = {.kind = ITEM_KILL};
+
+    it.kill.trial = trial;
+    it.kill.attempt = attempt;
+    it.kill.nonce = nonce;
+    it.kill.cause = cause;
+    controller_send(p, &it);
+}
+
+void controller_kill(struct controller *c, int32_t trial, enum end_cause cause)
+{
+    const struct trial *t = sweep_trial(c->sw, trial);
+    struct peer *p = controller_peer(c, t->agent);
+
+    if (p && p->known && !p->gone)
+        send_kill(p, trial, t->attempts, t->nonce, cause);
+}
+
+static void send_answer(struct peer *p, int32_t trial, int32_t attempt, uint32_t number,
+                        enum decision d, int64_t until)
+{
+    struct item it = {.kind = ITEM_ANSWER};
+
+    it.answer.trial = trial;
+    it.answer.attempt = attempt;
+    it.answer.number = number;
+    it.answer.decision = d;
+    it.answer.until = until;
+    controller_send(p, &it);
+}
+
+/* ---- the open attempts that an agent names ---- */
+
+static bool is_open(const struct controller *c, int32_t trial, int32_t attempt,
+                    uint64_t nonce)
+{
+    const struct trial *t;
+
+    if (trial < 0 || trial >= sweep_trials(c->sw))
+        return false;
+    t = sweep_trial(c->sw, trial);
+    return t->state == TRIAL_RUNNING && t->attempts == attempt && t->nonce == nonce;
+}
+
+static bool names(const struct item *it, int32_t trial)
+{
+    for (int i = 0; i < it->hello.n_open; i++) {
+        if (it->hello.open[i].trial == trial)
+            return true;
+    }
+    return false;
+}
+
+/* Holds what an agent runs against what it should: the superseded is ended, what was
+ * asked to end is asked again, and work that never arrived is sent again. (That which is
+ * over there, its end on the way, is recognised by the agent as an old ask.) */
+static void compare(struct controller *c, struct peer *p, const struct item *it)
+{
+    for (int i = 0; i < it->hello.n_open; i++) {
+        const struct open_attempt *o = &it->hello.open[i];
+
+        if (!is_open(c, o->trial, o->attempt, o->nonce))
+            send_kill(p, o->trial, o->attempt, o->nonce, CAUSE_AGENT_GONE);
+        else if (sweep_trial(c->sw, o->trial)->stop_asked)
+            send_kill(p, o->trial, o->attempt, o->nonce, CAUSE_USER_STOP);
+        else if (c->interrupting)
+            send_kill(p, o->trial, o->attempt, o->nonce, CAUSE_PAUSING);
+    }
+    for (int32_t s = 0; s < p->n_slots; s++) {
+        int32_t trial = sweep_in_slot(c->sw, p->id, s);
+
+        if (trial >= 0 && !names(it, trial))
+            controller_send_work(c, p, s, trial);
+    }
+    if (controller_over(c))
+        send_why(p, ITEM_BYE, c->reason ? c->reason : "the sweep is over");
+    else if (sweep_totals(c->sw)->pausing)
+        controller_send(p, &(struct item){.kind = ITEM_PAUSE});
+}
+
+/* ---- hearing ---- */
+
+static void on_hello(struct controller *c, struct peer *p, const struct item *it)
+{
+    uint64_t oldest = it->hello.oldest > 0 ? it->hello.oldest : 1;
+
+    if (!p->known || p->gone) {
+        free(p->job);
+        free(p->host);
+        p->job = mem_strndup(it->hello.job.p, it->hello.job.len);
+        p->host = mem_strndup(it->hello.host.p, it->hello.host.len);
+        free(p->slots);
+        p->n_slots = it->hello.slots > 0 ? it->hello.slots : 0;
+        p->slots = mem_alloc((size_t)p->n_slots * sizeof(p->slots[0]));
+        controller_joined(c, p);
+    }
+    /* a hello that comes late must not make what was taken since forgotten */
+    if (p->taken < oldest - 1)
+        p->taken = oldest - 1;
+    controller_send(p, &(struct item){.kind = ITEM_WELCOME});
+    compare(c, p, it);
+}
+
+static void retire(struct controller *c, struct peer *p, int32_t slot)
+{
+    struct item it = {.kind = ITEM_RETIRE};
+
+    if (!p->slots[slot].retired) {
+        p->slots[slot].retired = true;
+        c->slots_held--;
+    }
+    p->slots[slot].parked = false;
+    it.ask.slot = slot;
+    it.ask.ask = p->slots[slot].ask;
+    controller_send(p, &it);
+}
+
+static void on_ask(struct controller *c, struct peer *p, const struct item *it)
+{
+    struct slot *s;
+    int32_t trial;
+
+    if (it->ask.slot < 0 || it->ask.slot >= p->n_slots)
+        return;
+    s = &p->slots[it->ask.slot];
+    trial = sweep_in_slot(c->sw, p->id, it->ask.slot);
+    if (trial >= 0 && sweep_trial(c->sw, trial)->ask == it->ask.ask) {
+        controller_send_work(c, p, it->ask.slot, trial);
+        return;
+    }
+    if (trial >= 0) { /* it asks for more, so what ran there is over, unheard of */
+        struct end_facts lost = {.cause = CAUSE_AGENT_GONE, .exit_code = -1};
+
+        lost.cpu_seconds = lost.gpu_seconds = lost.max_rss = lost.energy = NAN;
+        controller_end_attempt(c, trial, &lost);
+    }
+    s->ask = it->ask.ask;
+    if (s->retired || c->slots_held > c->c.file->slots) {
+        retire(c, p, it->ask.slot);
+        return;
+    }
+    s->since = c->now;
+    if (!s->parked) {
+        s->parked = true;
+        vec_push(&c->parked, ((struct parked){(uint32_t)(p - c->peers.v), it->ask.slot}));
+    }
+}
+
+static void on_report(struct controller *c, struct peer *p, const struct item *it)
+{
+    struct event ev = {.kind = EVENT_REPORT, .trial = it->report.trial};
+    const struct trial *t;
+    struct verdict v;
+
+    if (!is_open(c, it->report.trial, it->report.attempt, it->report.nonce)) {
+        /* superseded, or a repetition after its end: stop is right for both */
+        send_answer(p, it->report.trial, it->report.attempt, it->report.number,
+                    DECISION_STOP, -1);
+        return;
+    }
+    t = sweep_trial(c->sw, it->report.trial);
+    if (it->report.number <= t->last_number) {
+        enum decision d = t->answered == DECISION_NONE ? DECISION_CONTINUE : t->answered;
+
+        send_answer(p, it->report.trial, it->report.attempt, it->report.number, d,
+                    t->until);
+        return;
+    }
+    ev.attempt = it->report.attempt;
+    ev.report.number = it->report.number;
+    ev.report.step = it->report.step;
+    ev.report.elapsed = it->report.elapsed;
+    ev.report.metrics = it->report.metrics;
+    ev.report.n_metrics = it->report.n_metrics;
+    v = controller_happen(c, &ev);
+    c->launch_failures = 0;
+    if (it->report.wait || v.decision != DECISION_CONTINUE)
+        send_answer(p, it->report.trial, it->report.attempt, it->report.number,
+                    v.decision, v.until);
+}
+
+static void on_saved(struct controller *c, struct peer *p, const struct item *it)
+{
+    struct event ev = {.kind = EVENT_SAVED, .trial = it->saved.trial};
+
+    (void)p;
+    if (!is_open(c, it->saved.trial, it->saved.attempt, it->saved.nonce) ||
+        it->saved.step <= sweep_trial(c->sw, it->saved.trial)->saved)
+        return;
+    ev.attempt = it->saved.attempt;
+    ev.saved.step = it->saved.step;
+    controller_happen(c, &ev);
+}
+
+static void on_end(struct controller *c, struct peer *p, const struct item *it)
+{
+    const struct trial *t;
+
+    if (!is_open(c, it->end.trial, it->end.attempt, it->end.nonce))
+        return;
+    t = sweep_trial(c->sw, it->end.trial);
+    if (t->slot >= 0 && t->slot < p->n_slots) {
+        struct slot *s = &p->slots[t->slot];
+
+        if (it->end.facts.cause == CAUSE_NO_LAUNCH) {
+            double wait = c->c.timers.s[TIMER_LAUNCH_RETRY] * (1 << s->launch_failures);
+
+            s->not_before = c->now + (wait < 60 ? wait : 60);
+            s->launch_failures += s->launch_failures < 5;
+        } else {
+            s->launch_failures = 0;
+        }
+    }
+    controller_end_attempt(c, it->end.trial, &it->end.facts);
+}
+
+static void on_leave(struct controller *c, struct peer *p, const struct item *it)
+{
+    char *why = mem_strndup(it->why.text.p, it->why.text.len);
+
+    controller_lose(c, p, why);
+    free(why);
+}
+
+static void on_beat(struct controller *c, struct peer *p, const struct item *it)
+{
+    compare(c, p, it);
+    controller_send(p, &(struct item){.kind = ITEM_BEAT});
+}
+
+static void on_refused(struct controller *c, struct peer *p, const struct item *it)
+{
+    str_cut(&c->text, 0);
+    str_addf(&c->text, "agent %016llx refuses this controller: %.*s",
+             (unsigned long long)p->id, (int)it->why.text.len, it->why.text.p);
+    c->port.say(c->ctx, c->text.p);
+}
+
+/* An agent of another protocol: both sides say so, once. */
+static void refuse(struct controller *c, const struct packet_head *h)
+{
+    struct peer *p = controller_peer(c, h->agent);
+
+    if (p)
+        return;
+    p = controller_add_peer(c, h->agent);
+    p->gone = true;
+    str_cut(&c->text, 0);
+    str_addf(&c->text,
+             "agent %016llx is rung %.*s, which speaks protocol %d; this controller is "
+             "rung %s "
+             "and speaks %d: use one release for a sweep",
+             (unsigned long long)h->agent, (int)h->release.len, h->release.p, h->version,
+             c->c.release, WIRE_VERSION);
+    c->port.say(c->ctx, c->text.p);
+    send_why(p, ITEM_REFUSED, c->text.p);
+}
+
+uint64_t controller_packet(struct controller *c, const char *data, size_t n)
+{
+    static void (*const hear[ITEM_KINDS])(struct controller *, struct peer *,
+                                          const struct item *) = {
+        [ITEM_HELLO] = on_hello,   [ITEM_BEAT] = on_beat,       [ITEM_ASK] = on_ask,
+        [ITEM_REPORT] = on_report, [ITEM_SAVED] = on_saved,     [ITEM_END] = on_end,
+        [ITEM_LEAVE] = on_leave,   [ITEM_REFUSED] = on_refused,
+    };
+    struct packet_head h;
+    struct peer *p;
+    struct item it;
+    uint64_t number;
+
+    if (packet_open(c->packet, data, n, &h, NULL) != 0)
+        return 0;
+    if (h.version != WIRE_VERSION) {
+        refuse(c, &h);
+        return h.agent;
+    }
+    if (h.epoch >
+        c->c.epoch) /* it obeys a successor; the next commit will tell us, too */
+        return h.agent;
+    p = controller_peer(c, h.agent);
+    if (!p)
+        p = controller_add_peer(c, h.agent);
+    p->heard = c->now;
+    p->owes = true;
+    while (packet_next(c->packet, &it, &number, NULL) == 1) {
+        if (it.kind != ITEM_HELLO && it.kind != ITEM_REFUSED && (!p->known || p->gone)) {
+            /* its LEAVE may only be repeated for want of an acknowledgement */
+            if (it.kind != ITEM_LEAVE || !p->known)
+                controller_send(p, &(struct item){.kind = ITEM_WHO});
+            else if (number == p->taken + 1)
+                p->taken = number;
+            break;
+        }
+        if (item_numbered(it.kind)) {
+            if (number > p->taken + 1)
+                break; /* something before it was lost: it will come again */
+            if (number <= p->taken)
+                continue;
+            p->taken = number;
+        }
+        if (hear[it.kind])
+            hear[it.kind](c, p, &it);
+    }
+    return h.agent;
+}
+
+void controller_flush(struct controller *c)
+{
+    for (size_t i = 0; i < c->peers.n; i++) {
+        struct peer *p = &c->peers.v[i];
+        struct packet_head h = {.version = WIRE_VERSION,
+                                .release = slice_of(c->c.release)};
+        struct str out = STR_INIT;
+
+        if (!p->owes)
+            continue;
+        h.epoch = c->c.epoch;
+        h.agent = p->id;
+        h.ack = p->taken;
+        packet_begin(&out, &h);
+        str_addn(&out, p->out.p, p->out.len);
+        c->port.send(c->ctx, p->id, out.p, out.len);
+        str_free(&out);
+        str_cut(&p->out, 0);
+        p->owes = false;
+    }
+}

@@ -1,0 +1,86 @@
+/* What the files of the controller's mind share. */
+#ifndef LAUNCHER_CONTROLLER_PRIVATE_H
+#define LAUNCHER_CONTROLLER_PRIVATE_H
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/vec.h"
+#include "launcher/controller.h"
+
+struct slot {
+    uint32_t ask; /* the last that was taken */
+    bool parked;  /* it waits for work */
+    bool retired;
+    double since;      /* parked: since when */
+    double not_before; /* no work before this: the last attempt could not be launched */
+    int launch_failures;
+};
+
+struct peer { /* an agent */
+    uint64_t id;
+    bool known; /* its hello was heard in this epoch */
+    bool gone;  /* left, or lost; may come back */
+    char *job, *host;
+    int n_slots;
+    struct slot *slots;
+    uint64_t taken; /* all of its numbered items up to this one */
+    double heard;
+    double lost_at; /* its job is gone: when to give it up; 0: not */
+    bool owes;      /* a packet is due, if only for its acknowledgement */
+    struct str out; /* items of the next packet */
+};
+
+struct parked {
+    uint32_t peer;
+    int32_t slot;
+};
+
+struct pending_job {
+    char *job;
+    double since;
+};
+
+struct controller {
+    struct controller_config c;
+    struct controller_port port;
+    void *ctx;
+    double now, wall, began;
+    struct sweep *sw;
+    VEC(struct peer) peers;
+    struct map by_id;
+    VEC(struct parked) parked; /* in the order they asked */
+    VEC(struct pending_job) pending;
+    struct packet *packet;
+    struct str text; /* scratch */
+    int slots_held;
+    /* no storms */
+    int stillborn; /* jobs in a row that ended before their agent said hello */
+    double next_submit;
+    int launch_failures; /* in a row, of all slots */
+    int barren;          /* attempts that failed before any report of the sweep */
+    /* the end */
+    enum controller_state state;
+    char *reason;
+    bool troubled;
+    bool interrupting;
+    double over_since;
+    double next_check;
+};
+
+/* Applies an event, and hands it to the journal. */
+struct verdict controller_happen(struct controller *c, struct event *ev);
+
+struct peer *controller_peer(struct controller *c, uint64_t id); /* NULL: unknown */
+struct peer *controller_add_peer(struct controller *c, uint64_t id);
+void controller_send(struct peer *p, const struct item *it);
+void controller_send_work(struct controller *c, struct peer *p, int32_t slot,
+                          int32_t trial);
+void controller_kill(struct controller *c, int32_t trial, enum end_cause cause);
+/* Ends all of its attempts as lost and forgets its slots. */
+void controller_lose(struct controller *c, struct peer *p, const char *why);
+void controller_joined(struct controller *c, struct peer *p);
+void controller_end_attempt(struct controller *c, int32_t trial,
+                            const struct end_facts *f);
+bool controller_over(const struct controller *c);
+
+#endif

@@ -1,0 +1,79 @@
+#include "config.h"
+
+#include "base/suggest.h"
+#include "launcher/cli.h"
+#include "launcher/commands.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void overview(FILE *to)
+{
+    fputs("usage: rung COMMAND [ARGUMENT...]\n\n"
+          "rung tunes hyperparameters on a Slurm cluster, or on this machine.\n\n",
+          to);
+    for (const struct cli_command *c = cli_commands; c->name; c++) {
+        if (c->summary[0])
+            fprintf(to, "  %-10s %s\n", c->name, c->summary);
+    }
+    fputs("\nBegin with `rung init`, then `rung run sweep.yaml`. "
+          "`rung COMMAND --help` tells more.\n",
+          to);
+}
+
+static int unknown(const char *word)
+{
+    const char *names[64], *near;
+    size_t n = 0;
+
+    for (const struct cli_command *c = cli_commands; c->name && n < 64; c++)
+        names[n++] = c->name;
+    near = suggest(word, names, n);
+    fprintf(stderr, "rung: there is no command '%s'", word);
+    if (near)
+        fprintf(stderr, " (did you mean '%s'?)", near);
+    fputs("; see `rung help`\n", stderr);
+    return EXIT_USAGE;
+}
+
+/* `rung help --man COMMAND` makes the manual pages when rung is built. */
+static int help(int argc, char **argv)
+{
+    bool manual = argc > 1 && strcmp(argv[1], "--man") == 0;
+    const char *name = argc > 1 + manual ? argv[1 + manual] : NULL;
+    const struct cli_command *c = name ? cli_find(name) : NULL;
+    struct str out = STR_INIT;
+
+    if (!name) {
+        overview(stdout);
+        return EXIT_GOOD;
+    }
+    if (!c)
+        return unknown(name);
+    if (manual)
+        cli_manual(c, &out);
+    else
+        cli_help(c, &out);
+    fputs(out.p, stdout);
+    str_free(&out);
+    return EXIT_GOOD;
+}
+
+int main(int argc, char **argv)
+{
+    const struct cli_command *c;
+
+    if (argc < 2) {
+        overview(stderr);
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("rung %s\n", PACKAGE_VERSION);
+        return EXIT_GOOD;
+    }
+    if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 ||
+        strcmp(argv[1], "-h") == 0)
+        return help(argc - 1, argv + 1);
+    c = cli_find(argv[1]);
+    return c ? c->run(argc - 1, argv + 1) : unknown(argv[1]);
+}

@@ -1,0 +1,529 @@
+/* The order of one round is the promise that nothing an agent hears is ever lost: take in
+ * what has come, decide, append; then write and fsync; look for a successor; and only
+ * then send. A round takes in all that waits, so that one fsync serves many reports. */
+#include "config.h"
+
+#include "launcher/serve.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/proc.h"
+#include "launcher/cli.h"
+#include "launcher/controller.h"
+#include "launcher/loaded.h"
+#include "launcher/tidy.h"
+#include "launcher/view.h"
+#include "launcher/viewer.h"
+#include "slurm/executor.h"
+#include "wire/socket.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+/* Packets taken in before a commit, so that answers do not wait for ever under load. */
+#define ROUND_PACKETS 1024
+
+struct server {
+    const char *dir;
+    const struct serve_options *o;
+    struct loaded sweep;
+    struct journal *journal;
+    struct socket *socket;
+    struct executor *executor;
+    struct controller *controller;
+    struct controller_file who;
+    struct map routes;   /* agent -> index of peers */
+    VEC(uint64_t) peers; /* where socket_send() reaches it */
+    struct viewer *viewer;
+    struct tidy *tidy;
+    int signals; /* signalfd */
+    int interrupts;
+    double next_request;
+    char **taken; /* requests of this round, removed when it is durable */
+    double began;
+    int status;
+    bool ended;
+};
+
+/* ---- what the controller's mind asks for ---- */
+
+static void port_append(void *ctx, const struct event *ev, const struct verdict *v)
+{
+    struct server *s = ctx;
+
+    journal_append(s->journal, ev, v);
+    viewer_event(s->viewer, ev, v);
+    tidy_event(s->tidy, ev);
+}
+
+static void port_send(void *ctx, uint64_t agent, const char *packet, size_t n)
+{
+    struct server *s = ctx;
+    uint32_t i;
+
+    if (map_get(&s->routes, agent, &i))
+        socket_send(s->socket, s->peers.v[i], packet, n);
+}
+
+static void port_say(void *ctx, const char *text)
+{
+    struct server *s = ctx;
+
+    viewer_say(s->viewer, text);
+}
+
+static void job_started(void *ctx, const char *job)
+{
+    struct server *s = ctx;
+
+    controller_job_started(s->controller, job);
+}
+
+static void port_submit(void *ctx, int jobs)
+{
+    struct server *s = ctx;
+    struct err e = {0};
+
+    if (s->o->submit &&
+        s->executor->ops->submit(s->executor, jobs, job_started, s, &e) != 0)
+        controller_pause(s->controller, e.text);
+}
+
+static enum job_state port_job_state(void *ctx, const char *job)
+{
+    struct server *s = ctx;
+
+    return s->executor->ops->state(s->executor, job);
+}
+
+static void job_gone(void *ctx, const char *job, const char *why)
+{
+    struct server *s = ctx;
+
+    controller_job_gone(s->controller, job, why);
+}
+
+/* ---- the sweep's directory ---- */
+
+int sweep_dir_create(const char *dir, const char *yaml, size_t n, struct err *e)
+{
+    static const char *const rooms[] = {"journal", "requests", "jobs", "trials"};
+    char *path;
+    int rc;
+
+    if (access(dir, F_OK) == 0)
+        return err_set(e, ERR_EXIST,
+                       "%s exists already; `rung resume %s` goes on with a sweep, "
+                       "`--dir` names another directory",
+                       dir, dir);
+    rc = dir_make(dir, 0755, e);
+    for (size_t i = 0; rc == 0 && i < sizeof(rooms) / sizeof(rooms[0]); i++) {
+        path = path_join(dir, rooms[i]);
+        rc = dir_make(path, 0755, e);
+        free(path);
+    }
+    if (rc == 0)
+        rc = keys_create(dir, e);
+    if (rc == 0) { /* last: a directory with a sweep.yaml is a sweep */
+        path = path_join(dir, "sweep.yaml");
+        rc = file_write(path, yaml, n, 0644, e);
+        free(path);
+    }
+    return rc;
+}
+
+/* The git revision of the current directory, or an empty string. */
+static void git_revision(struct str *out)
+{
+    static char git[] = "git", rev_parse[] = "rev-parse", head[] = "HEAD";
+    char *const argv[] = {git, rev_parse, head, NULL};
+    struct proc_result r;
+
+    if (proc_run(argv, NULL, 2, &r, NULL) == 0 && r.exit_code == 0) {
+        str_addn(out, r.out.p, r.out.len);
+        while (out->len > 0 && out->p[out->len - 1] == '\n')
+            str_cut(out, out->len - 1);
+    }
+    proc_result_free(&r);
+}
+
+static void command_line(struct str *out)
+{
+    struct str raw = STR_INIT;
+
+    if (file_read("/proc/self/cmdline", 65536, &raw, NULL) == 0) {
+        for (size_t i = 0; i < raw.len; i += strlen(raw.p + i) + 1) {
+            str_add(out, i ? " " : "");
+            shell_quote(out, raw.p + i);
+        }
+    }
+    str_free(&raw);
+}
+
+/* ---- setting up ---- */
+
+static int begin_epoch(struct server *s, struct err *e)
+{
+    struct event ev = {.kind = EVENT_EPOCH, .trial = -1, .time = clock_wall()};
+    const struct passwd *pw = getpwuid(getuid());
+    struct str command = STR_INIT, git = STR_INIT;
+    char host[256] = "?";
+    int64_t torn = 0;
+    int rc;
+
+    gethostname(host, sizeof(host) - 1);
+    command_line(&command);
+    git_revision(&git);
+    ev.epoch.version = SLICE(PACKAGE_VERSION);
+    ev.epoch.host = slice_of(host);
+    ev.epoch.user = slice_of(pw ? pw->pw_name : "?");
+    ev.epoch.command = slice_of(command.p);
+    ev.epoch.git = slice_of(git.p);
+    ev.epoch.pid = getpid();
+    ev.epoch.file_hash = hash64(s->sweep.file->text.p, s->sweep.file->text.len);
+    rc = journal_begin(s->dir, &ev, &s->journal, &torn, e);
+    if (rc == 0 && torn > 0)
+        fprintf(stderr,
+                "rung: the journal ended in %lld bytes that were never durable; nothing "
+                "was acted on by them, and they are set aside\n",
+                (long long)torn);
+    str_free(&command);
+    str_free(&git);
+    return rc;
+}
+
+static int serve_socket(struct server *s, struct err *e)
+{
+    struct key_pair own, agents;
+    int rc = keys_load(s->dir, &agents, e);
+
+    if (rc == 0)
+        rc = key_pair_make(&own, e);
+    if (rc == 0)
+        rc = socket_serve(&s->socket, &own, agents.public_key, true, e);
+    if (rc != 0)
+        return rc;
+    s->who.epoch = journal_epoch(s->journal);
+    memcpy(s->who.public_key, own.public_key, sizeof(s->who.public_key));
+    snprintf(s->who.address, sizeof(s->who.address), "%s", socket_address(s->socket));
+    gethostname(s->who.host, sizeof(s->who.host) - 1);
+    s->who.pid = getpid();
+    s->who.pid_start = proc_start_time(getpid());
+    s->who.since = clock_wall();
+    snprintf(s->who.state, sizeof(s->who.state), "running");
+    return controller_file_write(s->dir, &s->who, e);
+}
+
+static int make_executor(struct server *s, struct err *e)
+{
+    int slots = s->sweep.file->slots_per_job_set ? s->sweep.file->slots_per_job
+                                                 : s->sweep.file->slots;
+    char self[4096], number[16], *jobs = path_join(s->dir, "jobs");
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    char agent[] = "agent", option[] = "--slots", set[] = "--set";
+    VEC(char *) argv = {0};
+
+    if (n < 0) {
+        free(jobs);
+        return err_sys(e, "cannot find my own program in /proc/self/exe");
+    }
+    self[n] = '\0';
+    snprintf(number, sizeof(number), "%d", slots);
+    vec_push(&argv, self);
+    vec_push(&argv, agent);
+    vec_push(&argv, option);
+    vec_push(&argv, number);
+    for (size_t i = 0; i < s->sweep.settings.n; i++) {
+        vec_push(&argv, set);
+        vec_push(&argv, s->sweep.settings.v[i]);
+    }
+    vec_push(&argv, s->sweep.dir);
+    vec_push(&argv, NULL);
+    s->executor = executor_local(argv.v, jobs, slots);
+    vec_free(&argv);
+    free(jobs);
+    return 0;
+}
+
+/* Agents of earlier epochs that may still live: who joined and did not end. */
+static void expect_agents(struct server *s)
+{
+    const struct known_agent *a;
+
+    for (size_t i = 0; i < s->sweep.agents.n; i++) {
+        a = &s->sweep.agents.v[i];
+        if (s->executor->ops->state(s->executor, a->job) != JOB_GONE ||
+            sweep_in_slot(s->sweep.sw, a->id, 0) >= 0)
+            controller_expect(s->controller, a->id, a->job, a->host, a->slots);
+    }
+}
+
+static int set_up_controller(struct server *s, struct err *e)
+{
+    static const struct controller_port port = {.append = port_append,
+                                                .send = port_send,
+                                                .submit = port_submit,
+                                                .job_state = port_job_state,
+                                                .say = port_say};
+    struct controller_config c = {.file = s->sweep.file,
+                                  .sw = s->sweep.sw,
+                                  .epoch = journal_epoch(s->journal),
+                                  .release = PACKAGE_VERSION,
+                                  .slots_per_job = s->executor->ops->slots_per_job,
+                                  .keeps_idle = s->executor->ops->keeps_idle,
+                                  .uptime_before = s->sweep.uptime};
+    const char *timers = getenv("RUNG_TIMERS");
+    int rc = 0;
+
+    timers_default(&c.timers);
+    if (timers && timers_parse(&c.timers, timers) != 0)
+        return err_set(e, ERR_INVAL, "RUNG_TIMERS: cannot be read: %s", timers);
+    s->controller = controller_new(&c, &port, s, clock_mono());
+    controller_clock(s->controller, clock_mono(), clock_wall());
+    expect_agents(s);
+    if (sweep_totals(s->sweep.sw)->pausing || sweep_totals(s->sweep.sw)->finished)
+        controller_resume(s->controller, "rung resume");
+    for (size_t i = 0; rc == 0 && i < s->o->n_sets; i++)
+        rc = controller_set(s->controller, s->o->sets[i].key, s->o->sets[i].value, e);
+    return rc;
+}
+
+static int watch_signals(struct server *s, struct err *e)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    s->signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    return s->signals < 0 ? err_sys(e, "signalfd") : 0;
+}
+
+static int set_up(struct server *s, struct err *e)
+{
+    int rc = watch_signals(s, e);
+
+    /* the file first: begin_epoch() puts its hash into the journal */
+    if (rc == 0)
+        rc = loaded_file(&s->sweep, s->dir, e);
+    if (rc == 0)
+        rc = begin_epoch(s, e);
+    if (rc == 0)
+        rc = loaded_replay(&s->sweep, false, e);
+    if (rc == 0)
+        rc = make_executor(s, e);
+    if (rc == 0)
+        rc = serve_socket(s, e);
+    if (rc != 0)
+        return rc;
+    s->viewer = viewer_new(&s->sweep, s->o->quiet, journal_epoch(s->journal));
+    s->tidy = tidy_new(s->dir, s->sweep.sw, s->sweep.file->keep_checkpoints);
+    return set_up_controller(s, e);
+}
+
+/* ---- one round ---- */
+
+static void take_signals(struct server *s)
+{
+    struct signalfd_siginfo info;
+
+    while (read(s->signals, &info, sizeof(info)) == sizeof(info)) {
+        if (info.ssi_signo == SIGCHLD)
+            continue;
+        if (s->interrupts++ == 0) {
+            s->status = info.ssi_signo == SIGINT ? EXIT_INTERRUPTED : EXIT_GOOD;
+            viewer_say(s->viewer,
+                       "pausing: running trials save at their next report; once more "
+                       "(Ctrl-C) ends them at once");
+            controller_pause(s->controller, info.ssi_signo == SIGINT
+                                                ? "interrupted by Ctrl-C"
+                                                : "ended by a signal");
+        } else {
+            controller_interrupt(s->controller);
+        }
+    }
+}
+
+static void take_request(void *ctx, const struct request *r, const char *bad)
+{
+    struct server *s = ctx;
+    struct err e = {0};
+    struct str text = STR_INIT;
+
+    if (!r) {
+        str_addf(&text, "a request could not be read and was set aside: %s", bad);
+        viewer_say(s->viewer, text.p);
+    } else if (r->op == REQUEST_SET) {
+        if (controller_set(s->controller, r->key, r->value, &e) != 0)
+            viewer_say(s->viewer, e.text);
+    } else {
+        str_addf(&text, "rung %s by %s", r->op == REQUEST_STOP ? "stop" : "stop --pause",
+                 r->who ? r->who : "?");
+        if (r->op == REQUEST_STOP)
+            controller_stop(s->controller, r->trial, text.p);
+        else
+            controller_pause(s->controller, text.p);
+    }
+    str_free(&text);
+}
+
+static void take_requests(struct server *s, double now)
+{
+    if (now < s->next_request)
+        return;
+    s->next_request = now + 0.5;
+    requests_read(s->dir, take_request, s, &s->taken, NULL);
+}
+
+static int take_packets(struct server *s, struct err *e)
+{
+    struct slice packet;
+    uint64_t peer, agent;
+    uint32_t i;
+    int rc = 0;
+
+    for (int n = 0; n < ROUND_PACKETS; n++) {
+        rc = socket_receive(s->socket, &peer, &packet, e);
+        if (rc <= 0)
+            break;
+        rc = 0;
+        agent = controller_packet(s->controller, packet.p, packet.len);
+        if (agent == 0)
+            continue;
+        if (!map_get(&s->routes, agent, &i)) {
+            i = (uint32_t)s->peers.n;
+            map_put(&s->routes, agent, i);
+            vec_push(&s->peers, peer);
+        }
+        s->peers.v[i] = peer; /* an agent that reconnects has a new one */
+    }
+    return rc;
+}
+
+static int commit(struct server *s, struct err *e)
+{
+    int rc = journal_pending(s->journal) ? journal_commit(s->journal, e) : 0;
+
+    if (rc == 0) {
+        controller_flush(s->controller);
+        requests_remove(s->taken);
+        s->taken = NULL;
+    }
+    return rc;
+}
+
+static int serve_round(struct server *s, struct err *e)
+{
+    struct pollfd fds[1] = {{.fd = s->signals, .events = POLLIN}};
+    double now = clock_mono(), until = controller_deadline(s->controller);
+    int rc;
+
+    if (s->next_request < until)
+        until = s->next_request;
+    rc = socket_wait(s->socket, fds, 1, until > now ? until - now : 0, e);
+    if (rc < 0)
+        return rc;
+    now = clock_mono();
+    controller_clock(s->controller, now, clock_wall());
+    if ((rc = take_packets(s, e)) < 0)
+        return rc;
+    take_signals(s);
+    take_requests(s, now);
+    s->executor->ops->poll(s->executor, job_gone, s);
+    controller_tick(s->controller);
+    if ((rc = commit(s, e)) != 0)
+        return rc;
+    viewer_tick(s->viewer, s->journal, controller_slots(s->controller),
+                controller_state(s->controller));
+    tidy_some(s->tidy);
+    return 0;
+}
+
+/* ---- the end ---- */
+
+static const char *state_word(const struct server *s)
+{
+    return controller_state(s->controller) == CONTROLLER_FINISHED ? "finished" : "paused";
+}
+
+static int exit_status(const struct server *s)
+{
+    const struct sweep_totals *n = sweep_totals(s->sweep.sw);
+
+    if (controller_state(s->controller) == CONTROLLER_PAUSED)
+        return controller_troubled(s->controller) ? EXIT_FAILED : s->status;
+    return n->best >= 0 || n->finishing ? EXIT_GOOD : EXIT_FAILED;
+}
+
+static void wind_up(struct server *s)
+{
+    struct err e = {0};
+
+    for (size_t i = 0; i < s->sweep.agents.n; i++)
+        s->executor->ops->cancel(s->executor, s->sweep.agents.v[i].job);
+    if (controller_state(s->controller) == CONTROLLER_FINISHED)
+        tidy_all(s->tidy);
+    snprintf(s->who.state, sizeof(s->who.state), "%s", state_word(s));
+    if (controller_file_write(s->dir, &s->who, &e) != 0)
+        fprintf(stderr, "rung: %s\n", e.text);
+    viewer_end(s->viewer, s->journal, state_word(s), controller_reason(s->controller),
+               s->o->json);
+}
+
+static void tear_down(struct server *s)
+{
+    controller_free(s->controller);
+    viewer_free(s->viewer);
+    tidy_free(s->tidy);
+    socket_close(s->socket);
+    if (s->executor)
+        s->executor->ops->free(s->executor);
+    journal_close(s->journal);
+    loaded_close(&s->sweep);
+    map_free(&s->routes);
+    vec_free(&s->peers);
+    requests_remove(s->taken);
+    if (s->signals >= 0)
+        close(s->signals);
+}
+
+int serve(const char *dir, const struct serve_options *o)
+{
+    struct server s = {.dir = dir, .o = o, .signals = -1, .began = clock_mono()};
+    struct err e = {0};
+    int rc = set_up(&s, &e);
+
+    if (rc == 0) {
+        for (size_t i = 0; i < o->n_asks; i++)
+            take_request(&s, &o->asks[i], NULL);
+        while (rc == 0 && !controller_done(s.controller))
+            rc = serve_round(&s, &e);
+    }
+    if (rc == 0) {
+        wind_up(&s);
+        s.status = exit_status(&s);
+    } else {
+        viewer_stop(s.viewer);
+        fprintf(stderr, "rung: %s\n", e.text);
+        if (rc == ERR_FULL)
+            fprintf(stderr,
+                    "rung: nothing accepted is lost; make space, then: rung resume %s\n",
+                    dir);
+        s.status = EXIT_FAILED;
+    }
+    tear_down(&s);
+    return s.status;
+}

@@ -1,0 +1,30 @@
+/* The controller's loop: sockets, journal, executor, requests, signals and the view,
+ * around the controller's mind. */
+#ifndef LAUNCHER_SERVE_H
+#define LAUNCHER_SERVE_H
+
+#include "base/err.h"
+#include "launcher/requests.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct serve_options {
+    const struct request *sets; /* `resume --set`: journaled first */
+    size_t n_sets;
+    const struct request *asks; /* then these: `rung stop` without a controller */
+    size_t n_asks;
+    bool submit; /* start jobs (not for `rung stop`) */
+    bool quiet;  /* no progress */
+    bool json;   /* at the end, the state as JSON on stdout */
+};
+
+/* Makes a sweep's directory: sweep.yaml (the text verbatim), journal/, keys/, requests/,
+ * jobs/, trials/. ERR_EXIST when there is something already. */
+int sweep_dir_create(const char *dir, const char *yaml, size_t n, struct err *e);
+
+/* Begins an epoch of the sweep in dir (absolute) and serves it until it is over, paused
+ * or superseded. The process's exit status. */
+int serve(const char *dir, const struct serve_options *o);
+
+#endif
