@@ -17,8 +17,8 @@ struct agent_plug {
     void *ctx;
     /* The command of an attempt. checkpoint_dir exists. 0 or an error, which ends the
      * attempt as launch_failed with its text. RUNG_SOCKET is added by the agent. */
-    int (*launch)(void *ctx, const struct item *work, int slot, const char *checkpoint_dir,
-                  struct launch *out, struct err *e);
+    int (*launch)(void *ctx, const struct item *work, int slot,
+                  const char *checkpoint_dir, struct launch *out, struct err *e);
 };
 
 struct agent_setup {

@@ -14,28 +14,41 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-struct shim_report {    /* written once, as bytes, to report_fd */
-    int32_t rank;       /* SLURM_PROCID, OMPI_COMM_WORLD_RANK, else 0 */
-    int32_t exec_errno; /* not 0: the program could not be executed */
-    int32_t exit_code;  /* -1: a signal */
+struct shim_report { /* written once, as bytes, to report_fd */
+    int32_t rank;    /* SLURM_PROCID, OMPI_COMM_WORLD_RANK, else 0 */
+    int32_t
+        exec_errno;    /* not 0: the program could not be executed (or workdir entered) */
+    int32_t exit_code; /* -1: a signal */
     int32_t signal;
-    int32_t oom;        /* the cgroup's oom_kill count rose */
-    int32_t strays;     /* processes left behind that had to be ended */
+    int32_t oom;    /* the cgroup's oom_kill count rose; other slots may share it */
+    int32_t strays; /* processes left behind that had to be ended */
     double cpu_seconds, max_rss; /* all descendants; bytes of the largest */
 };
 
 struct shim {
-    char *const *argv, *const *envp;
-    const char *workdir; /* NULL: unchanged */
-    int out_fd, err_fd;  /* the program's stdout and stderr; -1: inherited */
-    int report_fd;       /* where the shim_report goes; -1: nowhere */
+    char *const *argv, *const *envp; /* argv[0] is looked up on envp's PATH */
+    const char *workdir;             /* NULL: unchanged */
+    int out_fd, err_fd;  /* the program's stdout and stderr, > 2; -1: inherited */
+    int report_fd;       /* where the shim_report goes, > 2; -1: nowhere */
+    bool keep_fds;       /* leave other descriptors open, for launchers that hand some to
+                            the program (PMI_FD); else all above 2 are closed */
+    pid_t parent;        /* the process that forked the shim, which does not start the
+                            program when that is gone already; 0: not checked */
     double kill_seconds; /* between SIGTERM and SIGKILL */
 };
 
+/* What a program leaves behind when it ends by itself gets SIGTERM, and SIGKILL this many
+ * seconds later. */
+#define SHIM_STRAY_SECONDS 1.0
+
 /* Becomes the shim in this process: returns the exit status to _exit() with, the
  * program's own where it has one, 128 + signal otherwise, 127 or 126 when it could not be
- * executed. SIGTERM and SIGUSR2 (srun forwards that one) end the program; SIGUSR1 is
- * ignored in the program. */
+ * executed.
+ *
+ * SIGTERM and SIGUSR2 (srun forwards that one), and SIGINT and SIGHUP unless they were
+ * ignored, end the program and all its descendants; so does the death of the thread that
+ * forked the shim. Every other signal is passed on to the program. The program begins
+ * with default signals, but SIGUSR1 ignored, and dies with the shim. */
 int shim_run(const struct shim *s);
 
 #endif
