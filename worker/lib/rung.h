@@ -62,7 +62,7 @@ long rung_attempt(const struct rung *r); /* from 1; 0 outside a sweep */
 long rung_start(const struct rung *r);   /* the step its checkpoint holds; 0: none */
 long rung_until(const struct rung *r);   /* the next milestone, as last heard; LONG_MAX
                                             outside a sweep */
-unsigned long long rung_seed(const struct rung *r); /* 0 outside a sweep */
+unsigned long long rung_seed(const struct rung *r);    /* 0 outside a sweep */
 const char *rung_checkpoint_dir(const struct rung *r); /* "." outside a sweep */
 
 /* Reports n metrics at a step (1, 2, ...) and waits for the answer. */
