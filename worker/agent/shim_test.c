@@ -75,8 +75,12 @@ static int program_leave(bool stay)
     if (pipe(ready) < 0)
         return 1;
     for (int daemon = 0; daemon < 2; daemon++) {
-        if (fork() > 0)
+        pid_t child = fork();
+        if (child > 0) {
+            if (daemon) /* once its parent is gone, the daemon is the shim's child */
+                waitpid(child, NULL, 0);
             continue;
+        }
         if (daemon && (setsid() < 0 || fork() > 0))
             _exit(0);
         signal(SIGTERM, SIG_IGN);
