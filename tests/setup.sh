@@ -16,6 +16,8 @@
 top_srcdir=$(cd "${top_srcdir:-$(dirname "$0")/..}" && pwd)
 top_builddir=$(cd "${top_builddir:-.}" && pwd)
 export top_srcdir top_builddir
+# A make in a test is no child of the make that runs the test.
+unset MAKEFLAGS MFLAGS MAKELEVEL
 
 if ! test -r /usr/share/sharness/sharness.sh; then
     echo '1..0 # SKIP sharness not found (Debian: apt-get install sharness)'
