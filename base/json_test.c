@@ -106,6 +106,8 @@ static const struct {
     {"\"\\u+123\"", "an invalid escape in a string"},
     {"\"\\ud83d\"", "an invalid escape in a string"},
     {"\"\\ud83dx\"", "an invalid escape in a string"},
+    {"\"\\ud83d\\xde00\"", "an invalid escape in a string"},
+    {"\"\\ud83dxude00\"", "an invalid escape in a string"},
     {"\"\\ud83d\\n\"", "an invalid escape in a string"},
     {"\"\\ud83d\\ud83d\"", "an invalid escape in a string"},
     {"\"\\ud83d\\u0041\"", "an invalid escape in a string"},
@@ -331,7 +333,8 @@ static void test_num(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT(bad); i++) {
         json_begin(&j, bad[i], strlen(bad[i]));
-        json_num(&j);
+        double v = json_num(&j);
+        assert_true(!j.error || v == 0);
         json_end(&j);
         if (!j.error)
             fail_msg("%s was read", bad[i]);
@@ -380,6 +383,11 @@ static void test_after_error(void **state)
     json_fail(&j, "another");
     assert_ptr_equal(j.error, error);
     assert_ptr_equal(j.p, place);
+
+    json_begin(&j, "{\"a\" 1}", 7);
+    json_object(&j);
+    assert_false(json_key(&j, &key));
+    assert_int_equal(key.len, 0);
 
     json_begin(&j, "3", 1);
     json_int(&j);
@@ -526,6 +534,7 @@ static void test_put_str(void **state)
         {{"", 0}, "\"\""},
         {{"\0", 1}, "\"\\u0000\""},
         {{"\"\\\b\f\n\r\t/\x1f\x7f", 10}, "\"\\\"\\\\\\b\\f\\n\\r\\t/\\u001f\x7f\""},
+        {{" a/b ~'z", 8}, "\" a/b ~'z\""},
         {{"\xc3\xa9\xf0\x9f\x98\x80", 6}, "\"\xc3\xa9\xf0\x9f\x98\x80\""},
     };
     (void)state;

@@ -5,7 +5,8 @@
  * that interval is between 1.1 and 22.3 wide: it holds at most one multiple of
  * 100 (15 digits or fewer), else a multiple of 10, else an integer. For
  * 1e-10 <= v < 2^53 all of it is exact in 128 bits, since 10^k = 2^k * 5^k and
- * 4 * m * 5^27 < 2^118. The rest of the doubles are tried with printf() and
+ * 4 * m * 5^27 < 2^118. (The interval's ends need no thought: where v is no integer,
+ * they have 18 digits or more.) The rest of the doubles are tried with printf() and
  * strtod(), which is ten times slower and seldom needed. */
 #include "base/num.h"
 
@@ -35,19 +36,17 @@ static void decimal_trim(struct decimal *d)
         d->n--;
 }
 
-/* An interval around v = 4m, in units of 2^-shift. */
+/* An open interval around v, in units of 2^-shift. */
 struct around {
     u128 v, above, below;
     int shift;
-    bool ends; /* a tie is read back as v: m is even */
 };
 
 static bool around_has(const struct around *a, uint64_t x, u128 *distance)
 {
     u128 at = (u128)x << a->shift;
-    u128 reach = at > a->v ? a->above : a->below;
     *distance = at > a->v ? at - a->v : a->v - at;
-    return *distance < reach || (a->ends && *distance == reach);
+    return *distance < (at > a->v ? a->above : a->below);
 }
 
 /* Of the two multiples of step next to v the one to take, or 0. */
@@ -63,7 +62,7 @@ static uint64_t around_pick(const struct around *a, uint64_t floor_v, uint64_t s
     return low_in ? low : high_in ? high : 0;
 }
 
-/* 1e-10 <= v < 2^53 */
+/* 1e-10 <= v < 2^53, not an integer. */
 static void shortest_exact(struct decimal *d, double v)
 {
     uint64_t bits;
@@ -80,7 +79,6 @@ static void shortest_exact(struct decimal *d, double v)
         a.above = (u128)2 * five;
         a.below = m == UINT64_C(1) << 52 ? five : a.above;
         a.shift = 2 - e - k;
-        a.ends = m % 2 == 0;
         whole = (uint64_t)(a.v >> a.shift);
         if (whole < UINT64_C(100000000000000000))
             break;

@@ -71,6 +71,12 @@ static void test_parse(void **state)
         {"1e22", 0x1.0f0cf064dd592p+73},
         {"1e23", 0x1.52d02c7e14af6p+76},
         {"9007199254740993", 0x1p53}, /* 2^53 + 1: a tie, to even */
+        {"9007199254740993.0", 0x1p53},
+        /* A hair above a tie, and only the remainder of the division tells. */
+        {"6431594775630910415e-22", 0x1.51336760c2785p-11},
+        {"4838260142866318147e-24", 0x1.44b0ad2422319p-18},
+        {"5246426280612935561e-26", 0x1.c2aa224d9103bp-25},
+        {"8447368427817764983e-27", 0x1.223fd6a6e24efp-27},
         {"9007199254740995", 0x1.0000000000002p53},
         {"9007199254740993.0000000000000000000000000000000001", 0x1.0000000000001p53},
         {"18446744073709551615", 0x1p64}, /* 20 digits */
@@ -97,15 +103,15 @@ static void test_parse(void **state)
     }
 }
 
-/* Texts of any length: 2^-1074's 751 digits exactly halved, and a hair more; and
- * zeros by the thousand. */
+/* Texts of any length: half of the smallest double, which is a tie, and a hair more,
+ * behind the digits that are kept; and zeros by the thousand. */
 static void test_parse_long(void **state)
 {
     (void)state;
-    char half[1200], zeros[5000];
+    char half[1600], text[5000];
     double v;
+    /* 2^-1075 is a digit longer than 2^-1074, for which printf has the digits. */
     snprintf(half, sizeof(half), "%.1075f", 0x1p-1074);
-    /* Half of 0x1p-1074 has one digit more than its 1074: divide by two by hand. */
     int carry = 0;
     for (char *p = half; *p; p++) {
         if (*p == '.')
@@ -116,20 +122,28 @@ static void test_parse_long(void **state)
     }
     assert_int_equal(carry, 0);
     assert_int_equal(num_parse(half, strlen(half), &v), 0);
-    same_double(v, 0); /* a tie, to even */
-    strcat(half, "0000000000000000000000000000000000000001");
+    same_double(v, 0);
+    for (int i = 0; i < 20; i++)
+        strcat(half, "00000000000000000000");
+    assert_int_equal(num_parse(half, strlen(half), &v), 0);
+    same_double(v, 0);
+    strcat(half, "1");
     assert_int_equal(num_parse(half, strlen(half), &v), 0);
     same_double(v, 0x1p-1074);
 
-    memset(zeros, '0', sizeof(zeros));
-    memcpy(zeros, "0.", 2);
-    memcpy(zeros + 4000, "25e4000", 8);
-    assert_int_equal(num_parse(zeros, strlen(zeros), &v), 0);
+    memset(text, '0', sizeof(text));
+    memcpy(text, "0.", 2);
+    memcpy(text + 4000, "25e4000", 8);
+    assert_int_equal(num_parse(text, strlen(text), &v), 0);
     same_double(v, 25);
-    memset(zeros, '0', sizeof(zeros));
-    memcpy(zeros, "25", 2);
-    memcpy(zeros + 4000, "e-3998", 7);
-    assert_int_equal(num_parse(zeros, strlen(zeros), &v), 0);
+    memset(text, '0', sizeof(text));
+    memcpy(text, "25", 2);
+    memcpy(text + 4000, "e-3998", 7);
+    assert_int_equal(num_parse(text, strlen(text), &v), 0);
+    same_double(v, 25);
+    memcpy(text + 2000, ".", 1); /* 1998 zeros on either side */
+    memcpy(text + 4000, "e-1998", 7);
+    assert_int_equal(num_parse(text, strlen(text), &v), 0);
     same_double(v, 25);
 }
 
@@ -237,6 +251,8 @@ static void test_format(void **state)
         {0x1p-1022, "2.2250738585072014e-308"},
         {1.7976931348623157e308, "1.7976931348623157e+308"},
         {-1.7976931348623157e308, "-1.7976931348623157e+308"},
+        {99999999999999.875, "99999999999999.88"}, /* ties: .87 and .62, .63 would do */
+        {99999999999999.625, "99999999999999.62"},
         {0x1p-44, "5.684341886080802e-14"},   /* not ...801 or ...8015: a power of two */
         {0x1p-778, "6.290184345309701e-235"}, /* nearest: ...700, outside */
         {1763657162.123457, "1763657162.123457"},
@@ -251,17 +267,17 @@ static void test_format(void **state)
     }
 }
 
-/* How many digits there are, zeros at both ends aside. */
-static int significant(const char *text)
+/* The significant digits of text, zeros at both ends left out; their number. */
+static int significant(char digits[64], const char *text)
 {
-    int n = 0, zeros = 0;
-    for (; *text && *text != 'e'; text++) {
-        if (*text < '0' || *text > '9' || (n == 0 && *text == '0'))
-            continue;
-        zeros = *text == '0' ? zeros + 1 : 0;
-        n++;
-    }
-    return n - zeros;
+    int n = 0;
+    for (; *text && *text != 'e'; text++)
+        if (*text >= '0' && *text <= '9' && (n > 0 || *text != '0'))
+            digits[n++] = *text;
+    while (n > 0 && digits[n - 1] == '0')
+        n--;
+    digits[n] = '\0';
+    return n;
 }
 
 static double sample(uint32_t i)
@@ -280,26 +296,29 @@ static double sample(uint32_t i)
     }
 }
 
+/* Read back the same; none with fewer digits is; and among those with as many it is
+ * the nearest, if that one is read back at all. */
 static void test_format_random(void **state)
 {
     (void)state;
     for (uint32_t i = 0; i < 40000; i++) {
-        char buf[NUM_MAX], shorter[64];
-        double v = sample(i);
-        size_t n = num_format(buf, v);
-        assert_int_equal(n, strlen(buf));
-        same_double(strtod(buf, NULL), v);
+        char buf[NUM_MAX], other[64], digits[64], other_digits[64];
+        double v = sample(i), back;
+        size_t len = num_format(buf, v);
+        assert_int_equal(len, strlen(buf));
         assert_non_null(strpbrk(buf, ".e"));
-        int digits = significant(buf);
-        assert_in_range(digits, v == 0 ? 0 : 1, 17);
-        if (digits > 1) {
-            snprintf(shorter, sizeof(shorter), "%.*e", digits - 2, v);
-            if (strtod(shorter, NULL) == v)
-                fail_msg("%s is shorter than %s", shorter, buf);
-        }
-        double back;
-        assert_int_equal(num_parse(buf, strlen(buf), &back), 0);
+        same_double(strtod(buf, NULL), v);
+        assert_int_equal(num_parse(buf, len, &back), 0);
         same_double(back, v);
+        int n = significant(digits, buf);
+        assert_in_range(n, v == 0 ? 0 : 1, 17);
+        snprintf(other, sizeof(other), "%.*e", n > 1 ? n - 2 : 0, v);
+        if (n > 1 && strtod(other, NULL) == v)
+            fail_msg("%s is shorter than %s", other, buf);
+        snprintf(other, sizeof(other), "%.*e", n > 0 ? n - 1 : 0, v);
+        significant(other_digits, other);
+        if (strtod(other, NULL) == v)
+            assert_string_equal(digits, other_digits);
     }
 }
 

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -95,6 +96,8 @@ static void test_ends(void **state)
         {"printf 'a\\nb'; printf c >&2", 0, 0, "a\nb", "c"},
         {"cat", 0, 0, "", ""}, /* standard input is empty */
         {"exec >&- 2>&-; sleep 0.05; exit 7", 7, 0, "", ""},
+        {"exec >&-; sleep 0.05; echo e >&2", 0, 0, "", "e\n"},
+        {"exec 2>&-; sleep 0.05; echo o", 0, 0, "o\n", ""},
         {"(sleep 0.1; echo late) & exit 4", 4, 0, "late\n", ""},
     };
     (void)state;
@@ -204,6 +207,31 @@ static void test_signals(void **state)
     assert_int_equal(strtoull(end, &end, 16) & ~(UINT64_C(3) << 31), 0);
     assert_string_equal(end, "\n");
     proc_result_free(&r);
+}
+
+/* The input takes one file, each output a pipe: with fewer than five to be had
+ * nothing starts, and nothing stays open. */
+static void test_no_files_left(void **state)
+{
+    enum { LIMIT = 64 };
+    struct rlimit old;
+    int taken[LIMIT], n = 0, fd;
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){LIMIT, old.rlim_max}), 0);
+    while ((fd = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0)
+        taken[n++] = fd;
+    for (int left = 0; left < 8; left++) {
+        struct proc_result r;
+        int rc = run("exit 3", "input", 30, &r, NULL);
+        assert_int_equal(rc, left < 5 ? ERR_IO : 0);
+        assert_int_equal(r.exit_code, left < 5 ? -1 : 3);
+        proc_result_free(&r);
+        close(taken[--n]);
+    }
+    while (n > 0)
+        close(taken[--n]);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
 }
 
 /* Of our files the child has its three only: what it can list is what we hand to
@@ -369,17 +397,12 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_cannot_start),
-        TEST(test_ends),
-        TEST(test_input),
-        TEST(test_output_cut),
-        TEST(test_timeout),
-        TEST(test_signals),
-        TEST(test_no_files_passed_on),
-        TEST(test_sigchld_ignored),
-        TEST(test_start_time),
-        TEST(test_split_bad),
-        TEST(test_split),
+        TEST(test_cannot_start),    TEST(test_ends),
+        TEST(test_input),           TEST(test_output_cut),
+        TEST(test_timeout),         TEST(test_signals),
+        TEST(test_no_files_left),   TEST(test_no_files_passed_on),
+        TEST(test_sigchld_ignored), TEST(test_start_time),
+        TEST(test_split_bad),       TEST(test_split),
         TEST(test_quote),
     };
     return cmocka_run_group_tests_name("base/proc", tests, NULL, NULL);

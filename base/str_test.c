@@ -44,6 +44,7 @@ static void test_add(void **state)
         char c = (char)('a' + i % 26);
         str_addc(&s, c);
         model[n++] = c;
+        assert_int_equal(s.p[n], 0);
         str_add(&s, "xy");
         memcpy(model + n, "xy", 2);
         n += 2;
@@ -89,7 +90,10 @@ static void test_cut_drop_take(void **state)
     str_add(&s, "hello world");
     str_cut(&s, 99);
     assert_string_equal(s.p, "hello world");
-    str_drop(&s, 6);
+    str_drop(&s, 0);
+    str_drop(&s, 1);
+    assert_string_equal(s.p, "ello world");
+    str_drop(&s, 5);
     assert_string_equal(s.p, "world");
     str_cut(&s, 2);
     assert_string_equal(s.p, "wo");

@@ -2,6 +2,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <cmocka.h>
@@ -15,7 +16,9 @@ static void test_distance(void **state)
         {"", "", 0},
         {"", "abc", 3},
         {"abc", "abc", 0},
-        {"abc", "ABC", 0},
+        {"az[`", "AZ[`", 0},
+        {"@", "`", 1},
+        {"[", "{", 1},
         {"abc", "acb", 1},
         {"abcd", "badc", 2},
         {"abc", "ab", 1},
@@ -64,11 +67,39 @@ static void test_suggest(void **state)
     }
 }
 
+/* Allowed are 1, 2 and 3 edits from lengths 1, 6 and 9 on, of the longer word. */
+static void test_limits(void **state)
+{
+    static const struct {
+        const char *word, *name;
+        bool near;
+    } cases[] = {
+        {"a", "b", true},
+        {"ab", "cd", false},
+        {"abcde", "abcxy", false},
+        {"abcde", "abcdx", true},
+        {"abcd", "abcdxy", true},
+        {"abcdxy", "abcd", true},
+        {"abcdef", "abcdxy", true},
+        {"abcdef", "abcxyz", false},
+        {"abcdefgh", "abcdexyz", false},
+        {"abcdefghi", "abcdefxyz", true},
+        {"abcdefghijkl", "abcdefghwxyz", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const char *names[] = {cases[i].name};
+        if ((suggest(cases[i].word, names, 1) != NULL) != cases[i].near)
+            fail_msg("%s, %s", cases[i].word, cases[i].name);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_distance),
         cmocka_unit_test(test_suggest),
+        cmocka_unit_test(test_limits),
     };
     return cmocka_run_group_tests_name("base/suggest", tests, NULL, NULL);
 }

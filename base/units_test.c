@@ -63,6 +63,9 @@ static void test_duration_bad(void **state)
             fail_msg("'%s': %s", cases[i].text, err_name(e.code));
         assert_true(s == -7);
         assert_int_equal(e.code, cases[i].rc);
+        if (cases[i].rc == ERR_RANGE)
+            assert_non_null(
+                strstr(e.text, strpbrk(cases[i].text, "19") ? "long" : "zero"));
         if (cases[i].text[0])
             assert_non_null(strstr(e.text, cases[i].text));
     }
@@ -122,8 +125,11 @@ static void test_size(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
         int64_t n = 0;
-        if (size_parse(cases[i].text, &n, NULL) != cases[i].rc || n != cases[i].bytes)
+        struct err e = {0};
+        if (size_parse(cases[i].text, &n, &e) != cases[i].rc || n != cases[i].bytes)
             fail_msg("'%s'", cases[i].text);
+        if (cases[i].rc == ERR_RANGE)
+            assert_non_null(strstr(e.text, cases[i].text[0] == '0' ? "zero" : "large"));
     }
 }
 
@@ -179,6 +185,8 @@ static void test_size_format(void **state)
         {1023.9 * 1024, "1 MiB"},
         {0x1p60 * 100, "100 EiB"},
         {0x1p69, "512 EiB"},
+        {0x1.ffffp69, "1024 EiB"}, /* there is no name beyond */
+        {0x1p70, "-"},
     };
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
