@@ -28,9 +28,10 @@ struct controller_file {
     long pid;
     unsigned long long pid_start; /* base/proc.h's proc_start_time() */
     double since;
-    char state[16];    /* "running", "paused", "finished" */
+    char state[16]; /* "running", "paused", "finished" */
 };
-int controller_file_write(const char *dir, const struct controller_file *f, struct err *e);
+int controller_file_write(const char *dir, const struct controller_file *f,
+                          struct err *e);
 int controller_file_read(const char *dir, struct controller_file *f, struct err *e);
 
 #endif

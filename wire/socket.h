@@ -1,5 +1,6 @@
-/* Packets over ZeroMQ, encrypted and authenticated with CURVE. The only file that knows
- * ZeroMQ. Nothing here blocks but socket_wait(). */
+/* Packets over ZeroMQ, encrypted and authenticated with CURVE. The only file that speaks
+ * ZeroMQ (wire/keys.c has its keys made). Nothing here blocks but socket_wait(), and
+ * clients are let in only while that or socket_receive() runs. */
 #ifndef WIRE_SOCKET_H
 #define WIRE_SOCKET_H
 
@@ -13,18 +14,19 @@
 
 struct socket;
 
-/* The controller's end: binds to tcp://*:<free port> (`local`: to 127.0.0.1 only) and
- * admits only clients whose public key is `agents` (ZAP). */
+/* The controller's end: a free TCP port on all interfaces (`local`: on 127.0.0.1 only),
+ * which lets in only clients whose public key is `agents` (ZAP). */
 int socket_serve(struct socket **out, const struct key_pair *own, const char *agents,
                  bool local, struct err *e);
-/* The address to put in controller.json: "tcp://HOST:PORT ...", the host's own name and
- * numeric addresses of its interfaces, or 127.0.0.1 for `local`. */
+/* The address to put in controller.json: "tcp://HOST:PORT ...", numeric addresses of the
+ * host's interfaces and its own name, or 127.0.0.1 for `local`. */
 const char *socket_address(const struct socket *s);
 
-/* An agent's end: connects to the first address of the list that answers (ZeroMQ keeps
- * trying). Closing and opening anew is how an agent turns to another controller. */
-int socket_connect(struct socket **out, const struct key_pair *own, const char *server_key,
-                   const char *addresses, struct err *e);
+/* An agent's end: connects to the addresses of the list (8 at most) and stays with the
+ * first that a packet comes from; ZeroMQ keeps trying. Closing and opening anew is how an
+ * agent turns to another controller. */
+int socket_connect(struct socket **out, const struct key_pair *own,
+                   const char *server_key, const char *addresses, struct err *e);
 void socket_close(struct socket *s); /* drops what was not sent; NULL is fine */
 
 /* One packet, if there is one: 1, 0, or an error. From the controller's end, *peer says
@@ -38,7 +40,8 @@ int socket_refused(const struct socket *s);
 
 /* Waits until a packet can be received, one of fds is ready (poll()'s events and
  * revents) or `seconds` have passed (< 0: for ever). s may be NULL. How many fds are
- * ready, packet included; ERR_IO on failure; EINTR counts as nothing ready. */
-int socket_wait(struct socket *s, struct pollfd fds[], int n, double seconds, struct err *e);
+ * ready, packet included; ERR_IO on failure; on EINTR it returns 0 early. */
+int socket_wait(struct socket *s, struct pollfd fds[], int n, double seconds,
+                struct err *e);
 
 #endif

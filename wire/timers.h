@@ -5,43 +5,49 @@
 
 #define TIMER_MAP(X)                                                                     \
     X(BEAT, 5.0, "an agent says that it lives and what it runs")                         \
-    X(RESEND, 3.0, "unanswered messages are sent again; ZeroMQ loses them only when a "  \
-                   "connection breaks")                                                  \
-    X(CONTROLLER_LOOK, 1.0, "without an answer, how often controller.json is read for "  \
-                            "a new controller")                                          \
-    X(CONTROLLER_SILENT, 15.0, "three beats without an answer: the controller may be "   \
-                               "gone")                                                   \
-    X(DECISION, 60.0, "a trial at its milestone waits this long for a decision when "    \
-                      "there is no controller")                                          \
-    X(ORPHAN, 300.0, "an agent with nothing running leaves after this long without a "   \
-                     "controller")                                                       \
-    X(AGENT_LOST, 60.0, "an agent this silent, whose job its executor cannot see "       \
-                        "either, is lost")                                               \
-    X(AGENT_SILENT, 600.0, "an agent this silent is lost even if its job seems to live") \
-    X(REJOIN, 10.0, "a new controller waits this long for the agents of its "            \
-                    "predecessor, if their jobs live")                                   \
+    X(RESEND, 3.0, "what was not answered is sent again: connections break")             \
+    X(CONTROLLER_LOOK, 1.0,                                                              \
+      "how often a silent controller's successor is looked for in controller.json")      \
+    X(CONTROLLER_SILENT, 15.0,                                                           \
+      "three beats without an answer: the controller may be gone")                       \
+    X(DECISION, 60.0,                                                                    \
+      "a trial at its milestone waits this long when there is no controller")            \
+    X(ORPHAN, 300.0,                                                                     \
+      "an agent that runs nothing leaves after this long without a controller")          \
+    X(AGENT_LOST, 60.0,                                                                  \
+      "an agent this silent, whose job its executor cannot see either, is lost")         \
+    X(AGENT_SILENT, 600.0,                                                               \
+      "an agent this silent is lost, even if its job seems to live")                     \
+    X(REJOIN, 10.0,                                                                      \
+      "a new controller waits this long for its predecessor's agents, if their jobs "    \
+      "live")                                                                            \
     X(KILL, 30.0, "between SIGTERM and SIGKILL")                                         \
-    X(STAY, 600.0, "how long a program may stay after pause or stop, when `timeout` "    \
-                   "is not set")                                                         \
-    X(LAUNCH_RETRY, 2.0, "after an attempt that could not be launched, doubled each "    \
-                         "time up to a minute")                                          \
+    X(STAY, 600.0,                                                                       \
+      "how long a program may stay after pause or stop, if `timeout` is not set")        \
+    X(LAUNCH_RETRY, 2.0,                                                                 \
+      "after an attempt that could not be launched, doubled each time up to a minute")   \
+    X(SAVE, 120.0,                                                                       \
+      "a checkpoint is asked for this long before a job's time is over (a tenth of the " \
+      "time, if that is less), and whenever half of the rest has passed")                \
     X(REQUESTS, 0.5, "how often requests/ is looked into")                               \
-    X(VIEW, 1.0, "sweep.h5 is written at most this often, and never for more than 2 % "  \
-                 "of the time")
+    X(VIEW, 1.0, "sweep.h5 is written no more often, and for at most 2 % of the time")
 
-enum { TIMER_BEFORE_FIRST_ = -1,
+enum {
 #define TIMER_ENUM_(name, seconds, why) TIMER_##name,
-       TIMER_MAP(TIMER_ENUM_)
+    TIMER_MAP(TIMER_ENUM_)
 #undef TIMER_ENUM_
-       TIMERS };
+        TIMERS
+};
 
-/* Seconds of a timer. RUNG_TIMERS="DECISION=2,BEAT=0.2" in the environment of a test
- * changes some; timer_load() reads it once at start-up. */
+/* Seconds of each timer. Tests run with shorter ones: main() hands the environment's
+ * RUNG_TIMERS="DECISION=2,BEAT=0.2" to timers_parse() once, at start-up. */
 struct timers {
     double s[TIMERS];
 };
 void timers_default(struct timers *t);
-int timers_parse(struct timers *t, const char *text); /* 0, or -1: unknown name or value */
+/* Changes the timers that text names; NULL or "" changes none. 0, or -1 for an unknown
+ * name or a value that is no number above 0, and then nothing is changed. */
+int timers_parse(struct timers *t, const char *text);
 const char *timer_name(int timer);
 const char *timer_reason(int timer);
 

@@ -7,7 +7,9 @@
 #include "base/vec.h"
 #include "sched/event.h"
 
-#define TRIAL_LINE_MAX (1 << 20) /* bytes; a longer line is answered with an error */
+#define TRIAL_LINE_MAX    (1 << 20) /* bytes; a longer line is answered with an error */
+#define TRIAL_METRICS_MAX 1000
+#define TRIAL_NAME_MAX    128 /* bytes of a metric's name */
 
 struct trial_line {
     bool report;  /* it has a step (and metrics) */
@@ -18,15 +20,17 @@ struct trial_line {
     struct str names;
 };
 
-/* ERR_PROTO with a sentence for the program's author: not an object, no step, a metric
- * that is not a number (its name said), reserved metric names (trial, attempt, step,
- * rung, time, elapsed), more than 1,000 metrics, a name over 128 bytes, ... */
+/* *out is {.names = STR_INIT} before the first call. ERR_PROTO with a sentence for the
+ * program's author: not an object, an unknown key, no step, a metric that is not a number
+ * (its name said), reserved metric names (trial, attempt, step, rung, time, elapsed),
+ * more than 1,000 metrics, a name over 128 bytes, a name twice, ...; *out is then
+ * undefined but may be used again. */
 int trial_line_parse(const char *text, size_t n, struct trial_line *out, struct err *e);
 void trial_line_free(struct trial_line *l);
 
 /* {"decision":"continue","until":9,"save":true} and a newline; until < 0 and save false
  * are left out. */
 void trial_answer(struct str *out, enum decision d, int64_t until, bool save);
-void trial_answer_error(struct str *out, const char *text);
+void trial_answer_error(struct str *out, const char *text); /* {"error":text} */
 
 #endif

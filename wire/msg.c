@@ -1,0 +1,265 @@
+/* Writing packets. */
+#include "wire/msg_fields.h"
+
+#include "base/hash.h"
+#include "base/json.h"
+#include "wire/words.h"
+
+#include <math.h>
+
+#define LEAD(key)                                                                        \
+    {                                                                                    \
+        ",\"" key "\":", sizeof(key) + 3                                                 \
+    }
+#define AT(type, member) FIELD_##type, offsetof(struct item, member)
+#define FIELD(key, type, member)                                                         \
+    {                                                                                    \
+        LEAD(key), AT(type, member), false                                               \
+    }
+#define FIELD_OR_NOT(key, type, member)                                                  \
+    {                                                                                    \
+        LEAD(key), AT(type, member), true                                                \
+    }
+#define LAST_FIELD                                                                       \
+    {                                                                                    \
+        {NULL, 0}, FIELD_BOOL, 0, false                                                  \
+    }
+
+static const struct field hello_fields[] = {
+    FIELD("slots", INDEX, hello.slots),
+    FIELD("oldest", NUMBER, hello.oldest),
+    FIELD("pid", LONG, hello.pid),
+    FIELD("host", TEXT, hello.host),
+    FIELD_OR_NOT("job", TEXT, hello.job),
+    FIELD_OR_NOT("open", OPEN, hello.open),
+    LAST_FIELD,
+};
+
+static const struct field beat_fields[] = {
+    FIELD_OR_NOT("oldest", NUMBER, hello.oldest),
+    FIELD_OR_NOT("open", OPEN, hello.open),
+    LAST_FIELD,
+};
+
+static const struct field ask_fields[] = {
+    FIELD("slot", INDEX, ask.slot),
+    FIELD("ask", COUNT, ask.ask),
+    LAST_FIELD,
+};
+
+static const struct field report_fields[] = {
+    FIELD("trial", INDEX, report.trial),
+    FIELD("attempt", INDEX, report.attempt),
+    FIELD("nonce", HEX, report.nonce),
+    FIELD("number", COUNT, report.number),
+    FIELD("step", LONG, report.step),
+    FIELD("elapsed", REAL, report.elapsed),
+    FIELD_OR_NOT("wait", BOOL, report.wait),
+    FIELD_OR_NOT("metrics", METRICS, report.metrics),
+    LAST_FIELD,
+};
+
+static const struct field saved_fields[] = {
+    FIELD("trial", INDEX, saved.trial),
+    FIELD("attempt", INDEX, saved.attempt),
+    FIELD("nonce", HEX, saved.nonce),
+    FIELD("step", LONG, saved.step),
+    LAST_FIELD,
+};
+
+static const struct field end_fields[] = {
+    FIELD("trial", INDEX, end.trial),
+    FIELD("attempt", INDEX, end.attempt),
+    FIELD("nonce", HEX, end.nonce),
+    FIELD_OR_NOT("exit_code", INT, end.facts.exit_code),
+    FIELD_OR_NOT("signal", INT, end.facts.signal),
+    FIELD_OR_NOT("oom", BOOL, end.facts.oom),
+    FIELD_OR_NOT("cause", CAUSE, end.facts.cause),
+    FIELD_OR_NOT("answered", DECISION, end.facts.answered),
+    FIELD_OR_NOT("last_step", LONG, end.facts.last_step),
+    FIELD_OR_NOT("reports", COUNT, end.facts.reports),
+    FIELD_OR_NOT("started", REAL, end.facts.started),
+    FIELD_OR_NOT("ended", REAL, end.facts.ended),
+    FIELD_OR_NOT("cpu_seconds", REAL, end.facts.cpu_seconds),
+    FIELD_OR_NOT("max_rss", REAL, end.facts.max_rss),
+    FIELD_OR_NOT("gpu_seconds", REAL, end.facts.gpu_seconds),
+    FIELD_OR_NOT("energy", REAL, end.facts.energy),
+    FIELD_OR_NOT("node", TEXT, end.facts.node),
+    FIELD_OR_NOT("slurm_job", TEXT, end.facts.slurm_job),
+    FIELD_OR_NOT("slurm_step", TEXT, end.facts.slurm_step),
+    FIELD_OR_NOT("slurm_state", TEXT, end.facts.slurm_state),
+    FIELD_OR_NOT("note", TEXT, end.facts.note),
+    LAST_FIELD,
+};
+
+static const struct field work_fields[] = {
+    FIELD("slot", INDEX, work.slot),      FIELD("ask", COUNT, work.ask),
+    FIELD("trial", INDEX, work.trial),    FIELD("attempt", INDEX, work.attempt),
+    FIELD("nonce", HEX, work.nonce),      FIELD("start", LONG, work.start),
+    FIELD("until", LONG, work.until),     FIELD("seed", HEX, work.seed),
+    FIELD("params", OBJECT, work.params), LAST_FIELD,
+};
+
+static const struct field answer_fields[] = {
+    FIELD("trial", INDEX, answer.trial),   FIELD("attempt", INDEX, answer.attempt),
+    FIELD("number", COUNT, answer.number), FIELD("decision", DECISION, answer.decision),
+    FIELD("until", LONG, answer.until),    LAST_FIELD,
+};
+
+static const struct field kill_fields[] = {
+    FIELD("trial", INDEX, kill.trial),
+    FIELD("attempt", INDEX, kill.attempt),
+    FIELD("nonce", HEX, kill.nonce),
+    FIELD("cause", CAUSE, kill.cause),
+    LAST_FIELD,
+};
+
+static const struct field why_fields[] = {
+    FIELD_OR_NOT("text", TEXT, why.text),
+    LAST_FIELD,
+};
+
+/* Kinds that have the members of another, or none. */
+#define retire_fields  ask_fields
+#define leave_fields   why_fields
+#define bye_fields     why_fields
+#define refused_fields why_fields
+#define who_fields     (why_fields + 1)
+#define welcome_fields (why_fields + 1)
+#define pause_fields   (why_fields + 1)
+
+#define NUMBERED_0              ""
+#define NUMBERED_1              ",\"n\":1"
+#define OPENING(name, numbered) "{\"item\":\"" #name "\"" NUMBERED_##numbered
+
+const struct item_shape item_shapes[ITEM_KINDS] = {
+#define SHAPE_(NAME, name, numbered)                                                     \
+    [ITEM_##NAME] = {#name,                                                              \
+                     numbered,                                                           \
+                     {OPENING(name, numbered), sizeof(OPENING(name, numbered)) - 1},     \
+                     name##_fields},
+    ITEM_MAP(SHAPE_)
+#undef SHAPE_
+};
+
+const char *item_name(enum item_kind k)
+{
+    return item_shapes[k].name;
+}
+
+bool item_numbered(enum item_kind k)
+{
+    return item_shapes[k].numbered;
+}
+
+static void put_hex(struct str *out, uint64_t v)
+{
+    char hex[17];
+    hash_hex(hex, v);
+    str_addc(out, '"');
+    str_addn(out, hex, 16);
+    str_addc(out, '"');
+}
+
+static void put_metrics(struct str *out, const struct metric metrics[], int n)
+{
+    json_put_object(out);
+    for (int i = 0; i < n; i++) {
+        json_put_keyn(out, metrics[i].name);
+        json_put_num(out, metrics[i].value);
+    }
+    json_put_close(out, '}');
+}
+
+/* [[trial, attempt, slot, "nonce"], ...] */
+static void put_open(struct str *out, const struct open_attempt open[], int n)
+{
+    json_put_array(out);
+    for (int i = 0; i < n; i++) {
+        json_put_array(out);
+        json_put_int(out, open[i].trial);
+        json_put_int(out, open[i].attempt);
+        json_put_int(out, open[i].slot);
+        str_addc(out, ',');
+        put_hex(out, open[i].nonce);
+        json_put_close(out, ']');
+    }
+    json_put_close(out, ']');
+}
+
+/* The value of an integer field. */
+static int64_t integer(const struct field *f, const void *at)
+{
+    switch (f->type) {
+    case FIELD_INDEX: return *(const int32_t *)at;
+    case FIELD_INT: return *(const int *)at;
+    case FIELD_COUNT: return *(const uint32_t *)at;
+    case FIELD_LONG: return *(const int64_t *)at;
+    case FIELD_NUMBER: return (int64_t) * (const uint64_t *)at;
+    case FIELD_BOOL: return *(const bool *)at;
+    case FIELD_DECISION: return *(const enum decision *)at;
+    case FIELD_CAUSE: return *(const enum end_cause *)at;
+    default: return 1;
+    }
+}
+
+static bool absent(const struct field *f, const struct item *it, const void *at)
+{
+    switch (f->type) {
+    case FIELD_REAL: return isnan(*(const double *)at);
+    case FIELD_TEXT: return ((const struct slice *)at)->len == 0;
+    case FIELD_METRICS: return it->report.n_metrics == 0;
+    case FIELD_OPEN: return it->hello.n_open == 0;
+    default: return integer(f, at) == 0;
+    }
+}
+
+static void put_field(struct str *out, const struct field *f, const struct item *it)
+{
+    const void *at = (const char *)it + f->at;
+    if (f->optional && absent(f, it, at))
+        return;
+    str_addn(out, f->lead.p, f->lead.len);
+    switch (f->type) {
+    case FIELD_HEX: put_hex(out, *(const uint64_t *)at); break;
+    case FIELD_REAL: json_put_num(out, *(const double *)at); break;
+    case FIELD_BOOL: json_put_bool(out, *(const bool *)at); break;
+    case FIELD_TEXT: json_put_strn(out, *(const struct slice *)at); break;
+    case FIELD_OBJECT: json_put_raw(out, *(const struct slice *)at); break;
+    case FIELD_DECISION: json_put_str(out, decision_words[integer(f, at)]); break;
+    case FIELD_CAUSE: json_put_str(out, cause_words[integer(f, at)]); break;
+    case FIELD_METRICS: put_metrics(out, it->report.metrics, it->report.n_metrics); break;
+    case FIELD_OPEN: put_open(out, it->hello.open, it->hello.n_open); break;
+    default: json_put_int(out, integer(f, at)); break;
+    }
+}
+
+void item_encode(const struct item *it, struct str *out)
+{
+    const struct item_shape *shape = &item_shapes[it->kind];
+    str_addn(out, shape->opening.p, shape->opening.len);
+    for (const struct field *f = shape->fields; f->lead.p; f++)
+        put_field(out, f, it);
+    str_addn(out, "}\n", 2);
+}
+
+void packet_begin(struct str *out, const struct packet_head *h)
+{
+    str_addn(out, "{\"rung\":", 8);
+    json_put_int(out, h->version);
+    json_put_key(out, "release");
+    json_put_strn(out, h->release);
+    json_put_key(out, "epoch");
+    json_put_int(out, h->epoch);
+    json_put_key(out, "agent");
+    put_hex(out, h->agent);
+    if (h->first) {
+        json_put_key(out, "first");
+        json_put_int(out, (int64_t)h->first);
+    }
+    if (h->ack) {
+        json_put_key(out, "ack");
+        json_put_int(out, (int64_t)h->ack);
+    }
+    str_addn(out, "}\n", 2);
+}
