@@ -11,8 +11,8 @@
 #include "wire/msg.h"
 #include "wire/timers.h"
 
-struct agent_config {
-    uint64_t id;            /* random, of this process */
+struct agent_config { /* its slices live as long as the agent */
+    uint64_t id;      /* random, of this process */
     int slots;
     struct slice host, job; /* job: the executor's name for this job */
     int64_t pid;
@@ -20,23 +20,30 @@ struct agent_config {
     bool promote;           /* the program is told to pause (mode promote); else pausing
                                the sweep saves and interrupts it */
     bool printed;           /* `parse:`: it cannot hear answers */
-    bool restart;           /* `restart: true` */
+    bool restart;           /* `restart: true`: it has no checkpoints to ask for */
     double timeout;         /* silence that counts as hung, seconds; 0: none */
-    int64_t trials_per_job; /* attempts after which this job ends; 0: no such limit */
+    int64_t trials_per_job; /* attempts that each slot makes at most; 0: no such limit */
+    double ends;            /* when the job's time is over, on the clock of `now`; 0: not
+                               known. Before it checkpoints are asked for, and a slot
+                               that has made an attempt asks for no other */
     struct timers timers;
 };
 
+/* What the agent wants done. None of these calls back into the agent. */
 struct agent_port {
     void (*send)(void *ctx, const char *packet, size_t n);
-    /* Starts an attempt; agent_ended() follows some time later, whatever happens. */
+    /* Starts an attempt; agent_ended() follows some time later, whatever happens. What
+     * `work` points to lives for the call. */
     void (*start)(void *ctx, int slot, const struct item *work);
-    /* SIGTERM, and SIGKILL after timer KILL, to all of the attempt's processes. */
+    /* SIGTERM, and SIGKILL after timer KILL, to all of the attempt's processes. Once an
+     * attempt at most. */
     void (*end)(void *ctx, int slot);
     /* A checkpoint of the slot's attempt is wanted soon, which "save" in its next answer
-     * says too: for programs that have a `checkpoint_signal`. */
+     * says too: for programs that have a `checkpoint_signal`. NULL: not wanted. */
     void (*save)(void *ctx, int slot);
     void (*reply)(void *ctx, int slot, uint64_t conn, const char *line, size_t n);
-    /* Nothing is left to do: leave the loop. status: exit status of the agent. */
+    /* Nothing is left to do: leave the loop. status: exit status of the agent. Once; the
+     * agent then does nothing any more. */
     void (*quit)(void *ctx, int status, const char *why);
 };
 
@@ -50,7 +57,8 @@ void agent_free(struct agent *a);
 /* controller.json named this epoch, and the transport now leads there: says hello. */
 void agent_controller(struct agent *a, int32_t epoch, double now);
 void agent_packet(struct agent *a, const char *data, size_t n, double now);
-/* A line from a program on the slot's socket. conn: where reply() goes. */
+/* A line from a program on the slot's socket. conn: where reply() goes, one line for
+ * each, in the order of a connection's lines; none when the attempt ends first. */
 void agent_line(struct agent *a, int slot, uint64_t conn, const char *line, size_t n,
                 double now);
 /* What `parse:` found in the program's output. */
@@ -64,7 +72,7 @@ void agent_ended(struct agent *a, int slot, const struct end_facts *facts, doubl
 void agent_evict(struct agent *a, const char *why, double now);
 /* Timers; and sends what has gathered. Call it after each batch of the above. */
 void agent_tick(struct agent *a, double now);
-double agent_deadline(const struct agent *a); /* when to call agent_tick() at the latest */
+double agent_deadline(const struct agent *a); /* when to call it at the latest */
 
 /* The transport should look for a new controller (controller.json) now. */
 bool agent_lost_controller(const struct agent *a, double now);
