@@ -1,0 +1,292 @@
+/* Products are most of the work, and OpenBLAS's. What is left are loops over
+ * elements that do not depend on each other (`omp simd` says so), with the sums over
+ * rows outside: vector instructions change nothing in their order. WIDE compiles such
+ * a loop for AVX2 too, chosen at start: the same operations on every element, hence
+ * the same bits, in half the time. */
+#include "worker/train/cpu.h"
+
+#include "base/mem.h"
+
+#include <cblas.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ALIGNMENT 64
+
+#if defined(__x86_64__) && defined(__gnu_linux__)
+#define WIDE __attribute__((target_clones("avx2", "default")))
+#else
+#define WIDE
+#endif
+
+struct cpu {
+    struct device device;
+    int threads;
+};
+
+/* ---- memory ---- */
+
+static void cpu_close(struct device *d)
+{
+    free(d);
+}
+
+static void cpu_describe(const struct device *d, char *text, size_t size)
+{
+    int threads = ((const struct cpu *)d)->threads;
+
+    snprintf(text, size, "cpu, %d thread%s (OpenBLAS %s)", threads,
+             threads == 1 ? "" : "s", openblas_get_corename());
+}
+
+static int cpu_allocate(struct device *d, size_t bytes, void **p, struct err *e)
+{
+    (void)d;
+    if (bytes <= PTRDIFF_MAX - ALIGNMENT) {
+        bytes = (bytes + ALIGNMENT) / ALIGNMENT * ALIGNMENT;
+        *p = aligned_alloc(ALIGNMENT, bytes);
+        if (*p) {
+            memset(*p, 0, bytes);
+            return 0;
+        }
+    }
+    return err_set(e, ERR_FULL, "cannot allocate %zu bytes", bytes);
+}
+
+static void cpu_release(struct device *d, void *p)
+{
+    (void)d;
+    free(p);
+}
+
+static int cpu_attach(struct device *d, const void *host, size_t bytes, const void **p,
+                      struct err *e)
+{
+    (void)d, (void)bytes, (void)e;
+    *p = host;
+    return 0;
+}
+
+static void cpu_detach(struct device *d, const void *p)
+{
+    (void)d, (void)p;
+}
+
+static void cpu_upload(struct device *d, void *to, const void *host, size_t bytes)
+{
+    (void)d;
+    memcpy(to, host, bytes);
+}
+
+static int cpu_download(struct device *d, void *host, const void *from, size_t bytes,
+                        struct err *e)
+{
+    (void)d, (void)e;
+    memcpy(host, from, bytes);
+    return 0;
+}
+
+/* ---- forward and backward ---- */
+
+WIDE static void gather_u8(size_t n, const uint8_t *restrict x,
+                           const float *restrict mean, const float *restrict scale,
+                           float *restrict out)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        out[i] = ((float)x[i] - mean[i]) * scale[i];
+}
+
+WIDE static void gather_f32(size_t n, const float *restrict x, const float *restrict mean,
+                            const float *restrict scale, float *restrict out)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        out[i] = (x[i] - mean[i]) * scale[i];
+}
+
+static void cpu_gather(struct device *d, const struct device_gather *g, size_t rows,
+                       float *out)
+{
+    (void)d;
+    for (size_t r = 0; r < rows; r++) {
+        const char *x = (const char *)g->x + g->index[r] * g->stride;
+        if (g->type == SAMPLE_U8)
+            gather_u8(g->features, (const uint8_t *)x, g->mean, g->scale, out);
+        else
+            gather_f32(g->features, (const float *)(const void *)x, g->mean, g->scale,
+                       out);
+        out += g->features;
+    }
+}
+
+WIDE static void add_bias(size_t n, const float *restrict bias, float *restrict y)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        y[i] += bias[i];
+}
+
+/* Written so that a NaN stays one: a training that diverged shows it. */
+WIDE static void add_bias_relu(size_t n, const float *restrict bias, float *restrict y)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        float z = y[i] + bias[i];
+        y[i] = z < 0 ? 0 : z;
+    }
+}
+
+static void cpu_gemm(struct device *d, const struct device_gemm *g)
+{
+    (void)d;
+    cblas_sgemm(CblasRowMajor, g->a_transposed ? CblasTrans : CblasNoTrans,
+                g->b_transposed ? CblasTrans : CblasNoTrans, (blasint)g->m, (blasint)g->n,
+                (blasint)g->k, 1, g->a, (blasint)(g->a_transposed ? g->m : g->k), g->b,
+                (blasint)(g->b_transposed ? g->k : g->n), 0, g->c, (blasint)g->n);
+    if (!g->bias)
+        return;
+    for (size_t r = 0; r < g->m; r++) {
+        if (g->activation == ACTIVATION_RELU)
+            add_bias_relu(g->n, g->bias, g->c + r * g->n);
+        else
+            add_bias(g->n, g->bias, g->c + r * g->n);
+    }
+}
+
+WIDE static void relu_backward_row(size_t n, const float *restrict y, float *restrict dy,
+                                   float *restrict dbias)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        float g = y[i] == 0 ? 0 : dy[i];
+        dy[i] = g;
+        dbias[i] += g;
+    }
+}
+
+static void cpu_activation_backward(struct device *d, enum device_activation activation,
+                                    size_t rows, size_t cols, const float *y, float *dy,
+                                    float *dbias)
+{
+    (void)d;
+    memset(dbias, 0, cols * sizeof(*dbias));
+    for (size_t r = 0; r < rows; r++) {
+        if (activation == ACTIVATION_RELU)
+            relu_backward_row(cols, y + r * cols, dy + r * cols, dbias);
+        else
+            add_bias(cols, dy + r * cols, dbias);
+    }
+}
+
+static void cpu_softmax_loss(struct device *d, size_t rows, size_t classes,
+                             const float *logits, const int32_t *labels,
+                             const uint32_t *index, float *gradient,
+                             struct device_totals *totals)
+{
+    float mean = 1.0f / (float)rows;
+
+    (void)d;
+    for (size_t r = 0; r < rows; r++, logits += classes) {
+        size_t label = (size_t)labels[index[r]], best = 0;
+        float sum = 0, shifted;
+
+        for (size_t c = 1; c < classes; c++)
+            if (logits[c] > logits[best])
+                best = c;
+        shifted = logits[label] - logits[best];
+        for (size_t c = 0; c < classes; c++) {
+            float p = expf(logits[c] - logits[best]);
+            sum += p;
+            if (gradient)
+                gradient[c] = p;
+        }
+        totals->loss += (double)(logf(sum) - shifted);
+        totals->correct += best == label;
+        if (!gradient)
+            continue;
+        for (size_t c = 0; c < classes; c++)
+            gradient[c] = gradient[c] / sum * mean;
+        gradient[label] -= mean;
+        gradient += classes;
+    }
+}
+
+/* ---- optimiser steps ---- */
+
+WIDE static void sgd_plain(struct device_sgd s, size_t n, float *restrict w,
+                           const float *restrict g)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        w[i] -= s.lr * (g[i] + s.weight_decay * w[i]);
+}
+
+WIDE static void sgd_momentum(struct device_sgd s, size_t n, float *restrict w,
+                              const float *restrict g, float *restrict v)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        v[i] = s.momentum * v[i] + (g[i] + s.weight_decay * w[i]);
+        w[i] -= s.lr * v[i];
+    }
+}
+
+static void cpu_sgd(struct device *d, const struct device_sgd *s, size_t n, float *w,
+                    const float *g, float *v)
+{
+    (void)d;
+    if (v)
+        sgd_momentum(*s, n, w, g, v);
+    else
+        sgd_plain(*s, n, w, g);
+}
+
+WIDE static void adam(struct device_adam s, size_t n, float *restrict w,
+                      const float *restrict g, float *restrict m, float *restrict v)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        float x = g[i] + s.weight_decay * w[i];
+        m[i] = s.beta1 * m[i] + (1 - s.beta1) * x;
+        v[i] = s.beta2 * v[i] + (1 - s.beta2) * x * x;
+        w[i] -= s.step * m[i] / (s.scale * sqrtf(v[i]) + s.epsilon);
+    }
+}
+
+static void cpu_adam(struct device *d, const struct device_adam *s, size_t n, float *w,
+                     const float *g, float *m, float *v)
+{
+    (void)d;
+    adam(*s, n, w, g, m, v);
+}
+
+static const struct device_ops cpu_ops = {
+    .close = cpu_close,
+    .describe = cpu_describe,
+    .allocate = cpu_allocate,
+    .release = cpu_release,
+    .attach = cpu_attach,
+    .detach = cpu_detach,
+    .upload = cpu_upload,
+    .download = cpu_download,
+    .gather = cpu_gather,
+    .gemm = cpu_gemm,
+    .activation_backward = cpu_activation_backward,
+    .softmax_loss = cpu_softmax_loss,
+    .sgd = cpu_sgd,
+    .adam = cpu_adam,
+};
+
+struct device *cpu_open(int threads)
+{
+    struct cpu *cpu = mem_alloc(sizeof(*cpu));
+
+    cpu->device.ops = &cpu_ops;
+    cpu->threads = threads;
+    openblas_set_num_threads(threads);
+    return &cpu->device;
+}

@@ -1,0 +1,278 @@
+/* Each operation of the device against a plain one in double. The tolerance scales with
+ * rounding: so many times float32's epsilon, times the magnitudes that were added. */
+#include "worker/train/cpu.h"
+
+#include "base/mem.h"
+#include "base/rng.h"
+
+#include <float.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+static struct device *device;
+
+static int setup(void **state)
+{
+    (void)state;
+    device = cpu_open(1);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    device_close(device);
+    return 0;
+}
+
+/* n numbers in [-1, 1), others for each `which`. free() them. */
+static float *numbers(size_t n, uint32_t which)
+{
+    float *v = mem_resize(NULL, n, sizeof(*v));
+    for (size_t i = 0; i < n; i++)
+        v[i] = (float)(2 * rng_unit(1, RNG_TEST, (uint32_t)i, which, 0) - 1);
+    return v;
+}
+
+static void assert_near(double got, double want, double magnitude)
+{
+    if (!(fabs(got - want) <= 8 * FLT_EPSILON * magnitude))
+        fail_msg("%.9g is not %.9g", got, want);
+}
+
+static void test_impossible_memory_is_refused(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    void *p = NULL;
+
+    assert_int_equal(device->ops->allocate(device, SIZE_MAX, &p, &e), ERR_FULL);
+    assert_int_equal(device->ops->allocate(device, PTRDIFF_MAX, &p, &e), ERR_FULL);
+    assert_null(p);
+    device->ops->release(device, NULL);
+    device_close(NULL);
+}
+
+static void test_memory_is_zeroed_and_aligned(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {0, 1, 63, 64, 1000};
+
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        void *p;
+        assert_int_equal(device->ops->allocate(device, sizes[i], &p, NULL), 0);
+        assert_int_equal((uintptr_t)p % 64, 0);
+        for (size_t k = 0; k < sizes[i]; k++)
+            assert_int_equal(((char *)p)[k], 0);
+        device->ops->release(device, p);
+    }
+}
+
+static void test_gather_picks_and_normalises(void **state)
+{
+    (void)state;
+    enum { N = 5, FEATURES = 37, STRIDE = 40 };
+    static const uint32_t index[] = {4, 0, 4, 2};
+    uint8_t bytes[N * STRIDE];
+    float floats[N * STRIDE], out[COUNT(index) * FEATURES];
+    float *mean = numbers(FEATURES, 1), *scale = numbers(FEATURES, 2);
+
+    for (size_t i = 0; i < N * STRIDE; i++)
+        floats[i] = bytes[i] = (uint8_t)(i * 7);
+    for (int type = SAMPLE_U8; type <= SAMPLE_F32; type++) {
+        struct device_gather g = {
+            .x = type == SAMPLE_U8 ? (void *)bytes : (void *)floats,
+            .type = (enum sample_type)type,
+            .stride = type == SAMPLE_U8 ? STRIDE : STRIDE * sizeof(float),
+            .features = FEATURES,
+            .index = index,
+            .mean = mean,
+            .scale = scale,
+        };
+        memset(out, 0, sizeof(out));
+        device->ops->gather(device, &g, COUNT(index), out);
+        for (size_t r = 0; r < COUNT(index); r++)
+            for (size_t f = 0; f < FEATURES; f++) {
+                double x = floats[index[r] * STRIDE + f];
+                assert_near(out[r * FEATURES + f],
+                            (x - (double)mean[f]) * (double)scale[f], x + 1);
+            }
+    }
+    free(mean);
+    free(scale);
+}
+
+static void check_gemm(bool ta, bool tb, size_t m, size_t n, size_t k, const float *bias,
+                       enum device_activation activation)
+{
+    float *a = numbers(m * k, 1), *b = numbers(k * n, 2), *c = numbers(m * n, 3);
+
+    device->ops->gemm(device,
+                      &(struct device_gemm){ta, tb, m, n, k, a, b, c, bias, activation});
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++) {
+            double want = bias ? (double)bias[j] : 0, magnitude = fabs(want);
+            for (size_t l = 0; l < k; l++) {
+                double term = (double)a[ta ? l * m + i : i * k + l] *
+                              (double)b[tb ? j * k + l : l * n + j];
+                want += term;
+                magnitude += fabs(term);
+            }
+            if (bias && activation == ACTIVATION_RELU && want < 0)
+                want = 0;
+            assert_near(c[i * n + j], want, magnitude);
+        }
+    free(a);
+    free(b);
+    free(c);
+}
+
+static void test_gemm_in_all_its_forms(void **state)
+{
+    (void)state;
+    static const size_t sizes[][3] = {{1, 1, 1}, {3, 5, 7}, {64, 10, 33}, {17, 130, 129}};
+
+    for (size_t s = 0; s < COUNT(sizes); s++) {
+        float *bias = numbers(sizes[s][1], 4);
+        for (int t = 0; t < 4; t++) {
+            check_gemm(t & 1, t & 2, sizes[s][0], sizes[s][1], sizes[s][2], NULL,
+                       ACTIVATION_NONE);
+            check_gemm(t & 1, t & 2, sizes[s][0], sizes[s][1], sizes[s][2], bias,
+                       ACTIVATION_NONE);
+            check_gemm(t & 1, t & 2, sizes[s][0], sizes[s][1], sizes[s][2], bias,
+                       ACTIVATION_RELU);
+        }
+        free(bias);
+    }
+}
+
+static void test_relu_keeps_a_nan(void **state)
+{
+    (void)state;
+    float a[] = {NAN}, b[] = {1}, bias[] = {0}, c[1];
+
+    device->ops->gemm(device, &(struct device_gemm){false, false, 1, 1, 1, a, b, c, bias,
+                                                    ACTIVATION_RELU});
+    assert_true(isnan(c[0]));
+}
+
+static void test_activation_backward(void **state)
+{
+    (void)state;
+    enum { ROWS = 9, COLS = 21 };
+
+    for (int relu = 0; relu < 2; relu++) {
+        float *y = numbers(ROWS * COLS, 1), *dy = numbers(ROWS * COLS, 2);
+        float *given = mem_dup(dy, ROWS * COLS * sizeof(*dy)), dbias[COLS];
+        for (size_t i = 0; i < ROWS * COLS; i++)
+            y[i] = relu && y[i] < 0 ? 0 : y[i];
+        device->ops->activation_backward(device, relu ? ACTIVATION_RELU : ACTIVATION_NONE,
+                                         ROWS, COLS, y, dy, dbias);
+        for (size_t c = 0; c < COLS; c++) {
+            double sum = 0;
+            for (size_t r = 0; r < ROWS; r++) {
+                float want = relu && y[r * COLS + c] == 0 ? 0 : given[r * COLS + c];
+                assert_true(dy[r * COLS + c] == want);
+                sum += (double)want;
+            }
+            assert_near(dbias[c], sum, ROWS);
+        }
+        free(y);
+        free(dy);
+        free(given);
+    }
+}
+
+/* Softmax cross-entropy of one row, and its gradient times `rows`. */
+static double loss_of(const float *z, size_t classes, size_t label, double *gradient)
+{
+    double sum = 0;
+    for (size_t c = 0; c < classes; c++)
+        sum += exp((double)z[c]);
+    for (size_t c = 0; c < classes; c++)
+        gradient[c] = exp((double)z[c]) / sum - (c == label);
+    return log(sum) - (double)z[label];
+}
+
+static void test_softmax_loss(void **state)
+{
+    (void)state;
+    enum { ROWS = 13, CLASSES = 7 };
+    float *z = numbers(ROWS * CLASSES, 1), g[ROWS * CLASSES];
+    int32_t labels[ROWS];
+    uint32_t index[ROWS];
+    struct device_totals totals = {1.5, 2}, want = totals;
+
+    for (uint32_t r = 0; r < ROWS; r++) {
+        index[r] = (r * 5) % ROWS;
+        labels[r] = (int32_t)(r * 3 % CLASSES);
+    }
+    z[3 * CLASSES + 1] = 20; /* one row that is sure */
+    device->ops->softmax_loss(device, ROWS, CLASSES, z, labels, index, g, &totals);
+    for (size_t r = 0; r < ROWS; r++) {
+        size_t label = (size_t)labels[index[r]], best = 0;
+        double gradient[CLASSES];
+        want.loss += loss_of(z + r * CLASSES, CLASSES, label, gradient);
+        for (size_t c = 0; c < CLASSES; c++) {
+            assert_near(g[r * CLASSES + c], gradient[c] / ROWS, 1.0 / ROWS);
+            if (z[r * CLASSES + c] > z[r * CLASSES + best])
+                best = c;
+        }
+        want.correct += best == label;
+    }
+    assert_near(totals.loss, want.loss, want.loss);
+    assert_true(totals.correct == want.correct);
+
+    struct device_totals again = {0, 0};
+    device->ops->softmax_loss(device, ROWS, CLASSES, z, labels, index, NULL, &again);
+    assert_near(again.loss, want.loss - 1.5, want.loss);
+    free(z);
+}
+
+static void test_softmax_loss_of_extremes(void **state)
+{
+    (void)state;
+    static const struct {
+        float z[2];
+        double loss; /* of label 0 */
+    } vectors[] = {
+        {{1000, -1000}, 0},
+        {{-1000, 1000}, 2000},
+        {{3e38f, 3e38f}, M_LN2},
+        {{NAN, 0}, NAN},
+    };
+
+    for (size_t i = 0; i < COUNT(vectors); i++) {
+        struct device_totals totals = {0, 0};
+        device->ops->softmax_loss(device, 1, 2, vectors[i].z, (const int32_t[]){0},
+                                  (const uint32_t[]){0}, NULL, &totals);
+        if (isnan(vectors[i].loss))
+            assert_true(isnan(totals.loss));
+        else
+            assert_near(totals.loss, vectors[i].loss, vectors[i].loss);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_impossible_memory_is_refused),
+        cmocka_unit_test(test_memory_is_zeroed_and_aligned),
+        cmocka_unit_test(test_gather_picks_and_normalises),
+        cmocka_unit_test(test_gemm_in_all_its_forms),
+        cmocka_unit_test(test_relu_keeps_a_nan),
+        cmocka_unit_test(test_activation_backward),
+        cmocka_unit_test(test_softmax_loss),
+        cmocka_unit_test(test_softmax_loss_of_extremes),
+    };
+
+    return cmocka_run_group_tests_name("cpu", tests, setup, teardown);
+}

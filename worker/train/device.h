@@ -1,0 +1,126 @@
+/* The device interface: one table of operations on arrays, which the CPU and
+ * accelerators implement. Model, optimiser and loop call these and know no device.
+ *
+ * Arrays are float32, row-major and dense; [rows][cols] gives a shape. Pointers to
+ * them belong to the device and are not read by anyone else. Operations are queued
+ * in order and return at once; they cannot fail on the spot: the first failure
+ * sticks, and download(), which waits for all that was queued, returns it.
+ *
+ * With the same number of threads an operation gives the same bits each time: sums
+ * run in a fixed order. */
+#ifndef WORKER_TRAIN_DEVICE_H
+#define WORKER_TRAIN_DEVICE_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum device_activation {
+    ACTIVATION_NONE,
+    ACTIVATION_RELU, /* max(0, x) */
+};
+
+/* How samples are stored. */
+enum sample_type {
+    SAMPLE_U8,
+    SAMPLE_F32,
+};
+
+/* c = act(op(a) op(b) + bias), op(a) being [m][k] and op(b) [k][n]: a is stored
+ * [k][m] if a_transposed, b is stored [n][k] if b_transposed. */
+struct device_gemm {
+    bool a_transposed, b_transposed;
+    size_t m, n, k;
+    const float *a, *b;
+    float *c;          /* [m][n] */
+    const float *bias; /* [n]; NULL for neither bias nor activation */
+    enum device_activation activation;
+};
+
+/* out[r][f] = (x[index[r]][f] - mean[f]) * scale[f] */
+struct device_gather {
+    const void *x;
+    enum sample_type type;
+    size_t stride; /* bytes from one sample to the next */
+    size_t features;
+    const uint32_t *index; /* [rows] */
+    const float *mean, *scale;
+};
+
+/* Sums over the samples seen since it was last set to zero. */
+struct device_totals {
+    double loss;
+    double correct;
+};
+
+struct device_sgd {
+    float lr, momentum, weight_decay;
+};
+
+struct device_adam {
+    float beta1, beta2, epsilon, weight_decay;
+    float step;  /* lr / (1 - beta1^t) */
+    float scale; /* 1 / sqrt(1 - beta2^t) */
+};
+
+struct device {
+    const struct device_ops *ops;
+    /* an implementation's own follows */
+};
+
+struct device_ops {
+    void (*close)(struct device *d);
+    /* "cpu, 2 threads (OpenBLAS Haswell)" into text. */
+    void (*describe)(const struct device *d, char *text, size_t size);
+
+    /* ---- memory ---- */
+
+    int (*allocate)(struct device *d, size_t bytes, void **p, struct err *e); /* zeroed */
+    void (*release)(struct device *d, void *p); /* NULL is fine */
+    /* Host memory that is only read and stays as it is, made known to the device:
+     * itself, or a copy. */
+    int (*attach)(struct device *d, const void *host, size_t bytes, const void **p,
+                  struct err *e);
+    void (*detach)(struct device *d, const void *p); /* NULL is fine */
+    void (*upload)(struct device *d, void *to, const void *host, size_t bytes);
+    int (*download)(struct device *d, void *host, const void *from, size_t bytes,
+                    struct err *e);
+
+    /* ---- forward and backward ---- */
+
+    void (*gather)(struct device *d, const struct device_gather *g, size_t rows,
+                   float *out);
+    void (*gemm)(struct device *d, const struct device_gemm *g);
+    /* From y = act(z + bias) [rows][cols] and dy, the gradient with respect to y:
+     * dy becomes that with respect to z, and dbias [cols] its sum over the rows. */
+    void (*activation_backward)(struct device *d, enum device_activation activation,
+                                size_t rows, size_t cols, const float *y, float *dy,
+                                float *dbias);
+    /* Cross-entropy of softmax(logits [rows][classes]) against labels[index[row]]. Adds
+     * to totals; gradient, unless NULL, becomes that of the mean over the rows. */
+    void (*softmax_loss)(struct device *d, size_t rows, size_t classes,
+                         const float *logits, const int32_t *labels,
+                         const uint32_t *index, float *gradient,
+                         struct device_totals *totals);
+
+    /* ---- optimiser steps over n parameters w with gradients g ---- */
+
+    /* g += weight_decay w; v = momentum v + g; w -= lr v. v is NULL without momentum:
+     * Sutskever et al. 2013 in the form that PyTorch uses. */
+    void (*sgd)(struct device *d, const struct device_sgd *s, size_t n, float *w,
+                const float *g, float *v);
+    /* g += weight_decay w; m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
+     * w -= step m / (scale sqrt(v) + epsilon): Kingma and Ba 2015, algorithm 1. */
+    void (*adam)(struct device *d, const struct device_adam *s, size_t n, float *w,
+                 const float *g, float *m, float *v);
+};
+
+static inline void device_close(struct device *d)
+{
+    if (d)
+        d->ops->close(d);
+}
+
+#endif
