@@ -1,0 +1,263 @@
+#include "worker/train/data.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "worker/train/draw.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define FASHION_MNIST "/usr/share/datasets/fashion-mnist"
+
+void samples_free(struct samples *s)
+{
+    free(s->name);
+    free(s->y);
+    free(s->floats);
+    if (s->bytes.p)
+        str_free(&s->bytes);
+    *s = (struct samples){.bytes = STR_INIT};
+}
+
+/* ---- formats: what a directory or a file is, by the names in it ---- */
+
+/* dir/name or dir/name.gz, whichever is there; NULL when none is. free() it. */
+static char *find_idx(const char *dir, const char *name)
+{
+    static const char *const endings[] = {"", ".gz"};
+
+    for (size_t i = 0; i < 2; i++) {
+        struct str path = STR_INIT;
+        str_addf(&path, "%s/%s%s", dir, name, endings[i]);
+        if (access(path.p, F_OK) == 0)
+            return str_take(&path);
+        str_free(&path);
+    }
+    return NULL;
+}
+
+/* Reads one part of an idx data set; 1 if its images are not there. */
+static int read_idx_part(const char *dir, const char *part, struct samples *s,
+                         struct err *e)
+{
+    struct str name = STR_INIT;
+    char *images, *labels;
+    int rc = 1;
+
+    str_addf(&name, "%s-images-idx3-ubyte", part);
+    images = find_idx(dir, name.p);
+    str_cut(&name, 0);
+    str_addf(&name, "%s-labels-idx1-ubyte", part);
+    labels = find_idx(dir, name.p);
+    if (images && labels)
+        rc = samples_read_idx(images, labels, s, e);
+    else if (images)
+        rc = err_set(e, ERR_NOENT, "%s: its labels, %s, are not there", images, name.p);
+    free(images);
+    free(labels);
+    str_free(&name);
+    return rc;
+}
+
+static int read_idx(const char *dir, struct data *d, struct err *e)
+{
+    int rc = read_idx_part(dir, "train", &d->train, e);
+
+    if (rc != 0)
+        return rc;
+    rc = read_idx_part(dir, "t10k", &d->test, e);
+    return rc < 0 ? rc : 0;
+}
+
+static bool starts_ends(const char *name, const char *start, const char *end)
+{
+    size_t n = strlen(name), n_end = strlen(end);
+    return strncmp(name, start, strlen(start)) == 0 && n >= n_end &&
+           strcmp(name + n - n_end, end) == 0;
+}
+
+/* Reads the CIFAR-10 files whose name starts so, in the order of their names; 1 if
+ * there is none. */
+static int read_cifar_part(const char *dir, const char *start, struct samples *s,
+                           struct err *e)
+{
+    char **names, **paths;
+    size_t n, found = 0;
+    int rc = dir_list(dir, &names, &n, e);
+
+    if (rc < 0)
+        return rc;
+    paths = mem_alloc(n * sizeof(*paths));
+    for (size_t i = 0; i < n; i++)
+        if (starts_ends(names[i], start, ".bin"))
+            paths[found++] = path_join(dir, names[i]);
+    rc = found ? samples_read_cifar(paths, found, s, e) : 1;
+    while (found > 0)
+        free(paths[--found]);
+    free(paths);
+    free(names);
+    return rc;
+}
+
+static int read_cifar(const char *dir, struct data *d, struct err *e)
+{
+    int rc = read_cifar_part(dir, "data_batch", &d->train, e);
+
+    if (rc != 0)
+        return rc;
+    rc = read_cifar_part(dir, "test_batch", &d->test, e);
+    return rc < 0 ? rc : 0;
+}
+
+static int read_source(const char *source, struct data *d, struct err *e)
+{
+    /* Each returns 1 when the directory holds none of its files. */
+    static int (*const formats[])(const char *, struct data *,
+                                  struct err *) = {read_idx, read_cifar};
+    bool known = strcmp(source, "fashion-mnist") == 0;
+    const char *path = known ? FASHION_MNIST : source;
+    struct stat st;
+
+    if (stat(path, &st) < 0)
+        return known ? err_set(e, ERR_NOENT,
+                               "fashion-mnist is not in " FASHION_MNIST
+                               " (Debian: apt-get install dataset-fashion-mnist); the "
+                               "directory of its idx files will do as well")
+                     : err_sys(e, "%s", path);
+    if (!S_ISDIR(st.st_mode))
+        return samples_read_hdf5(path, &d->train, e);
+    for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+        int rc = formats[i](path, d, e);
+        if (rc <= 0)
+            return rc;
+    }
+    return err_set(e, ERR_NOENT,
+                   "%s: neither idx files (train-images-idx3-ubyte, also .gz) nor "
+                   "CIFAR-10's (data_batch_1.bin) are in it",
+                   path);
+}
+
+/* ---- checks ---- */
+
+static int count_classes(struct data *d, struct err *e)
+{
+    const struct samples *s = &d->train, *t = &d->test;
+
+    for (size_t i = 0; i < s->n; i++)
+        if ((size_t)s->y[i] >= d->classes)
+            d->classes = (size_t)s->y[i] + 1;
+    if (d->classes < 2)
+        return err_set(e, ERR_INVAL, "%s: all samples have the label 0: nothing to learn",
+                       s->name);
+    for (size_t i = 0; i < t->n; i++)
+        if ((size_t)t->y[i] >= d->classes)
+            return err_set(e, ERR_CORRUPT,
+                           "%s: sample %zu has label %d, but training knows 0 to %zu",
+                           t->name, i, t->y[i], d->classes - 1);
+    return 0;
+}
+
+static int check(struct data *d, struct err *e)
+{
+    const struct samples *s = &d->train, *t = &d->test;
+
+    if (s->n >= UINT32_MAX || t->n >= UINT32_MAX || s->features >= INT32_MAX)
+        return err_set(e, ERR_INVAL, "%s: too large: %zu samples of %zu numbers", s->name,
+                       s->n, s->features);
+    if (t->n && (t->ndim != s->ndim ||
+                 memcmp(t->dim, s->dim, sizeof(s->dim[0]) * (size_t)s->ndim) != 0))
+        return err_set(e, ERR_CORRUPT,
+                       "%s: its samples have another shape than those of %s", t->name,
+                       s->name);
+    return count_classes(d, e);
+}
+
+/* ---- division ---- */
+
+/* A part of n samples of s: those at order[0..n). */
+static struct part part_make(const struct samples *s, const uint32_t *order, size_t n,
+                             size_t limit)
+{
+    if (limit && limit < n)
+        n = limit;
+    return (struct part){s, mem_dup(order, n * sizeof(*order)), n};
+}
+
+/* All of s in an order that depends on nothing but their number. free() it. */
+static uint32_t *fixed_order(const struct samples *s)
+{
+    uint32_t *order = mem_resize(NULL, s->n, sizeof(*order));
+
+    for (size_t i = 0; i < s->n; i++)
+        order[i] = (uint32_t)i;
+    draw_shuffle(0, DRAW_SPLIT, 0, order, s->n);
+    return order;
+}
+
+static int divide(struct data *d, const struct data_config *config, struct err *e)
+{
+    uint32_t *order;
+    size_t n_val = 0;
+
+    if (d->test.n && !isnan(config->val_fraction))
+        return err_set(
+            e, ERR_INVAL,
+            "%s has a test part, which validates: a validation fraction has no "
+            "place",
+            config->source);
+    if (d->test.n) {
+        order = fixed_order(&d->test);
+        d->validation = part_make(&d->test, order, d->test.n, config->limit);
+        free(order);
+    } else {
+        double fraction = isnan(config->val_fraction) ? 0.1 : config->val_fraction;
+        n_val = (size_t)(fraction * (double)d->train.n);
+        if (n_val == 0 || n_val == d->train.n)
+            return err_set(e, ERR_INVAL,
+                           "%s: of %zu samples, %zu would be left to train and %zu to "
+                           "validate",
+                           config->source, d->train.n, d->train.n - n_val, n_val);
+    }
+    order = fixed_order(&d->train);
+    if (n_val)
+        d->validation = part_make(&d->train, order, n_val, config->limit);
+    d->training = part_make(&d->train, order + n_val, d->train.n - n_val, config->limit);
+    free(order);
+    return 0;
+}
+
+struct data *data_open(const struct data_config *config, struct err *e)
+{
+    struct data *d = mem_alloc(sizeof(*d));
+    int rc;
+
+    d->train.bytes = d->test.bytes = (struct str)STR_INIT;
+    rc = read_source(config->source, d, e);
+    if (rc == 0)
+        rc = check(d, e);
+    if (rc == 0)
+        rc = divide(d, config, e);
+    if (rc < 0) {
+        data_close(d);
+        return NULL;
+    }
+    d->mean = mem_alloc(d->train.features * sizeof(float));
+    d->scale = mem_alloc(d->train.features * sizeof(float));
+    return d;
+}
+
+void data_close(struct data *d)
+{
+    if (!d)
+        return;
+    samples_free(&d->train);
+    samples_free(&d->test);
+    free(d->training.index);
+    free(d->validation.index);
+    free(d->mean);
+    free(d->scale);
+    free(d);
+}

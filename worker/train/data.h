@@ -1,0 +1,80 @@
+/* Labelled samples: what rung-train can read, and how a data set is divided.
+ *
+ * Samples stay in memory as they are stored, bytes or float32; the device turns those
+ * of a batch into normalised floats as it gathers them. */
+#ifndef WORKER_TRAIN_DATA_H
+#define WORKER_TRAIN_DATA_H
+
+#include "worker/train/device.h"
+
+#include "base/str.h"
+
+#define SAMPLE_DIMS 7
+#define CLASSES_MAX 65536
+
+/* Samples as read from one place. */
+struct samples {
+    char *name; /* for messages */
+    size_t n;
+    int ndim; /* the shape of one sample: [dim[0]]...[dim[ndim-1]] */
+    size_t dim[SAMPLE_DIMS];
+    size_t features; /* the product of dim */
+    enum sample_type type;
+    const void *x; /* the first sample, inside one of the two owners */
+    size_t stride; /* bytes from one to the next */
+    int32_t *y;    /* [n], 0 and more */
+    struct str bytes;
+    float *floats;
+};
+
+void samples_free(struct samples *s); /* an empty one is fine */
+
+/* ---- formats; on failure *s is empty ---- */
+
+/* MNIST's idx: images (type 0x08, 1 to 7 dimensions a sample) and labels, each plain or
+ * gzipped. ERR_CORRUPT: wrong magic or shape, cut short, bytes left over, or another
+ * number of labels than of images. */
+int samples_read_idx(const char *images, const char *labels, struct samples *s,
+                     struct err *e);
+/* CIFAR-10's binary files one after another: a label from 0 to 9, then [3][32][32]. */
+int samples_read_cifar(char *const paths[], size_t n, struct samples *s, struct err *e);
+/* HDF5: X, of any shape whose first axis numbers the samples, and y, whole numbers from
+ * 0, [n] or [n][1]. */
+int samples_read_hdf5(const char *path, struct samples *s, struct err *e);
+
+/* ---- data sets ---- */
+
+struct data_config {
+    const char *source;  /* "fashion-mnist", a directory or an HDF5 file */
+    size_t limit;        /* use this many samples of each part; 0: all */
+    double val_fraction; /* of samples that validate where there is no test part;
+                            NaN: a tenth */
+};
+
+/* Samples that training or validation uses: those that index names. */
+struct part {
+    const struct samples *samples;
+    uint32_t *index;
+    size_t n;
+};
+
+struct data {
+    struct samples train, test; /* test.n is 0 where there is no test part */
+    struct part training, validation;
+    size_t classes;
+    float *mean, *scale; /* [features]: training sees (x - mean) * scale */
+};
+
+/* Reads, checks and divides a data set. Which samples validate and which a limit
+ * leaves out depends on their number alone, not on a seed, so that trials can be
+ * compared. NULL on failure. */
+struct data *data_open(const struct data_config *config, struct err *e);
+void data_close(struct data *d); /* NULL is fine */
+
+/* Sets mean and scale so that the training samples have mean 0 and deviation 1. A
+ * table, one number a feature, is measured by feature; an image with channels by channel
+ * (the first axis if it is not longer than the last, else the last); any other sample as
+ * a whole. What does not vary keeps the scale 1. */
+void data_measure(struct data *d);
+
+#endif

@@ -1,0 +1,20 @@
+/* What the trainer draws at random: the third number of a draw in RNG_TRAIN's stream
+ * keeps its uses apart. All are functions of a seed, so nothing needs to be saved for
+ * a run to go on as it would have. */
+#ifndef WORKER_TRAIN_DRAW_H
+#define WORKER_TRAIN_DRAW_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum draw {
+    DRAW_START, /* (layer, index): a weight's start */
+    DRAW_ORDER, /* (epoch, position): the order of samples in an epoch */
+    DRAW_SPLIT, /* (0, position): which samples validate, which are left out */
+};
+
+/* Shuffles order[n] (Fisher and Yates; Durstenfeld's form). n is below 2^32. */
+void draw_shuffle(uint64_t seed, enum draw draw, uint32_t epoch, uint32_t *order,
+                  size_t n);
+
+#endif
