@@ -1,0 +1,49 @@
+/* A model: a list of layers, the last of which gives one number a class. */
+#ifndef WORKER_TRAIN_MODEL_H
+#define WORKER_TRAIN_MODEL_H
+
+#include "worker/train/layer.h"
+
+#include "base/str.h"
+
+struct model_config {
+    const char *kind; /* "mlp" */
+    size_t features, classes;
+    const size_t *hidden; /* sizes of the hidden layers */
+    size_t n_hidden;
+    size_t max_rows; /* the largest batch it will see */
+    uint64_t seed;
+};
+
+/* The parameters of all layers lie in one array, their gradients in another of the
+ * same shape, so that an optimiser step or an all-reduce is one operation. */
+struct model {
+    struct device *device;
+    struct layer *layers;
+    size_t n_layers;
+    size_t n;            /* elements of values: parameters, and gaps that stay zero */
+    size_t n_parameters; /* without the gaps */
+    float *values, *gradients;
+    float **outputs; /* of each layer, [max_rows][out]; the last are the logits */
+    float *upstream; /* gradient with respect to the logits, set before backward */
+    float *scratch[2];
+};
+
+/* Names of the kinds, NULL at the end. */
+extern const char *const model_kinds[];
+
+/* Starts with the weights that belong to the seed. NULL on failure: ERR_INVAL for an
+ * unknown kind or sizes beyond 2^31, ERR_FULL without memory. */
+struct model *model_create(struct device *d, const struct model_config *config,
+                           struct err *e);
+void model_destroy(struct model *m); /* NULL is fine */
+
+/* Returns the logits [rows][classes], valid until the next call. */
+const float *model_forward(struct model *m, size_t rows, const float *x);
+/* After forward with the same x, and with m->upstream set: sets m->gradients. */
+void model_backward(struct model *m, size_t rows, const float *x);
+
+/* "mlp"'s shape for people and checkpoints: "784-128-10". */
+void model_describe(const struct model *m, struct str *out);
+
+#endif

@@ -1,0 +1,316 @@
+/* The network against a plain one in double: forward by formula, gradients by central
+ * differences of the loss. */
+#include "worker/train/model.h"
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "worker/train/cpu.h"
+
+#include <float.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+static struct device *device;
+
+static int setup(void **state)
+{
+    (void)state;
+    device = cpu_open(1);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    device_close(device);
+    return 0;
+}
+
+static double draw(size_t i, uint32_t which)
+{
+    return 2 * rng_unit(1, RNG_TEST, (uint32_t)i, which, 0) - 1;
+}
+
+static float *numbers(size_t n, uint32_t which)
+{
+    float *v = mem_resize(NULL, n, sizeof(*v));
+    for (size_t i = 0; i < n; i++)
+        v[i] = (float)draw(i, which);
+    return v;
+}
+
+static void assert_near(double got, double want, double tolerance)
+{
+    if (!(fabs(got - want) <= tolerance))
+        fail_msg("%.9g is not %.9g within %.2g", got, want, tolerance);
+}
+
+/* ---- making ---- */
+
+static void test_bad_configurations_are_refused(void **state)
+{
+    (void)state;
+    const struct {
+        struct model_config config;
+        const char *text;
+    } vectors[] = {
+        {{"mpl", 4, 2, (const size_t[]){3}, 1, 1, 0}, "unknown model 'mpl'"},
+        {{"mlp", 4, 2, (const size_t[]){0}, 1, 1, 0},
+         "layer 1: 0 by 4 weights cannot be"},
+        {{"mlp", 0, 2, (const size_t[]){3}, 1, 1, 0}, "layer 1"},
+        {{"mlp", 4, 2, (const size_t[]){3, (size_t)1 << 31}, 2, 1, 0}, "layer 2"},
+        {{"mlp", 4, 2, (const size_t[]){3}, 1, (size_t)1 << 31, 0},
+         "a batch of 2147483648"},
+    };
+
+    for (size_t i = 0; i < COUNT(vectors); i++) {
+        struct err e = {0};
+        assert_null(model_create(device, &vectors[i].config, &e));
+        assert_int_equal(e.code, ERR_INVAL);
+        assert_non_null(strstr(e.text, vectors[i].text));
+    }
+    model_destroy(NULL);
+}
+
+static struct model *make(uint64_t seed, const size_t *hidden, size_t n_hidden)
+{
+    struct model *m = model_create(
+        device, &(struct model_config){"mlp", 300, 10, hidden, n_hidden, 16, seed}, NULL);
+    assert_non_null(m);
+    return m;
+}
+
+static void test_weights_start_by_seed_layer_and_index(void **state)
+{
+    (void)state;
+    struct model *a = make(1, (const size_t[]){200, 50}, 2);
+    struct model *b = make(1, (const size_t[]){200, 50}, 2);
+    struct model *c = make(2, (const size_t[]){200, 50}, 2);
+    struct model *d = make(1, (const size_t[]){200}, 1);
+
+    assert_memory_equal(a->values, b->values, a->n * sizeof(float));
+    assert_memory_not_equal(a->values, c->values, a->n * sizeof(float));
+    /* What stands behind a layer does not change how it starts. */
+    assert_memory_equal(a->values, d->values, 200 * 300 * sizeof(float));
+    model_destroy(a);
+    model_destroy(b);
+    model_destroy(c);
+    model_destroy(d);
+}
+
+static void test_weights_start_as_kaiming_has_it(void **state)
+{
+    (void)state;
+    struct model *m = make(1, (const size_t[]){200}, 1);
+    double variances[] = {2.0 / 300, 1.0 / 200};
+
+    assert_int_equal(m->n_parameters, 200 * 300 + 200 + 10 * 200 + 10);
+    for (size_t l = 0; l < 2; l++) {
+        const struct parameter *w = &m->layers[l].parameters[0];
+        const struct parameter *b = &m->layers[l].parameters[1];
+        double sum = 0, square = 0;
+        for (size_t i = 0; i < w->count; i++) {
+            double v = (double)m->values[w->offset + i];
+            assert_true(fabs(v) <= sqrt(3 * variances[l]) * (1 + FLT_EPSILON));
+            sum += v;
+            square += v * v;
+        }
+        /* Five standard errors: of the mean, and of the variance (kurtosis 1.8). */
+        double n = (double)w->count;
+        assert_near(sum / n, 0, 5 * sqrt(variances[l] / n));
+        assert_near(square / n, variances[l], 5 * variances[l] * sqrt(0.8 / n));
+        for (size_t i = 0; i < b->count; i++)
+            assert_true(m->values[b->offset + i] == 0);
+    }
+    model_destroy(m);
+}
+
+static void test_description(void **state)
+{
+    (void)state;
+    struct str text = STR_INIT;
+    struct model *m = make(1, (const size_t[]){128, 64}, 2);
+
+    model_describe(m, &text);
+    assert_string_equal(text.p, "300-128-64-10");
+    assert_string_equal(m->layers[2].name, "dense3");
+    str_free(&text);
+    model_destroy(m);
+}
+
+/* ---- a layer ---- */
+
+/* y = act(x W^T + b) in double, and sum(weights * y). */
+static double dense_sum(const struct layer *l, const double *w, const double *b,
+                        const double *x, size_t rows, const float *weights)
+{
+    double sum = 0;
+
+    for (size_t r = 0; r < rows; r++)
+        for (size_t o = 0; o < l->out; o++) {
+            double z = b[o];
+            for (size_t i = 0; i < l->in; i++)
+                z += x[r * l->in + i] * w[o * l->in + i];
+            if (l->activation == ACTIVATION_RELU && z < 0)
+                z = 0;
+            sum += z * (double)weights[r * l->out + o];
+        }
+    return sum;
+}
+
+static double *widen(const float *v, size_t n)
+{
+    double *d = mem_resize(NULL, n, sizeof(*d));
+    for (size_t i = 0; i < n; i++)
+        d[i] = (double)v[i];
+    return d;
+}
+
+static void check_dense(size_t rows, size_t in, size_t out,
+                        enum device_activation activation)
+{
+    struct layer l = layer_dense("dense", in, out, activation);
+    size_t n = out * in + out;
+    float *values = numbers(n, 1), *x = numbers(rows * in, 2),
+          *dy = numbers(rows * out, 3);
+    float *y = numbers(rows * out, 4), *dx = numbers(rows * in, 5), *g = numbers(n, 6);
+    float *weights = mem_dup(dy, rows * out * sizeof(*dy));
+    double *w = widen(values, n), *xd = widen(x, rows * in), *b = w + out * in;
+    const double step = 1e-6;
+
+    l.parameters[1].offset = out * in;
+    l.kind->forward(&l, device, values, rows, x, y);
+    l.kind->backward(&l, device, values, g, rows, x, y, dy, dx);
+    for (size_t i = 0; i < n + rows * in; i++) {
+        double *at = i < n ? &w[i] : &xd[i - n], kept = *at;
+        *at = kept + step;
+        double up = dense_sum(&l, w, b, xd, rows, weights);
+        *at = kept - step;
+        double down = dense_sum(&l, w, b, xd, rows, weights);
+        *at = kept;
+        assert_near((double)(i < n ? g[i] : dx[i - n]), (up - down) / (2 * step),
+                    4 * FLT_EPSILON * (double)(rows + out) + 1e-7);
+    }
+    float *all[] = {values, x, dy, y, dx, g, weights};
+    for (size_t i = 0; i < COUNT(all); i++)
+        free(all[i]);
+    free(w);
+    free(xd);
+}
+
+static void test_dense_gradients_are_differences(void **state)
+{
+    (void)state;
+    static const size_t sizes[][3] = {{1, 1, 1}, {4, 6, 5}, {7, 19, 3}};
+
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        check_dense(sizes[i][0], sizes[i][1], sizes[i][2], ACTIVATION_NONE);
+        check_dense(sizes[i][0], sizes[i][1], sizes[i][2], ACTIVATION_RELU);
+    }
+}
+
+/* ---- the whole network ---- */
+
+/* Mean cross-entropy over the rows, in double; logits [rows][classes] if not NULL. */
+static double network_loss(const struct model *m, const double *values, const float *x,
+                           const int32_t *labels, size_t rows, double *logits)
+{
+    double loss = 0, a[32], z[32];
+
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t i = 0; i < m->layers[0].in; i++)
+            a[i] = (double)x[r * m->layers[0].in + i];
+        for (size_t k = 0; k < m->n_layers; k++) {
+            const struct layer *l = &m->layers[k];
+            for (size_t o = 0; o < l->out; o++) {
+                z[o] = values[l->parameters[1].offset + o];
+                for (size_t i = 0; i < l->in; i++)
+                    z[o] += values[l->parameters[0].offset + o * l->in + i] * a[i];
+            }
+            for (size_t o = 0; o < l->out; o++)
+                a[o] = k + 1 < m->n_layers && z[o] < 0 ? 0 : z[o];
+        }
+        size_t classes = m->layers[m->n_layers - 1].out;
+        double sum = 0;
+        for (size_t c = 0; c < classes; c++)
+            sum += exp(a[c]);
+        loss += log(sum) - a[labels[r]];
+        if (logits)
+            memcpy(logits + r * classes, a, classes * sizeof(*a));
+    }
+    return loss / (double)rows;
+}
+
+static void check_network(const size_t *hidden, size_t n_hidden, size_t rows)
+{
+    enum { FEATURES = 11, CLASSES = 3, ROWS = 9 };
+    struct model *m = model_create(
+        device,
+        &(struct model_config){"mlp", FEATURES, CLASSES, hidden, n_hidden, ROWS, 3},
+        NULL);
+    float *x = numbers(ROWS * FEATURES, 7);
+    double *values = widen(m->values, m->n), want[ROWS * CLASSES];
+    struct device_totals totals = {0, 0};
+    int32_t labels[ROWS];
+    uint32_t index[ROWS];
+
+    for (uint32_t r = 0; r < ROWS; r++) {
+        index[r] = r;
+        labels[r] = (int32_t)(r % CLASSES);
+    }
+    double loss = network_loss(m, values, x, labels, rows, want);
+    const float *logits = model_forward(m, rows, x);
+    for (size_t i = 0; i < rows * CLASSES; i++)
+        assert_near((double)logits[i], want[i], 1e-5);
+    device->ops->softmax_loss(device, rows, CLASSES, logits, labels, index, m->upstream,
+                              &totals);
+    assert_near(totals.loss / (double)rows, loss, 1e-5);
+    model_backward(m, rows, x);
+    for (size_t k = 0; k < m->n_layers; k++)
+        for (int p = 0; p < m->layers[k].n_parameters; p++) {
+            const struct parameter *q = &m->layers[k].parameters[p];
+            for (size_t i = q->offset; i < q->offset + q->count; i++) {
+                double kept = values[i], step = 1e-5;
+                values[i] = kept + step;
+                double up = network_loss(m, values, x, labels, rows, NULL);
+                values[i] = kept - step;
+                double down = network_loss(m, values, x, labels, rows, NULL);
+                values[i] = kept;
+                assert_near((double)m->gradients[i], (up - down) / (2 * step), 1e-6);
+            }
+        }
+    free(x);
+    free(values);
+    model_destroy(m);
+}
+
+static void test_network_agrees_with_a_plain_one(void **state)
+{
+    (void)state;
+
+    check_network(NULL, 0, 9);
+    check_network((const size_t[]){7}, 1, 9);
+    check_network((const size_t[]){7}, 1, 4); /* fewer rows than there is room for */
+    check_network((const size_t[]){13, 5, 8}, 3, 9);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bad_configurations_are_refused),
+        cmocka_unit_test(test_weights_start_by_seed_layer_and_index),
+        cmocka_unit_test(test_weights_start_as_kaiming_has_it),
+        cmocka_unit_test(test_description),
+        cmocka_unit_test(test_dense_gradients_are_differences),
+        cmocka_unit_test(test_network_agrees_with_a_plain_one),
+    };
+
+    return cmocka_run_group_tests_name("model", tests, setup, teardown);
+}

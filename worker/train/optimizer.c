@@ -1,0 +1,110 @@
+#include "worker/train/optimizer.h"
+
+#include "base/mem.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct optimizer_kind {
+    const char *slots[OPTIMIZER_SLOTS];
+    int (*count)(const struct optimizer_config *config); /* of slots it needs */
+    void (*step)(struct optimizer *o, float *values, const float *gradients);
+};
+
+/* Kingma and Ba's defaults. */
+#define BETA1   0.9
+#define BETA2   0.999
+#define EPSILON 1e-8
+
+static int sgd_count(const struct optimizer_config *config)
+{
+    return config->momentum > 0;
+}
+
+static void sgd_step(struct optimizer *o, float *values, const float *gradients)
+{
+    struct device_sgd s = {
+        .lr = (float)o->config.lr,
+        .momentum = (float)o->config.momentum,
+        .weight_decay = (float)o->config.weight_decay,
+    };
+    o->device->ops->sgd(o->device, &s, o->n, values, gradients, o->slots[0]);
+}
+
+static int adam_count(const struct optimizer_config *config)
+{
+    (void)config;
+    return 2;
+}
+
+static void adam_step(struct optimizer *o, float *values, const float *gradients)
+{
+    double t = (double)o->updates;
+    struct device_adam s = {
+        .beta1 = (float)BETA1,
+        .beta2 = (float)BETA2,
+        .epsilon = (float)EPSILON,
+        .weight_decay = (float)o->config.weight_decay,
+        .step = (float)(o->config.lr / (1 - pow(BETA1, t))),
+        .scale = (float)(1 / sqrt(1 - pow(BETA2, t))),
+    };
+    o->device->ops->adam(o->device, &s, o->n, values, gradients, o->slots[0],
+                         o->slots[1]);
+}
+
+const char *const optimizer_kinds[] = {"sgd", "adam", NULL};
+static const struct optimizer_kind kinds[] = {
+    {{"momentum"}, sgd_count, sgd_step},
+    {{"m", "v"}, adam_count, adam_step},
+};
+#define KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+struct optimizer *optimizer_create(struct device *d,
+                                   const struct optimizer_config *config, size_t n,
+                                   struct err *e)
+{
+    size_t k = 0;
+    struct optimizer *o;
+
+    while (k < KINDS && strcmp(config->kind, optimizer_kinds[k]) != 0)
+        k++;
+    if (k == KINDS) {
+        err_set(e, ERR_INVAL, "unknown optimizer '%s'", config->kind);
+        return NULL;
+    }
+    o = mem_alloc(sizeof(*o));
+    o->device = d;
+    o->kind = &kinds[k];
+    o->config = *config;
+    o->n = n;
+    for (int i = 0; i < o->kind->count(config); i++) {
+        void *slot;
+        if (d->ops->allocate(d, n * sizeof(float), &slot, e) < 0) {
+            optimizer_destroy(o);
+            return NULL;
+        }
+        o->slots[o->n_slots++] = slot;
+    }
+    return o;
+}
+
+void optimizer_destroy(struct optimizer *o)
+{
+    if (!o)
+        return;
+    for (int i = 0; i < o->n_slots; i++)
+        o->device->ops->release(o->device, o->slots[i]);
+    free(o);
+}
+
+void optimizer_step(struct optimizer *o, float *values, const float *gradients)
+{
+    o->updates++;
+    o->kind->step(o, values, gradients);
+}
+
+const char *optimizer_slot(const struct optimizer *o, int i)
+{
+    return o->kind->slots[i];
+}
