@@ -1,0 +1,248 @@
+#include "worker/train/trainer.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "worker/train/draw.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define VALIDATION_ROWS 512
+
+#define METRIC_NAME_(id, name) #name,
+const char *const metric_names[METRICS] = {METRIC_MAP(METRIC_NAME_)};
+#undef METRIC_NAME_
+
+/* Samples and labels, of the data's train and test, on the device. */
+struct attached {
+    const void *x, *y;
+};
+
+/* A part as the device sees it. */
+struct feed {
+    const struct part *part;
+    struct device_gather gather; /* its index is set for each batch */
+    const int32_t *labels;
+    uint32_t *order; /* [part->n] */
+};
+
+struct trainer {
+    struct device *device;
+    struct data *data;
+    struct model *model;
+    struct optimizer *optimizer;
+    struct trainer_config config;
+    struct attached attached[2]; /* train, test */
+    struct feed training, validation;
+    const void *mean, *scale;
+    uint32_t *shuffled; /* [training.part->n], before it goes to the device */
+    float *x;           /* [rows][features], the batch at hand */
+    struct device_totals *totals;
+};
+
+size_t trainer_rows(size_t batch_size)
+{
+    return batch_size > VALIDATION_ROWS ? batch_size : VALIDATION_ROWS;
+}
+
+/* ---- what the device holds ---- */
+
+static int attach_samples(struct device *d, const struct samples *s, struct attached *a,
+                          struct err *e)
+{
+    size_t sample = s->features * (s->type == SAMPLE_U8 ? 1 : sizeof(float));
+    int rc = 0;
+
+    if (s->n)
+        rc = d->ops->attach(d, s->x, (s->n - 1) * s->stride + sample, &a->x, e);
+    if (s->n && rc == 0)
+        rc = d->ops->attach(d, s->y, s->n * sizeof(*s->y), &a->y, e);
+    return rc;
+}
+
+static int feed_open(struct feed *f, struct trainer *t, const struct part *p,
+                     struct err *e)
+{
+    const struct samples *s = p->samples;
+    const struct attached *a = &t->attached[s == &t->data->test];
+    struct device *d = t->device;
+    void *order;
+    int rc = d->ops->allocate(d, p->n * sizeof(*f->order), &order, e);
+
+    if (rc < 0)
+        return rc;
+    f->part = p;
+    f->order = order;
+    f->labels = a->y;
+    f->gather = (struct device_gather){
+        .x = a->x,
+        .type = s->type,
+        .stride = s->stride,
+        .features = s->features,
+        .mean = t->mean,
+        .scale = t->scale,
+    };
+    d->ops->upload(d, f->order, p->index, p->n * sizeof(*f->order));
+    return 0;
+}
+
+static int open_all(struct trainer *t, struct err *e)
+{
+    struct device *d = t->device;
+    size_t features = t->data->train.features;
+    size_t rows = trainer_rows(t->config.batch_size);
+    void *x, *totals;
+    int rc = attach_samples(d, &t->data->train, &t->attached[0], e);
+
+    if (rc == 0)
+        rc = attach_samples(d, &t->data->test, &t->attached[1], e);
+    if (rc == 0)
+        rc = d->ops->attach(d, t->data->mean, features * sizeof(float), &t->mean, e);
+    if (rc == 0)
+        rc = d->ops->attach(d, t->data->scale, features * sizeof(float), &t->scale, e);
+    if (rc == 0)
+        rc = feed_open(&t->training, t, &t->data->training, e);
+    if (rc == 0)
+        rc = feed_open(&t->validation, t, &t->data->validation, e);
+    if (rc == 0)
+        rc = d->ops->allocate(d, rows * features * sizeof(float), &x, e);
+    if (rc < 0)
+        return rc;
+    t->x = x;
+    rc = d->ops->allocate(d, sizeof(*t->totals), &totals, e);
+    if (rc == 0)
+        t->totals = totals;
+    return rc;
+}
+
+struct trainer *trainer_create(struct device *device, struct data *data,
+                               struct model *model, struct optimizer *optimizer,
+                               const struct trainer_config *config, struct err *e)
+{
+    struct trainer *t = mem_alloc(sizeof(*t));
+
+    t->device = device;
+    t->data = data;
+    t->model = model;
+    t->optimizer = optimizer;
+    t->config = *config;
+    t->shuffled = mem_resize(NULL, data->training.n, sizeof(*t->shuffled));
+    if (open_all(t, e) < 0) {
+        trainer_destroy(t);
+        return NULL;
+    }
+    return t;
+}
+
+void trainer_destroy(struct trainer *t)
+{
+    if (!t)
+        return;
+    struct device *d = t->device;
+    d->ops->release(d, t->training.order);
+    d->ops->release(d, t->validation.order);
+    for (int i = 0; i < 2; i++) {
+        d->ops->detach(d, t->attached[i].x);
+        d->ops->detach(d, t->attached[i].y);
+    }
+    d->ops->detach(d, t->mean);
+    d->ops->detach(d, t->scale);
+    d->ops->release(d, t->x);
+    d->ops->release(d, t->totals);
+    free(t->shuffled);
+    free(t);
+}
+
+/* ---- an epoch ---- */
+
+/* Runs the model on the n samples of f from `start`; with `upstream`, the gradient of
+ * their mean loss goes there. */
+static void forward(struct trainer *t, struct feed *f, size_t start, size_t n,
+                    float *upstream)
+{
+    struct device *d = t->device;
+
+    f->gather.index = f->order + start;
+    d->ops->gather(d, &f->gather, n, t->x);
+    const float *logits = model_forward(t->model, n, t->x);
+    d->ops->softmax_loss(d, n, t->data->classes, logits, f->labels, f->gather.index,
+                         upstream, t->totals);
+}
+
+static size_t rows_left(const struct feed *f, size_t start, size_t most)
+{
+    size_t left = f->part->n - start;
+    return left < most ? left : most;
+}
+
+static int totals_take(struct trainer *t, struct device_totals *totals, struct err *e)
+{
+    return t->device->ops->download(t->device, totals, t->totals, sizeof(*totals), e);
+}
+
+static void totals_reset(struct trainer *t)
+{
+    static const struct device_totals zero;
+    t->device->ops->upload(t->device, t->totals, &zero, sizeof(zero));
+}
+
+static int train(struct trainer *t, uint32_t epoch, trainer_tick *tick, void *arg,
+                 struct device_totals *totals, struct err *e)
+{
+    struct feed *f = &t->training;
+    size_t total = f->part->n;
+
+    memcpy(t->shuffled, f->part->index, total * sizeof(*t->shuffled));
+    draw_shuffle(t->config.seed, DRAW_ORDER, epoch, t->shuffled, total);
+    t->device->ops->upload(t->device, f->order, t->shuffled,
+                           total * sizeof(*t->shuffled));
+    totals_reset(t);
+    for (size_t start = 0; start < total;) {
+        size_t n = rows_left(f, start, t->config.batch_size);
+        forward(t, f, start, n, t->model->upstream);
+        model_backward(t->model, n, t->x);
+        optimizer_step(t->optimizer, t->model->values, t->model->gradients);
+        start += n;
+        if (tick)
+            tick(arg, start, total);
+    }
+    return totals_take(t, totals, e);
+}
+
+static int validate(struct trainer *t, struct device_totals *totals, struct err *e)
+{
+    struct feed *f = &t->validation;
+
+    totals_reset(t);
+    for (size_t start = 0; start < f->part->n;) {
+        size_t n = rows_left(f, start, trainer_rows(t->config.batch_size));
+        forward(t, f, start, n, NULL);
+        start += n;
+    }
+    return totals_take(t, totals, e);
+}
+
+int trainer_epoch(struct trainer *t, uint32_t epoch, trainer_tick *tick, void *arg,
+                  struct metrics *metrics, struct err *e)
+{
+    double begun = clock_mono(), n = (double)t->data->training.n,
+           n_val = (double)t->data->validation.n;
+    struct device_totals training, validation;
+    int rc = train(t, epoch, tick, arg, &training, e);
+
+    if (rc < 0)
+        return rc;
+    double trained = clock_mono();
+    rc = validate(t, &validation, e);
+    if (rc < 0)
+        return rc;
+    *metrics = (struct metrics){{
+        [METRIC_LOSS] = training.loss / n,
+        [METRIC_ACCURACY] = training.correct / n,
+        [METRIC_VAL_LOSS] = validation.loss / n_val,
+        [METRIC_VAL_ACCURACY] = validation.correct / n_val,
+        [METRIC_SAMPLES_PER_SECOND] = n / (trained - begun),
+        [METRIC_EPOCH_SECONDS] = clock_mono() - begun,
+    }};
+    return 0;
+}

@@ -1,0 +1,56 @@
+/* Training by epochs: draws batches, drives model, optimiser and device. */
+#ifndef WORKER_TRAIN_TRAINER_H
+#define WORKER_TRAIN_TRAINER_H
+
+#include "worker/train/data.h"
+#include "worker/train/model.h"
+#include "worker/train/optimizer.h"
+
+/* What an epoch is reported with: an identifier, its name, and what it is. */
+#define METRIC_MAP(X)                                                                    \
+    X(LOSS, loss)                             /* mean over the training samples, each */ \
+    X(ACCURACY, accuracy)                     /* as its batch met the model */           \
+    X(VAL_LOSS, val_loss)                     /* over the validation samples, by the */  \
+    X(VAL_ACCURACY, val_accuracy)             /* model as the epoch left it */           \
+    X(SAMPLES_PER_SECOND, samples_per_second) /* in training, without validation */      \
+    X(EPOCH_SECONDS, epoch_seconds)           /* training and validation */
+
+enum metric {
+#define METRIC_ENUM_(id, name) METRIC_##id,
+    METRIC_MAP(METRIC_ENUM_)
+#undef METRIC_ENUM_
+        METRICS
+};
+
+extern const char *const metric_names[METRICS];
+
+struct metrics {
+    double v[METRICS];
+};
+
+struct trainer_config {
+    size_t batch_size;
+    uint64_t seed; /* of the order of samples */
+};
+
+struct trainer;
+
+/* data must be measured, and model have room for trainer_rows() rows. All stay the
+ * caller's. NULL on failure: ERR_FULL without memory. */
+struct trainer *trainer_create(struct device *device, struct data *data,
+                               struct model *model, struct optimizer *optimizer,
+                               const struct trainer_config *config, struct err *e);
+void trainer_destroy(struct trainer *t); /* NULL is fine */
+
+/* Rows of the largest batch, with a given batch size: validation takes larger ones. */
+size_t trainer_rows(size_t batch_size);
+
+/* Called between batches, with the training samples done so far. */
+typedef void trainer_tick(void *arg, size_t done, size_t total);
+
+/* Trains epoch `epoch` (from 1), then validates. Its batches depend on (seed, epoch)
+ * alone. tick may be NULL. The losses may turn out NaN or infinite: no error. */
+int trainer_epoch(struct trainer *t, uint32_t epoch, trainer_tick *tick, void *arg,
+                  struct metrics *metrics, struct err *e);
+
+#endif
