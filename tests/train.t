@@ -1,0 +1,165 @@
+#!/bin/sh
+test_description='rung-train by hand: what it prints, keeps, refuses, and exits with'
+# shellcheck source=tests/setup.sh
+. "${top_srcdir:-$(dirname "$0")/..}/tests/setup.sh"
+
+if ! command -v rung-train >/dev/null; then
+    skip_all='this build has no rung-train'
+    test_done
+fi
+
+unset OMP_NUM_THREADS SLURM_CPUS_PER_TASK
+
+# HDF5 itself loses memory where it meets damage, which a build with sanitizers sees.
+# (The quotes are for its parser.)
+echo leak:libhdf5 >leaks
+# shellcheck disable=SC2089
+LSAN_OPTIONS="suppressions='$PWD/leaks':print_suppressions=0"
+# shellcheck disable=SC2090
+export LSAN_OPTIONS
+
+# idx DIR SAMPLES: train images of 2x2, in two kinds that are easy to tell apart.
+idx() {
+    n=$(printf '\\%03o\\%03o' $(($2 / 256)) $(($2 % 256)))
+    mkdir -p "$1" &&
+        {
+            printf '\000\000\010\003\000\000%b\000\000\000\002\000\000\000\002' "$n"
+            awk -v n="$2" 'BEGIN {
+                for (i = 0; i < n; i++)
+                    printf(i % 2 ? "zz%c!" : "!!%cz", 33 + i % 30)
+            }'
+        } >"$1/train-images-idx3-ubyte" &&
+        {
+            printf '\000\000\010\001\000\000%b' "$n"
+            awk -v n="$2" 'BEGIN { for (i = 0; i < n; i++) printf(i % 2 ? "B" : "A") }' |
+                tr AB '\000\001'
+        } >"$1/train-labels-idx1-ubyte"
+}
+
+# fails STATUS MESSAGE OPTION...: rung-train exits so and says so, on stderr alone.
+fails() {
+    status=$1 message=$2
+    shift 2
+    test_expect_code "$status" rung-train "$@" >out 2>err &&
+        cat err &&
+        test ! -s out &&
+        grep -qF -e "rung-train: $message" err
+}
+
+test_expect_success 'data to learn from' '
+    idx data 300
+'
+
+test_expect_success 'wrong usage: status 2 and a sentence' '
+    fails 2 "--data is needed" &&
+    fails 2 "unknown option '\''--bacth-size'\'' (did you mean '\''--batch-size'\''?)" \
+        --data data --bacth-size 3 &&
+    fails 2 "--lr: 0 is too small" --data data --lr 0 &&
+    fails 2 "unexpected word '\''data'\''" data
+'
+
+test_expect_success 'data that is not there or not data: status 1 and a sentence' '
+    fails 1 "nowhere: No such file" --data nowhere &&
+    mkdir -p empty &&
+    fails 1 "empty: neither idx files" --data empty &&
+    echo 1,2 >table.csv &&
+    fails 1 "table.csv: not a whole HDF5 file" --data table.csv &&
+    cp -R data short &&
+    head -c 1000 data/train-images-idx3-ubyte >short/train-images-idx3-ubyte &&
+    fails 1 "short/train-images-idx3-ubyte: cut short: 984 bytes of 1200" --data short
+'
+
+test_expect_success '--help and --version print to stdout' '
+    rung-train --help >out 2>err && grep -q "^usage: rung-train" out && test ! -s err &&
+    rung-train --version >out && grep -qx "rung-train [0-9.]*" out
+'
+
+test_expect_success 'results on stdout, a line an epoch; messages on stderr' '
+    rung-train --data data --hidden 8 --epochs 3 >out 2>err &&
+    test "$(wc -l <out)" = 3 &&
+    grep -qE "^epoch 3  loss [0-9.]+  accuracy [0-9.]+  val_loss [0-9.]+  val_accuracy \
+[0-9.]+  [0-9]+ samples/s  [0-9.]+ s$" out &&
+    grep -q "data: 270 samples of 2x2 to train, 30 to validate, 2 classes" err &&
+    grep -q "mlp 4-8-2: 58 parameters, cpu, 1 thread" err
+'
+
+test_expect_success 'ten epochs unless told otherwise; --quiet prints nothing' '
+    rung-train --data data --hidden 8 >out 2>err && test "$(wc -l <out)" = 10 &&
+    rung-train --data data --hidden 8 --quiet >out 2>err && test ! -s out && test ! -s err
+'
+
+test_expect_success 'a loss that is no number ends it' '
+    test_expect_code 1 rung-train --data data --lr 1e30 >out 2>err &&
+    grep -q "epoch [0-9]*: the loss is NaN; is the learning rate, 1e+30, too high?" err &&
+    grep -q "loss -\{0,1\}nan" out
+'
+
+# The lines of an epoch without its times.
+figures() {
+    sed 's/  [0-9]* samples.*//' "$1"
+}
+
+test_expect_success 'interrupted after any epoch it goes on to the same figures' '
+    rung-train --data data --optimizer adam --epochs 4 >straight 2>err &&
+    for n in 1 2 3
+    do
+        rm -rf ckpt &&
+        rung-train --data data --optimizer adam --epochs $n --checkpoint-dir ckpt >out &&
+        rung-train --data data --optimizer adam --epochs 4 --checkpoint-dir ckpt >>out \
+            2>err &&
+        grep -qx "going on after epoch $n" err &&
+        figures straight >want && figures out >got && test_cmp want got || return 1
+    done
+'
+
+test_expect_success 'when all is done there is nothing to do' '
+    rung-train --data data --optimizer adam --epochs 4 --checkpoint-dir ckpt >out 2>err &&
+    test ! -s out && grep -q "nothing to do: 4 of 4 epochs are done" err
+'
+
+test_expect_success 'another model does not go on from it' '
+    fails 1 "ckpt/checkpoint.h5: it is of layers 4-128-2, not 4-9-2" \
+        --data data --optimizer adam --checkpoint-dir ckpt --hidden 9 &&
+    fails 1 "ckpt/checkpoint.h5: it is of optimizer adam, not sgd" \
+        --data data --checkpoint-dir ckpt
+'
+
+test_expect_success 'a damaged checkpoint is named and the one before it used' '
+    rm -rf ckpt &&
+    for n in 2 3
+    do
+        rung-train --data data --epochs $n --checkpoint-dir ckpt || return 1
+    done &&
+    printf xxxx | dd of=ckpt/checkpoint.h5 bs=1 seek=2000 conv=notrunc 2>/dev/null &&
+    rung-train --data data --epochs 4 --checkpoint-dir ckpt >out 2>err &&
+    cat err &&
+    grep "^rung-train: ckpt/checkpoint.h5: .*going on from ckpt/checkpoint.prev.h5, step" err &&
+    tail -n 1 out | grep "^epoch 4 "
+'
+
+test_expect_success 'with both damaged it does not start afresh' '
+    for f in checkpoint.h5 checkpoint.prev.h5
+    do
+        truncate -s 1000 ckpt/$f || return 1
+    done &&
+    fails 1 "ckpt: no whole checkpoint is there: ckpt/checkpoint.h5: not a whole HDF5" \
+        --data data --epochs 5 --checkpoint-dir ckpt
+'
+
+test_expect_success 'no room for a checkpoint: status 1, a sentence, nothing half there' '
+    (ulimit -f 1 &&
+     test_expect_code 1 rung-train --data data --epochs 1 --checkpoint-dir full >out 2>err) &&
+    cat err &&
+    grep "rung-train: cannot save a checkpoint: full/checkpoint.h5: " err &&
+    test -z "$(ls full)"
+'
+
+test_expect_success 'the same seed gives the same figures, another one others' '
+    rung-train --data data --epochs 2 --seed 7 >a &&
+    rung-train --data data --epochs 2 --seed 7 >b &&
+    rung-train --data data --epochs 2 --seed 8 >c &&
+    figures a >fa && figures b >fb && figures c >fc &&
+    test_cmp fa fb && ! cmp -s fa fc
+'
+
+test_done

@@ -1,0 +1,331 @@
+/* rung-train: trains a classifier, reports each epoch, and does as the sweep says.
+ *
+ * Where things are: options.c what it can be told, data*.c what it learns from, model.c
+ * and dense.c the network, optimizer.c its steps, trainer.c the epochs, checkpoint.c
+ * what survives; cpu.c does the arithmetic behind device.h. Here they meet librung. */
+#include "config.h"
+
+#include "base/clock.h"
+#include "worker/lib/rung.h"
+#include "worker/train/checkpoint.h"
+#include "worker/train/cpu.h"
+#include "worker/train/options.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define EXIT_USAGE 2
+
+/* By hand, an epoch is followed by a checkpoint when training took this many times as
+ * long as the last one did. */
+#define SAVE_SHARE 50
+
+#define EPOCHS_BY_HAND 10
+
+struct app {
+    struct options options;
+    struct rung *rung;
+    bool in_sweep;
+    struct device *device;
+    struct trainer *trainer;
+    struct training training;
+    size_t batch_size;         /* as asked for, and not more than there are samples */
+    struct checkpoint_dir dir; /* path NULL: nowhere to save */
+    struct setting settings[OPTIONS_SETTINGS];
+    struct str settings_text;
+    /* The progress line, when stderr is a terminal. */
+    bool live;
+    double drawn; /* when it was last drawn */
+    double begun; /* when this epoch began */
+    /* The cost of checkpoints by hand. */
+    double saved, save_seconds;
+};
+
+/* ---- what a person sees ---- */
+
+static void tick(void *arg, size_t done, size_t total)
+{
+    struct app *a = arg;
+    double now = clock_mono();
+
+    if (now - a->drawn < 0.2)
+        return;
+    a->drawn = now;
+    fprintf(stderr, "\repoch %" PRId64 "  %3.0f %%  %.0f samples/s\033[K",
+            a->training.progress.epoch + 1, 100 * (double)done / (double)total,
+            (double)done / (now - a->begun));
+    fflush(stderr);
+}
+
+static void clear_line(const struct app *a)
+{
+    if (a->live)
+        fputs("\r\033[K", stderr);
+}
+
+static void print_start(const struct app *a)
+{
+    const struct training *t = &a->training;
+    struct str shape = STR_INIT;
+    char device[64];
+
+    if (a->options.quiet)
+        return;
+    for (int i = 0; i < t->data->train.ndim; i++)
+        str_addf(&shape, "%s%zu", i ? "x" : "", t->data->train.dim[i]);
+    fprintf(stderr, "%s: %zu samples of %s to train, %zu to validate, %zu classes\n",
+            a->options.data, t->data->training.n, shape.p, t->data->validation.n,
+            t->data->classes);
+    str_cut(&shape, 0);
+    model_describe(t->model, &shape);
+    a->device->ops->describe(a->device, device, sizeof(device));
+    fprintf(stderr, "%s %s: %zu parameters, %s\n", a->options.model, shape.p,
+            t->model->n_parameters, device);
+    str_free(&shape);
+}
+
+static void print_epoch(const struct app *a, const struct metrics *m)
+{
+    clear_line(a);
+    if (a->options.quiet)
+        return;
+    printf("epoch %" PRId64 "  loss %.4f  accuracy %.4f  val_loss %.4f  "
+           "val_accuracy %.4f  %.0f samples/s  %.2f s\n",
+           a->training.progress.epoch, m->v[METRIC_LOSS], m->v[METRIC_ACCURACY],
+           m->v[METRIC_VAL_LOSS], m->v[METRIC_VAL_ACCURACY],
+           m->v[METRIC_SAMPLES_PER_SECOND], m->v[METRIC_EPOCH_SECONDS]);
+    fflush(stdout);
+}
+
+static int complain(const struct app *a, const char *text)
+{
+    clear_line(a);
+    fprintf(stderr, "rung-train: %s\n", text);
+    return EXIT_FAILURE;
+}
+
+/* ---- beginning ---- */
+
+static const char *lookup(const void *arg, const char *name)
+{
+    return rung_param(arg, name);
+}
+
+static int open_training(struct app *a, struct err *e)
+{
+    const struct options *o = &a->options;
+    struct training *t = &a->training;
+    struct data_config data = {o->data, (size_t)o->limit, o->val_fraction};
+
+    a->device = cpu_open((int)o->threads);
+    t->data = data_open(&data, e);
+    if (!t->data)
+        return e->code;
+    data_measure(t->data);
+    a->batch_size = (size_t)o->batch_size;
+    if (a->batch_size > t->data->training.n)
+        a->batch_size = t->data->training.n;
+    t->model_kind = o->model;
+    t->seed = o->seed_given ? o->seed : rung_seed(a->rung);
+    t->model = model_create(a->device,
+                            &(struct model_config){
+                                .kind = o->model,
+                                .features = t->data->train.features,
+                                .classes = t->data->classes,
+                                .hidden = o->hidden.v,
+                                .n_hidden = o->hidden.n,
+                                .max_rows = trainer_rows(a->batch_size),
+                                .seed = t->seed,
+                            },
+                            e);
+    if (!t->model)
+        return e->code;
+    t->optimizer = optimizer_create(
+        a->device,
+        &(struct optimizer_config){o->optimizer, o->lr, o->momentum, o->weight_decay},
+        t->model->n, e);
+    if (!t->optimizer)
+        return e->code;
+    t->progress.loss_scale = 1;
+    t->n_settings = options_settings(o, a->settings, &a->settings_text);
+    t->settings = a->settings;
+    return 0;
+}
+
+/* Goes on from a checkpoint: inside a sweep from the one of the step that the sweep
+ * says, by hand from the newest, if there is any. */
+static int resume(struct app *a, struct err *e)
+{
+    int64_t start = a->in_sweep ? rung_start(a->rung) : -1;
+    struct str notes = STR_INIT;
+
+    if (!a->dir.path || start == 0)
+        return 0;
+    int rc = checkpoint_load(&a->dir, start, &a->training, &notes, e);
+    if (notes.len)
+        fprintf(stderr, "rung-train: %s", notes.p);
+    str_free(&notes);
+    if (rc == ERR_NOENT && !a->in_sweep)
+        return 0;
+    if (rc == 0 && !a->options.quiet)
+        fprintf(stderr, "going on after epoch %" PRId64 "\n", a->training.progress.epoch);
+    return rc;
+}
+
+/* ---- an epoch and what follows ---- */
+
+static int train_epoch(struct app *a, struct err *e)
+{
+    struct training *t = &a->training;
+    struct epoch_record record;
+
+    a->begun = clock_mono();
+    int rc = trainer_epoch(a->trainer, (uint32_t)t->progress.epoch + 1,
+                           a->live ? tick : NULL, a, &record.metrics, e);
+    if (rc < 0)
+        return rc;
+    t->progress.epoch++;
+    t->progress.step++;
+    t->progress.samples += (int64_t)t->data->training.n;
+    record.step = (int32_t)t->progress.step;
+    vec_push(&t->history, record);
+    print_epoch(a, &record.metrics);
+    return 0;
+}
+
+static int save(struct app *a, struct err *e)
+{
+    double begun = clock_mono();
+    int rc = checkpoint_save(&a->dir, &a->training, e);
+
+    a->saved = clock_mono();
+    a->save_seconds = a->saved - begun;
+    if (rc < 0)
+        return err_prefix(e, "cannot save a checkpoint");
+    if (a->in_sweep && rung_saved(a->rung, (long)a->training.progress.step) < 0)
+        return err_set(e, ERR_IO, "%s", rung_error(a->rung));
+    return 0;
+}
+
+/* Inside a sweep: reports the epoch and obeys. *over says that it is time to end. */
+static int obey(struct app *a, bool *over, struct err *e)
+{
+    const struct training *t = &a->training;
+    const struct metrics *m = &t->history.v[t->history.n - 1].metrics;
+    struct rung_metric report[METRICS];
+
+    for (size_t i = 0; i < METRICS; i++)
+        report[i] = (struct rung_metric){metric_names[i], m->v[i]};
+    int answer = rung_report(a->rung, (long)t->progress.step, METRICS, report);
+    if (answer < 0)
+        return err_set(e, ERR_IO, "%s", rung_error(a->rung));
+    int decision = answer & ~RUNG_SAVE;
+    *over = *over || decision != RUNG_CONTINUE;
+    if (decision == RUNG_STOP)
+        return 0;
+    /* Ending unasked, at --epochs, is a pause too. */
+    return *over || (answer & RUNG_SAVE) ? save(a, e) : 0;
+}
+
+/* By hand: saves at the end, and before it as often as costs little; stops where
+ * training makes no sense any more. */
+static int look_after(struct app *a, bool over, struct err *e)
+{
+    const struct training *t = &a->training;
+    double loss = t->history.v[t->history.n - 1].metrics.v[METRIC_LOSS];
+
+    if (!isfinite(loss))
+        return err_set(
+            e, ERR_RANGE,
+            "epoch %" PRId64 ": the loss is %s; is the learning rate, %g, too high?",
+            t->progress.epoch, isnan(loss) ? "NaN" : "infinite", a->options.lr);
+    if (!a->dir.path)
+        return 0;
+    return over || clock_mono() - a->saved >= SAVE_SHARE * a->save_seconds ? save(a, e)
+                                                                           : 0;
+}
+
+static int run(struct app *a, struct err *e)
+{
+    int64_t epochs = a->options.epochs;
+    int rc = 0;
+
+    if (!epochs)
+        epochs = a->in_sweep ? UINT32_MAX : EPOCHS_BY_HAND;
+    bool over = a->training.progress.epoch >= epochs;
+    if (over && !a->options.quiet)
+        fprintf(stderr, "nothing to do: %" PRId64 " of %" PRId64 " epochs are done\n",
+                a->training.progress.epoch, epochs);
+    while (!over && rc == 0) {
+        rc = train_epoch(a, e);
+        over = a->training.progress.epoch >= epochs;
+        if (rc == 0)
+            rc = a->in_sweep ? obey(a, &over, e) : look_after(a, over, e);
+    }
+    return rc;
+}
+
+static int start_and_run(struct app *a, struct err *e)
+{
+    struct training *t = &a->training;
+
+    if (a->in_sweep && *rung_error(a->rung))
+        return err_set(e, ERR_IO, "%s", rung_error(a->rung));
+    int rc = open_training(a, e);
+    if (rc == 0)
+        rc = resume(a, e);
+    if (rc < 0)
+        return rc;
+    print_start(a);
+    a->trainer = trainer_create(a->device, t->data, t->model, t->optimizer,
+                                &(struct trainer_config){a->batch_size, t->seed}, e);
+    return a->trainer ? run(a, e) : e->code;
+}
+
+static void close_all(struct app *a)
+{
+    trainer_destroy(a->trainer);
+    optimizer_destroy(a->training.optimizer);
+    model_destroy(a->training.model);
+    data_close(a->training.data);
+    device_close(a->device);
+    vec_free(&a->training.history);
+    str_free(&a->settings_text);
+    rung_close(a->rung);
+}
+
+int main(int argc, char *argv[])
+{
+    struct app a = {.settings_text = STR_INIT};
+    struct err e = {0};
+    int status = EXIT_SUCCESS;
+
+    /* A limit on file sizes is a failed checkpoint, with a sentence, and no signal. */
+    signal(SIGXFSZ, SIG_IGN);
+    a.rung = rung_open();
+    a.in_sweep = rung_active(a.rung);
+    if (options_parse(&a.options, argc, argv, lookup, a.rung, &e) < 0) {
+        complain(&a, e.text);
+        status = EXIT_USAGE;
+    } else if (a.options.help) {
+        struct str help = STR_INIT;
+        options_help(&help);
+        fputs(help.p, stdout);
+        str_free(&help);
+    } else if (a.options.version) {
+        puts("rung-train " PACKAGE_VERSION);
+    } else {
+        a.dir.path = a.options.checkpoint_dir;
+        if (!a.dir.path && a.in_sweep)
+            a.dir.path = rung_checkpoint_dir(a.rung);
+        a.live = !a.options.quiet && isatty(STDERR_FILENO);
+        if (start_and_run(&a, &e) < 0)
+            status = complain(&a, e.text);
+    }
+    close_all(&a);
+    return status;
+}

@@ -1,0 +1,55 @@
+/* The options of rung-train: one table for the command line, for the parameters that a
+ * sweep gives, for --help and for what a checkpoint keeps. */
+#ifndef WORKER_TRAIN_OPTIONS_H
+#define WORKER_TRAIN_OPTIONS_H
+
+#include "base/err.h"
+#include "base/str.h"
+#include "worker/train/checkpoint.h"
+
+#define HIDDEN_MAX 64
+
+struct sizes {
+    size_t v[HIDDEN_MAX];
+    size_t n;
+};
+
+struct options {
+    const char *data;
+    const char *model;
+    struct sizes hidden;
+    int64_t l1, l2; /* as given; both are in hidden, too */
+    double lr;
+    int64_t batch_size;
+    const char *optimizer;
+    double momentum;
+    double weight_decay;
+    int64_t epochs; /* 0: not said */
+    uint64_t seed;
+    bool seed_given;
+    const char *checkpoint_dir; /* NULL: not said */
+    int64_t threads;            /* not said: OMP_NUM_THREADS, SLURM_CPUS_PER_TASK, 1 */
+    int64_t limit;              /* 0: all */
+    double val_fraction;        /* NaN: not said */
+    bool quiet, help, version;
+};
+
+/* The value of a parameter of the sweep, or NULL. */
+typedef const char *options_lookup(const void *arg, const char *name);
+
+/* Fills *o: from the command line, else from a parameter of the same name (batch_size
+ * for --batch-size), else the default. lookup may be NULL. Texts in *o are those of argv
+ * and lookup. ERR_INVAL with a sentence on what cannot be used. With --help or
+ * --version nothing else is looked at. */
+int options_parse(struct options *o, int argc, char *const argv[], options_lookup *lookup,
+                  const void *arg, struct err *e);
+
+void options_help(struct str *out);
+
+/* What a checkpoint keeps of the options; settings has room for OPTIONS_SETTINGS. text
+ * owns what the settings point into. Returns their number. */
+#define OPTIONS_SETTINGS 16
+size_t options_settings(const struct options *o, struct setting settings[],
+                        struct str *text);
+
+#endif
