@@ -26,7 +26,12 @@ struct value {
     };
 };
 
-bool value_equal(struct value a, struct value b); /* 1 == 1.0, as in Python */
+bool value_equal(struct value a,
+                 struct value b); /* 1 == 1.0 and true == 1, as in Python */
+/* Of two numbers (integers, reals, booleans): -1, 0 or 1 as a is below, equal to or
+ * above b, exactly, also where an integer has no double; VALUE_UNORDERED beside NaN. */
+#define VALUE_UNORDERED 2
+int value_order(struct value a, struct value b);
 /* As a word of the command and in RUNG_PARAM_: 16, 0.001, true, sgd. */
 void value_text(struct value v, struct str *out);
 /* As JSON; VALUE_ABSENT must be left out by the caller. */
