@@ -1,6 +1,6 @@
 /* The search space: parameters in the order of the file, each an expression
  * with at most one distribution, an optional `when`, and constraints over all.
- * (The language: doc/sweep-file.md.)
+ * (The language: doc/space-language.md.)
  *
  * A distribution call is one dimension of the unit cube. A configuration is a
  * function of a point u in [0, 1)^dims and nothing else, so drawing is: make a
@@ -11,17 +11,11 @@
 #define SCHED_SPACE_H
 
 #include "base/err.h"
+#include "sched/dim.h"
+#include "sched/mistake.h"
 #include "sched/value.h"
 
 struct space;
-
-/* Told each mistake: `text` is one sentence without position, `offset` the byte
- * in the expression where it is. All mistakes of an expression that can be told
- * apart are reported, not only the first. */
-struct space_errors {
-    void (*report)(void *ctx, size_t offset, const char *text);
-    void *ctx;
-};
 
 struct space *space_new(void);
 void space_free(struct space *sp); /* NULL is fine */
@@ -41,15 +35,16 @@ int space_define(struct space *sp, int i, const char *expr, const char *when,
  * the caller passes as text too: `0.1`, `true`; a quoted YAML string "sgd" is
  * passed through space_define_constant. */
 void space_define_constant(struct space *sp, int i, struct value v);
-int space_constrain(struct space *sp, const char *expr, const struct space_errors *errors);
+int space_constrain(struct space *sp, const char *expr,
+                    const struct space_errors *errors);
 
 /* ---- parameters ---- */
 
 int space_count(const struct space *sp);
 const char *space_name(const struct space *sp, int i);
 int space_find(const struct space *sp, const char *name); /* index or -1 */
-bool space_conditional(const struct space *sp, int i);   /* may be absent */
-const char *space_source(const struct space *sp, int i); /* the expression's text */
+bool space_conditional(const struct space *sp, int i);    /* may be absent */
+const char *space_source(const struct space *sp, int i);  /* the expression's text */
 
 /* What all values of the parameter are, by its expression: VALUE_INT, VALUE_REAL,
  * VALUE_BOOL or VALUE_STR (a mixture of numbers and words is VALUE_STR; of ints and
@@ -58,23 +53,6 @@ enum value_kind space_type(const struct space *sp, int i);
 
 /* ---- dimensions ---- */
 
-enum dim_kind {
-    DIM_REAL,   /* lo..hi, log or not; q > 0 where rounded */
-    DIM_INT,    /* lo..hi inclusive */
-    DIM_NORMAL, /* mean lo, standard deviation hi */
-    DIM_CHOICE, /* n alternatives, no order */
-    DIM_GRID,   /* n alternatives, crossed */
-};
-
-struct dim {
-    const char *name;  /* the parameter's */
-    int param;
-    enum dim_kind kind;
-    bool log;
-    double lo, hi, q;
-    int64_t n; /* alternatives (CHOICE, GRID), integers (INT); 0: continuous */
-};
-
 int space_dims(const struct space *sp);
 const struct dim *space_dim(const struct space *sp, int d);
 /* The product of all grid sizes: 1 without any, ERR_RANGE (-1) above 2^31. */
@@ -82,17 +60,24 @@ int64_t space_grid_points(const struct space *sp);
 
 /* ---- configurations ---- */
 
+/* For all but SPACE_OK *e, if given, says what about which parameter or constraint. */
 enum space_verdict {
     SPACE_OK,
     SPACE_REDRAW, /* a value is not finite, or a constraint is false */
-    SPACE_BROKEN, /* evaluation failed: integer overflow, division by zero, ...; *e says
-                     which parameter and why. Counts as a redraw too. */
+    SPACE_BROKEN, /* evaluation failed: integer overflow, division by zero, ... Counts as
+                     a redraw too. */
 };
+
+/* A random point of the unit cube, the one of redraw k of a trial: dimension by dimension
+ * rng_unit(seed, RNG_SEARCH, trial, key, k), the key being space_dim()->key, so that a
+ * parameter keeps its draws when others come and go. */
+void space_point(const struct space *sp, uint64_t seed, uint32_t trial, uint32_t k,
+                 double u[]);
 
 /* values[space_count] of the point u[space_dims]. For a grid dimension u is
  * (index + 0.5) / n. Strings in values belong to the space. */
-enum space_verdict space_eval(const struct space *sp, const double u[], struct value values[],
-                              struct err *e);
+enum space_verdict space_eval(const struct space *sp, const double u[],
+                              struct value values[], struct err *e);
 
 /* The same with some parameters given (given[i].kind != VALUE_ABSENT): those are
  * as given, present whatever their `when`, neither checked against their
@@ -101,8 +86,19 @@ enum space_verdict space_eval(const struct space *sp, const double u[], struct v
 enum space_verdict space_complete(const struct space *sp, const struct value given[],
                                   const double u[], struct value values[], struct err *e);
 
-/* Tries 10,000 points; ERR_RANGE when none satisfies the space, with the
- * constraint or parameter that failed most often in the text. */
+/* Grids. A grid parameter that is absent takes part in the product with its first
+ * alternative only: true when u has another one of an absent parameter, and so is a
+ * repetition. */
+bool space_repeats(const struct space *sp, const double u[], const struct value values[]);
+/* Whether the grid dimensions of u can be used with some draw of the others, as far as
+ * that does not depend on those: no constraint that is settled by them alone is false,
+ * nor is it a repetition. values[space_count] is working space. 0 or ERR_RANGE. */
+int space_check_grid(const struct space *sp, const double u[], struct value values[],
+                     struct err *e);
+
+/* Tries 10,000 points, those of trial 0 and its redraws by space_point(); ERR_RANGE
+ * when none satisfies the space, with the constraint or parameter that failed most
+ * often in the text. The space must be free of mistakes, as for space_eval(). */
 int space_check(const struct space *sp, uint64_t seed, struct err *e);
 
 /* {"lr":0.01,"l1":64}: present parameters in file order. */
@@ -110,7 +106,8 @@ void space_json(const struct space *sp, const struct value values[], struct str 
 /* The reverse, for journals, start: and asktell's add: reads an object at the
  * scanner. Unknown names: ERR_NOENT, with the nearest. Parameters left out are
  * VALUE_ABSENT. Strings are malloc'ed: free with values_free(). */
-int space_scan(const struct space *sp, struct json *j, struct value values[], struct err *e);
+int space_scan(const struct space *sp, struct json *j, struct value values[],
+               struct err *e);
 void values_free(struct value values[], int n);
 
 #endif
