@@ -20,19 +20,19 @@ struct draw {
     double *u;            /* [space_dims], caller's memory */
     struct value *values; /* [space_count], caller's memory */
     uint32_t tries;       /* redraws that came before this one */
-    int64_t next;         /* sobol: index of the next point to use; else 0 */
+    int64_t next;         /* sobol, in and out: the next point to use; else 0 */
 };
 
 /* Draws the configuration of trial number `trial` (0..), `drawn` of which were
  * drawn before (start: entries not counted when the method is grid).
- * random: dimension d at redraw k is rng_unit(seed, RNG_SEARCH, trial, d, k).
+ * random: space_point() of the trial and the redraw.
  * sobol: point number `next` (0 at first) of the scrambled sequence, dimension d;
  *   a redraw takes the following point. next is kept by the sweep's state, from
  *   the events.
  * grid: grid dimensions take point (drawn / repeats) of the product, the last
- *   dimension fastest; the others are random as above. A grid point that breaks
- *   a constraint whatever the rest is drawn, is skipped by the caller:
- *   ERR_RANGE.
+ *   dimension fastest; the others are random as above. repeats >= 1. A point that
+ *   breaks a constraint whatever the rest is drawn, or that repeats another one
+ *   (space_repeats()), is skipped by the caller: ERR_RANGE.
  * In every method, grid dimensions of a space searched by random or sobol are
  *   drawn like choices.
  * 0, or ERR_RANGE after SEARCH_REDRAWS redraws, the text saying what failed. */
