@@ -4,55 +4,27 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "store/h5_file.h"
 
-#include <hdf5.h>
-
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-/* What a new file grows by in memory. */
-#define IMAGE_STEP ((size_t)4 << 20)
 
 #define CHECKSUM "xxh3"
 
 struct tensors {
-    hid_t file;  /* -1 once it is saved */
-    char *name;  /* for messages */
-    void *bytes; /* a new file, saved */
-    size_t size;
+    hid_t file;            /* -1 once it is saved */
+    char *name;            /* for messages */
+    struct h5_bytes bytes; /* of a new file */
 };
 
 /* ---- HDF5's errors as ours ---- */
 
-static herr_t innermost(unsigned n, const H5E_error2_t *error, void *arg)
-{
-    const char **text = arg;
-
-    if (n == 0 && error->desc)
-        *text = error->desc;
-    return 0;
-}
-
-/* path may be NULL, when it is the file as a whole that fails. To be called at once:
- * the next call of HDF5 forgets what it knew. */
+/* path may be NULL, when it is the file as a whole that fails. To be called at once. */
 static int fail(struct tensors *t, const char *path, const char *what, int code,
                 struct err *e)
 {
-    const char *why = NULL;
-    size_t n;
-
-    H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, innermost, &why);
-    n = why ? strcspn(why, "\n") : 0;
-    /* Failed system calls come with the time and a page of numbers. */
-    if (n && strstr(why, ": time = "))
-        n = (size_t)(strstr(why, ": time = ") - why);
-    err_set(e, code, "%s%s%s: %s%s%.*s", t->name, path ? ": " : "", path ? path : "",
-            what, n ? ": " : "", (int)n, n ? why : "");
-    H5Eclear2(H5E_DEFAULT);
-    return code;
+    return h5_fail(e, code, "%s%s%s: %s", t->name, path ? ": " : "", path ? path : "",
+                   what);
 }
 
 /* ---- types ---- */
@@ -114,7 +86,6 @@ static struct tensors *tensors_new(const char *name)
 {
     struct tensors *t = mem_alloc(sizeof(*t));
 
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     t->file = -1;
     t->name = mem_strdup(name);
     return t;
@@ -124,134 +95,44 @@ void tensors_close(struct tensors *t)
 {
     if (!t)
         return;
-    if (t->file >= 0)
-        H5Fclose(t->file);
-    free(t->bytes);
+    h5_file_drop(t->file, &t->bytes);
     free(t->name);
     free(t);
-}
-
-/* A new file's memory. HDF5 frees it when it closes the file, which makes it whole: that
- * is when we take it. (What H5Fget_file_image() copies of an open file has a wrong
- * checksum in 1.10.) */
-
-static void *bytes_allocate(size_t size, H5FD_file_image_op_t op, void *arg)
-{
-    (void)op, (void)arg;
-    return mem_alloc(size);
-}
-
-static void *bytes_copy(void *to, const void *from, size_t n, H5FD_file_image_op_t op,
-                        void *arg)
-{
-    (void)op, (void)arg;
-    return memcpy(to, from, n);
-}
-
-static void *bytes_resize(void *p, size_t size, H5FD_file_image_op_t op, void *arg)
-{
-    (void)op, (void)arg;
-    return mem_resize(p, size, 1);
-}
-
-static herr_t bytes_release(void *p, H5FD_file_image_op_t op, void *arg)
-{
-    struct tensors *t = arg;
-
-    if (op == H5FD_FILE_IMAGE_OP_FILE_CLOSE)
-        t->bytes = p;
-    else
-        free(p);
-    return 0;
-}
-
-static void *same(void *arg)
-{
-    return arg;
-}
-
-static herr_t leave(void *arg)
-{
-    (void)arg;
-    return 0;
 }
 
 int tensors_create(struct tensors **out, struct err *e)
 {
     struct tensors *t = tensors_new("new file");
-    H5FD_file_image_callbacks_t bytes = {
-        bytes_allocate, bytes_copy, bytes_resize, bytes_release, same, leave, t};
-    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
-    hid_t create = H5Pcreate(H5P_FILE_CREATE);
     int rc = 0;
 
-    H5Pset_fapl_core(access, IMAGE_STEP, 0);
-    H5Pset_file_image_callbacks(access, &bytes);
-    /* Nothing is allocated ahead, so that the size is known before the end. */
-    H5Pset_meta_block_size(access, 0);
-    H5Pset_small_data_block_size(access, 0);
-    /* Version 1.8's format: its metadata carry checksums, and readers of any age
-     * take it. Without times the same content gives the same bytes. */
-    H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18);
-    H5Pset_obj_track_times(create, 0);
-    t->file = H5Fcreate("tensors", H5F_ACC_TRUNC, create, access);
-    if (t->file < 0)
+    t->file = h5_file_create(&t->bytes);
+    if (t->file < 0) {
         rc = fail(t, NULL, "cannot create it in memory", ERR_IO, e);
-    H5Pclose(create);
-    H5Pclose(access);
-    if (rc < 0)
         tensors_close(t);
-    else
+    } else {
         *out = t;
+    }
     return rc;
-}
-
-/* Ends writing: t->bytes are the whole file. */
-static int finish(struct tensors *t, struct err *e)
-{
-    hid_t file = t->file;
-    ssize_t size;
-
-    if (t->bytes)
-        return 0;
-    if (H5Fflush(file, H5F_SCOPE_LOCAL) < 0 ||
-        (size = H5Fget_file_image(file, NULL, 0)) < 0)
-        return fail(t, NULL, "cannot finish it in memory", ERR_IO, e);
-    t->file = -1;
-    if (H5Fclose(file) < 0)
-        return fail(t, NULL, "cannot finish it in memory", ERR_IO, e);
-    t->size = (size_t)size;
-    return 0;
 }
 
 int tensors_save(struct tensors *t, const char *path, struct err *e)
 {
-    int rc = finish(t, e);
-
-    return rc < 0 ? rc : file_write(path, t->bytes, t->size, 0666, e);
+    if (t->file >= 0) {
+        hid_t file = t->file;
+        t->file = -1;
+        if (h5_file_finish(file, &t->bytes) < 0)
+            return fail(t, NULL, "cannot finish it in memory", ERR_IO, e);
+    }
+    if (!t->bytes.p)
+        return err_set(e, ERR_IO, "%s: it could not be finished", t->name);
+    return file_write(path, t->bytes.p, t->bytes.n, 0666, e);
 }
 
 int tensors_open(const char *path, struct tensors **out, struct err *e)
 {
-    struct stat st;
-    int rc = 0, fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return err_sys(e, "%s", path);
-    bool regular = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
-    close(fd);
-    if (!regular)
-        return err_set(e, ERR_INVAL, "%s: not a file", path);
-
     struct tensors *t = tensors_new(path);
-    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
-#if H5_VERSION_GE(1, 10, 7)
-    /* Files are replaced, never changed; and some file systems have no locks. */
-    H5Pset_file_locking(access, 0, 1);
-#endif
-    t->file = H5Fopen(path, H5F_ACC_RDONLY, access);
-    if (t->file < 0)
-        rc = fail(t, NULL, "not a whole HDF5 file", ERR_CORRUPT, e);
-    H5Pclose(access);
+    int rc = h5_file_open(path, &t->file, e);
+
     if (rc < 0)
         tensors_close(t);
     else
