@@ -61,8 +61,8 @@ bool journal_pending(const struct journal *j); /* appended since the last commit
  * later call fails alike: the process must end. */
 int journal_commit(struct journal *j, struct err *e);
 
-int64_t journal_bytes(const struct journal *j);   /* durable length of this epoch's file */
-int64_t journal_events(const struct journal *j);  /* durable events, all epochs */
+int64_t journal_bytes(const struct journal *j);  /* durable length of this epoch's file */
+int64_t journal_events(const struct journal *j); /* durable events, all epochs */
 void journal_close(struct journal *j); /* pending events are dropped; NULL is fine */
 
 /* ---- reading ---- */
@@ -88,7 +88,8 @@ struct journal_tail {      /* about the files that a call has looked at */
  * from {0} with a fresh state; else what fn returned, if it was not 0: *pos is then
  * before the event that fn was given, and its text, if it is an error, is prefixed with
  * file and line. */
-int journal_read(const char *dir, struct journal_pos *pos, const struct journal_pos *limit,
+int journal_read(const char *dir, struct journal_pos *pos,
+                 const struct journal_pos *limit,
                  int (*fn)(void *ctx, const struct event *ev, struct err *e), void *ctx,
                  struct journal_tail *tail, struct err *e);
 

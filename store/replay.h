@@ -15,7 +15,7 @@ struct replay {
     /* results */
     struct journal_pos pos;
     struct journal_tail tail;
-    int64_t mismatches;     /* verify: how many differ */
+    int64_t mismatches;       /* verify: how many differ */
     char first_mismatch[256]; /* a sentence with event number and what differs */
     /* Verify compares: each report's decision exactly; each start with what sweep_next()
      * gives at that point; each draw's point to 1e-12 and its bracket exactly. */

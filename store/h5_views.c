@@ -1,0 +1,359 @@
+/* Each table is a list of columns: name, what it begins as, unit, and the expression that
+ * gives its value in row i. The list makes both the columns and the function that fills a
+ * row, so that they cannot part. */
+#include "store/h5_views.h"
+
+#include "base/vec.h"
+#include "store/h5_table.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SINCE "s since 1970-01-01 00:00:00 UTC"
+
+#define COLUMN_(name, type, unit, expression) {#name, unit, COLUMN_##type, NULL, 0, 0},
+#define CELL_(name, type, unit, expression)   *cells++ = (expression);
+#define COUNT_(name, type, unit, expression)  +1
+
+static struct value whole(int64_t i)
+{
+    return (struct value){.kind = VALUE_INT, .i = i};
+}
+
+static struct value real(double r)
+{
+    return (struct value){.kind = VALUE_REAL, .r = r};
+}
+
+static struct value word(const char *s)
+{
+    return (struct value){.kind = VALUE_STR, .s = s};
+}
+
+/* A count from 1, of which 0 means that there is none. */
+static struct value from_one(uint32_t n)
+{
+    return whole(n ? (int64_t)n : -1);
+}
+
+/* ---- /trials ---- */
+
+#define TRIAL_COLUMNS(X)                                                                 \
+    X(trial, INT, "", whole((int64_t)i))                                                 \
+    X(parent, INT, "", whole(t->parent))                                                 \
+    X(state, TEXT, "", word(trial_state_name((enum trial_state)t->state)))               \
+    X(bracket, INT, "", whole(t->bracket))                                               \
+    X(rung, INT, "", whole(t->rung))                                                     \
+    X(step, INT, "steps", whole(t->last_step))                                           \
+    X(metric, NUM, "", real(t->metric))                                                  \
+    X(best_metric, NUM, "", real(t->best))                                               \
+    X(best_step, INT, "steps", whole(t->best_step))                                      \
+    X(attempts, INT, "", whole(t->attempts))                                             \
+    X(created, NUM, SINCE, real(t->created))                                             \
+    X(started, NUM, SINCE, real(t->started))                                             \
+    X(ended, NUM, SINCE, real(t->ended))                                                 \
+    X(seconds, NUM, "s", real(t->seconds))
+
+enum { TRIAL_FIXED = 0 TRIAL_COLUMNS(COUNT_) };
+
+struct trials {
+    const struct sweep *sw;
+    const struct space *space;
+    struct value *values; /* of the parameters of one trial */
+};
+
+static void trial_row(void *ctx, size_t i, struct value cells[])
+{
+    struct trials *all = ctx;
+    const struct trial *t = sweep_trial(all->sw, (int32_t)i);
+    int n = space_count(all->space);
+    struct json j;
+
+    TRIAL_COLUMNS(CELL_)
+    values_free(all->values, n);
+    for (int p = 0; p < n; p++)
+        all->values[p].kind = VALUE_ABSENT;
+    json_begin(&j, t->params, strlen(t->params));
+    if (space_scan(all->space, &j, all->values, NULL) != 0)
+        return; /* of a sweep file that was since changed by hand */
+    for (int p = 0; p < n; p++)
+        *cells++ = all->values[p];
+}
+
+static enum column_type parameter_type(const struct space *space, int p)
+{
+    switch (space_type(space, p)) {
+    case VALUE_INT: return space_conditional(space, p) ? COLUMN_NUM : COLUMN_INT;
+    case VALUE_REAL: return COLUMN_NUM;
+    default: return COLUMN_TEXT;
+    }
+}
+
+int h5_write_trials(hid_t file, const struct sweep *sw, struct err *e)
+{
+    static const struct column fixed[TRIAL_FIXED] = {TRIAL_COLUMNS(COLUMN_)};
+    const struct space *space = sweep_spec(sw)->space;
+    size_t n = (size_t)space_count(space);
+    struct trials all = {sw, space, mem_alloc(n * sizeof(struct value))};
+    struct column *columns = mem_alloc((TRIAL_FIXED + n) * sizeof(*columns));
+    char **names = mem_alloc(n * sizeof(*names));
+
+    memcpy(columns, fixed, sizeof(fixed));
+    for (size_t p = 0; p < n; p++) {
+        struct str name = STR_INIT;
+        str_addf(&name, "hp_%s", space_name(space, (int)p));
+        names[p] = str_take(&name);
+        columns[TRIAL_FIXED + p] = (struct column){
+            .name = names[p], .unit = "", .type = parameter_type(space, (int)p)};
+    }
+    struct table table = {.name = "trials",
+                          .columns = columns,
+                          .n_columns = TRIAL_FIXED + n,
+                          .n_keys = 1,
+                          .rows = (size_t)sweep_trials(sw),
+                          .row = trial_row,
+                          .ctx = &all};
+    int rc = table_write(file, &table, e);
+    values_free(all.values, (int)n);
+    for (size_t p = 0; p < n; p++)
+        free(names[p]);
+    free(names);
+    free(columns);
+    free(all.values);
+    return rc;
+}
+
+/* ---- /metrics ---- */
+
+#define METRIC_COLUMNS(X)                                                                \
+    X(trial, INT, "", whole(r->trial))                                                   \
+    X(attempt, INT, "", whole(r->attempt))                                               \
+    X(step, INT, "steps", whole(r->step))                                                \
+    X(rung, INT, "", whole(r->rung))                                                     \
+    X(time, NUM, SINCE, real(r->time))                                                   \
+    X(elapsed, NUM, "s", real(r->elapsed))
+
+enum { METRIC_FIXED = 0 METRIC_COLUMNS(COUNT_), METRIC_KEYS = 3 };
+
+static const struct column metric_fixed[METRIC_FIXED] = {METRIC_COLUMNS(COLUMN_)};
+
+static void metric_row(void *ctx, size_t i, struct value cells[])
+{
+    const struct history *h = ctx;
+    const struct report_row *r = &h->reports.v[i];
+
+    METRIC_COLUMNS(CELL_)
+    for (uint32_t k = 0; k < r->n_cells; k++) {
+        const struct metric_cell *cell = &h->cells.v[r->first_cell + k];
+        cells[cell->column] = real(cell->value);
+    }
+}
+
+/* pandas does not show columns with such names: they are its own. */
+static bool hidden(const char *name)
+{
+    return name[0] == '\0' ||
+           (name[0] == '_' && strchr("cfgiv", name[1]) && name[1] && name[2] == '_');
+}
+
+static bool taken(struct map *names, const char *name)
+{
+    uint32_t i;
+
+    return map_get(names, hash64(name, strlen(name)), &i);
+}
+
+static void take(struct map *names, const char *name)
+{
+    map_put(names, hash64(name, strlen(name)), 0);
+}
+
+void h5_metric_columns(const struct history *h, char ***columns, size_t *n)
+{
+    char **list = mem_alloc((h->names.n + 1) * sizeof(*list));
+    struct map names = {0};
+
+    for (size_t c = 0; c < METRIC_FIXED; c++)
+        take(&names, metric_fixed[c].name);
+    for (size_t c = 0; c < h->names.n; c++) {
+        struct str name = STR_INIT;
+        str_add(&name, h->names.v[c]);
+        for (size_t k = 0; k < name.len; k++)
+            if (name.p[k] == '/')
+                name.p[k] = '.';
+        while (hidden(name.p) || taken(&names, name.p)) {
+            char *shorter = str_take(&name);
+            str_addf(&name, "m_%s", shorter);
+            free(shorter);
+        }
+        take(&names, name.p);
+        list[c] = str_take(&name);
+    }
+    map_free(&names);
+    *columns = list;
+    *n = h->names.n;
+}
+
+int h5_write_metrics(hid_t file, const struct history *h, struct err *e)
+{
+    char **names;
+    size_t n;
+
+    h5_metric_columns(h, &names, &n);
+    struct column *columns = mem_alloc((METRIC_FIXED + n) * sizeof(*columns));
+    memcpy(columns, metric_fixed, sizeof(metric_fixed));
+    for (size_t c = 0; c < n; c++)
+        columns[METRIC_FIXED + c] = (struct column){
+            .name = names[c], .unit = "", .type = COLUMN_NUM, .original = h->names.v[c]};
+    struct table table = {.name = "metrics",
+                          .columns = columns,
+                          .n_columns = METRIC_FIXED + n,
+                          .n_keys = METRIC_KEYS,
+                          .rows = h->reports.n,
+                          .originals = true,
+                          .row = metric_row,
+                          .ctx = (void *)h};
+    int rc = table_write(file, &table, e);
+    for (size_t c = 0; c < n; c++)
+        free(names[c]);
+    free(names);
+    free(columns);
+    return rc;
+}
+
+/* ---- /rungs ---- */
+
+#define RUNG_COLUMNS(X)                                                                  \
+    X(bracket, INT, "", whole(all->v[i].bracket))                                        \
+    X(rung, INT, "", whole(all->v[i].rung))                                              \
+    X(milestone, INT, "steps", whole(info.milestone))                                    \
+    X(reported, INT, "", whole(info.reported))                                           \
+    X(promoted, INT, "", whole(info.promoted))                                           \
+    X(stopped, INT, "", whole(info.stopped))                                             \
+    X(cutoff, NUM, "", real(info.cutoff))
+
+enum { RUNG_FIXED = 0 RUNG_COLUMNS(COUNT_) };
+
+struct rungs {
+    const struct sweep *sw;
+    struct rung_place {
+        int bracket, rung;
+    } * v;
+    size_t n;
+};
+
+static void rung_row(void *ctx, size_t i, struct value cells[])
+{
+    const struct rungs *all = ctx;
+    struct rung_info info = sweep_rung(all->sw, all->v[i].bracket, all->v[i].rung);
+
+    RUNG_COLUMNS(CELL_)
+}
+
+int h5_write_rungs(hid_t file, const struct sweep *sw, struct err *e)
+{
+    struct column columns[RUNG_FIXED] = {RUNG_COLUMNS(COLUMN_)};
+    struct rungs all = {.sw = sw};
+
+    for (int s = 0; s < sweep_brackets(sw); s++)
+        all.n += (size_t)sweep_rungs(sw, s);
+    all.v = mem_alloc(all.n * sizeof(*all.v));
+    size_t i = 0;
+    for (int s = 0; s < sweep_brackets(sw); s++)
+        for (int k = 0; k < sweep_rungs(sw, s); k++)
+            all.v[i++] = (struct rung_place){s, k};
+    struct table table = {.name = "rungs",
+                          .columns = columns,
+                          .n_columns = RUNG_FIXED,
+                          .n_keys = 2,
+                          .rows = all.n,
+                          .row = rung_row,
+                          .ctx = &all};
+    int rc = table_write(file, &table, e);
+    free(all.v);
+    return rc;
+}
+
+/* ---- /decisions ---- */
+
+#define DECISION_COLUMNS(X)                                                              \
+    X(time, NUM, SINCE, real(d->time))                                                   \
+    X(trial, INT, "", whole(d->trial))                                                   \
+    X(bracket, INT, "", whole(d->bracket))                                               \
+    X(rung, INT, "", whole(d->rung))                                                     \
+    X(step, INT, "steps", whole(d->step))                                                \
+    X(value, NUM, "", real(d->value))                                                    \
+    X(rank, INT, "", from_one(d->rank))                                                  \
+    X(size, INT, "", from_one(d->size))                                                  \
+    X(cutoff, NUM, "", real(d->cutoff))                                                  \
+    X(decision, TEXT, "", word(d->promote ? "promote" : decision_name(d->decision)))
+
+enum { DECISION_FIXED = 0 DECISION_COLUMNS(COUNT_) };
+
+static void decision_row(void *ctx, size_t i, struct value cells[])
+{
+    const struct history *h = ctx;
+    const struct decision_row *d = &h->decisions.v[i];
+
+    DECISION_COLUMNS(CELL_)
+}
+
+int h5_write_decisions(hid_t file, const struct history *h, struct err *e)
+{
+    struct column columns[DECISION_FIXED] = {DECISION_COLUMNS(COLUMN_)};
+    struct table table = {.name = "decisions",
+                          .columns = columns,
+                          .n_columns = DECISION_FIXED,
+                          .n_keys = 2,
+                          .rows = h->decisions.n,
+                          .row = decision_row,
+                          .ctx = (void *)h};
+
+    return table_write(file, &table, e);
+}
+
+/* ---- /attempts ---- */
+
+#define ATTEMPT_COLUMNS(X)                                                               \
+    X(trial, INT, "", whole(a->trial))                                                   \
+    X(attempt, INT, "", whole(a->attempt))                                               \
+    X(first_step, INT, "steps", whole(a->first_step))                                    \
+    X(last_step, INT, "steps", whole(a->last_step))                                      \
+    X(started, NUM, SINCE, real(a->started))                                             \
+    X(ended, NUM, SINCE, real(a->ended))                                                 \
+    X(outcome, TEXT, "", word(a->open ? "" : outcome_name(a->outcome)))                  \
+    X(exit_code, INT, "", whole(a->exit_code))                                           \
+    X(signal, INT, "", whole(a->signal))                                                 \
+    X(override, TEXT, "JSON", word(a->override))                                         \
+    X(slurm_job, TEXT, "", word(a->slurm_job))                                           \
+    X(slurm_step, TEXT, "", word(a->slurm_step))                                         \
+    X(slurm_state, TEXT, "", word(a->slurm_state))                                       \
+    X(node, TEXT, "", word(a->node))                                                     \
+    X(cpu_seconds, NUM, "s", real(a->cpu_seconds))                                       \
+    X(max_rss, NUM, "bytes", real(a->max_rss))                                           \
+    X(gpu_seconds, NUM, "s", real(a->gpu_seconds))                                       \
+    X(energy_joules, NUM, "J", real(a->energy))
+
+enum { ATTEMPT_FIXED = 0 ATTEMPT_COLUMNS(COUNT_) };
+
+static void attempt_row(void *ctx, size_t i, struct value cells[])
+{
+    const struct history *h = ctx;
+    const struct attempt_row *a = &h->attempts.v[i];
+
+    ATTEMPT_COLUMNS(CELL_)
+}
+
+int h5_write_attempts(hid_t file, const struct history *h, struct err *e)
+{
+    struct column columns[ATTEMPT_FIXED] = {ATTEMPT_COLUMNS(COLUMN_)};
+    struct table table = {.name = "attempts",
+                          .columns = columns,
+                          .n_columns = ATTEMPT_FIXED,
+                          .n_keys = 2,
+                          .rows = h->attempts.n,
+                          .row = attempt_row,
+                          .ctx = (void *)h};
+
+    return table_write(file, &table, e);
+}
