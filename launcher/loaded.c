@@ -204,7 +204,7 @@ static int replay(struct loaded *l, bool history, bool verify, struct err *e)
                                 .verify = verify,
                                 .on_event = on_event,
                                 .ctx = l};
-    rc = replay_run(&l->replay, l->dir, NULL, e);
+    rc = replay_run(&l->replay, l->dir, l->limit, e);
     if (rc == 0 && l->created_hash != hash64(l->file->text.p, l->file->text.len))
         rc = err_set(
             e, ERR_INVAL,

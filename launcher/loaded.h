@@ -25,6 +25,9 @@ struct loaded {
     double last_event;
     int64_t steps_before;  /* taken in earlier epochs */
     uint64_t created_hash; /* of sweep.yaml, as the first epoch found it */
+    /* NULL; or, set by the caller between loaded_file() and loaded_replay(): read no
+     * further */
+    const struct journal_pos *limit;
 };
 
 /* Seconds that controllers served it, all epochs, the last one up to `until` (wall clock:
