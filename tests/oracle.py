@@ -1,0 +1,308 @@
+"""Holds `rung asktell` against naive implementations of its rules, decision by decision.
+
+The oracles below are written from doc/scheduling.md alone: lists, sorting, and numpy's
+percentile; nothing incremental. usage: oracle.py RUNG [RUNS]
+"""
+
+import json
+import math
+import random
+import subprocess
+import sys
+import tempfile
+from decimal import Decimal
+from fractions import Fraction
+
+
+class Engine:
+    """A running `rung asktell`."""
+
+    def __init__(self, rung, sweep):
+        self.file = tempfile.NamedTemporaryFile("w", suffix=".yaml")
+        self.file.write(sweep)
+        self.file.flush()
+        self.process = subprocess.Popen(
+            [rung, "asktell", self.file.name], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True)
+
+    def __call__(self, **request):
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        answer = json.loads(self.process.stdout.readline())
+        if "error" in answer:
+            raise AssertionError(f"{request}: {answer}")
+        return answer
+
+    def close(self):
+        self.process.stdin.close()
+        if self.process.wait() != 0:
+            raise AssertionError("asktell failed")
+
+
+def levels(r, eta, max_t):
+    out, product = [], Fraction(r)
+    while True:
+        step = math.floor(product + Fraction(1, 2))
+        if step >= max_t:
+            return out + [max_t]
+        if not out or step > out[-1]:
+            out.append(step)
+        product *= Fraction(Decimal(eta))
+
+
+class Promote:
+    """Algorithm 2 of the ASHA paper, with retries first and finalists last."""
+
+    def __init__(self, config):
+        self.c = config
+        self.levels = levels(config["r"], config["eta"], config["max_t"])
+        self.trials = []
+        self.records = []  # (bracket, rung, value, trial), in order
+
+    def rungs(self, s):
+        return range(len(self.levels) - 1 - s)
+
+    def milestone(self, s, k):
+        return self.levels[s + k]
+
+    def candidates(self, s, k):
+        at = [r for r in self.records if r[:2] == (s, k)]
+        n = math.floor(len(at) / Fraction(Decimal(self.c["eta"])))
+        good = [r for r in at if math.isfinite(r[2]) and not
+                (self.trials[r[3]]["state"] in ("failed", "stopped") and
+                 self.trials[r[3]]["promoted"] < k)]
+        good.sort(key=lambda r: r[2])  # stable: recorded first wins
+        return [r[3] for r in good[:n]]
+
+    def next(self):
+        waiting = [t for t in self.trials if t["state"] == "waiting"]
+        if waiting:
+            return min(waiting, key=lambda t: (
+                -self.milestone(t["bracket"], t["promoted"]) if t["promoted"] >= 0 else 0,
+                t["id"])), "again"
+        places = sorted(((-self.milestone(s, k), s, k) for s in range(self.c["brackets"])
+                         for k in self.rungs(s)))
+        for _, s, k in places:
+            for i in self.candidates(s, k):
+                t = self.trials[i]
+                if t["promoted"] < k and t["state"] == "paused" and t["rung"] == k:
+                    return t, "promote"
+        if len(self.trials) < self.c["trials"]:
+            return None, "new"
+        done = sum(t["complete"] for t in self.trials)
+        opened = sum(t["finalist"] and t["state"] in ("running", "waiting")
+                     for t in self.trials)
+        others = any(t["state"] == "running" and not t["finalist"] for t in self.trials)
+        if not others and done + opened < self.c["finalists"]:
+            paused = [r for r in self.records
+                      if self.trials[r[3]]["state"] == "paused" and math.isfinite(r[2])
+                      and self.trials[r[3]]["rung"] == r[1]]
+            if paused:
+                top = max(self.milestone(r[0], r[1]) for r in paused)
+                best = min((r for r in paused if self.milestone(r[0], r[1]) == top),
+                           key=lambda r: r[2])
+                return self.trials[best[3]], "final"
+        running = any(t["state"] == "running" for t in self.trials)
+        return None, "wait" if running else "done"
+
+    def start(self, t, why):
+        if why in ("promote", "final"):
+            t["promoted"] = t["rung"]
+            t["until"] = self.milestone(t["bracket"], t["rung"] + 1)
+        if why == "final":
+            t["finalist"] = True
+            t["until"] = self.c["max_t"]
+        t["state"] = "running"
+
+    def add(self, bracket):
+        t = dict(id=len(self.trials), bracket=bracket, rung=-1, promoted=-1, state="waiting",
+                 complete=False, finalist=False, failures=0, step=0, saved=0,
+                 until=self.levels[bracket])
+        self.trials.append(t)
+        return t
+
+    def report(self, t, step, value):
+        if step <= t["step"]:
+            return "continue"
+        t["step"] = step
+        if value is None:
+            return "continue"
+        if step >= self.c["max_t"]:
+            t["complete"] = True
+            t["state"] = "completed"
+            return "stop"
+        reached = [k for k in self.rungs(t["bracket"])
+                   if t["rung"] < k and self.milestone(t["bracket"], k) <= step]
+        if not reached:
+            return "continue"
+        k = t["rung"] = reached[-1]
+        self.records.append((t["bracket"], k, value, t["id"]))
+        if t["finalist"]:
+            t["promoted"] = k
+            return "continue"
+        t["state"] = "paused"
+        if self.c["in_place"]:
+            who, why = self.next()
+            if who is t:
+                self.start(t, why)
+                return "continue"
+        t["saved"] = step
+        return "pause"
+
+    def fail(self, t):
+        t["failures"] += 1
+        t["state"] = "failed" if t["failures"] > self.c["retries"] else "waiting"
+        return t["state"] != "failed"
+
+
+class Stop:
+    """Ray Tune's ASHAScheduler, with numpy."""
+
+    def __init__(self, config):
+        import numpy
+        self.np = numpy
+        self.c = config
+        self.levels = levels(config["r"], config["eta"], config["max_t"])
+        self.rung = {}
+
+    def report(self, t, step, value):
+        if step >= self.c["max_t"]:
+            return "stop"
+        s = t["bracket"]
+        reached = [m for m in self.levels[s:-1] if t["at"] < m <= step]
+        if not reached:
+            return "continue"
+        t["at"] = reached[-1]
+        before = self.rung.setdefault((s, t["at"]), [])
+        finite = [-v for v in before if math.isfinite(v)]
+        before.append(value)
+        if not math.isfinite(value):
+            return "stop"
+        if not finite:
+            return "continue"
+        cutoff = self.np.nanpercentile(finite, (1 - 1 / float(self.c["eta"])) * 100)
+        return "stop" if -value < cutoff else "continue"
+
+
+SWEEP = """
+name: oracle
+command: "true"
+metric: loss
+mode: {sign}
+seed: {seed}
+space: {{x: "uniform(0, 1)"}}
+search: {{method: random, trials: {trials}}}
+schedule: {{method: asha, mode: {mode}, grace_period: {r}, max_t: {max_t},
+           reduction_factor: {eta}, brackets: {brackets}, finalists: {finalists}}}
+retry: {{failures: {retries}}}
+{extra}
+"""
+
+
+def choose(rng, mode):
+    c = dict(mode=mode, r=rng.choice([1, 1, 2, 5]), eta=rng.choice(["2", "3", "4", "1.5", "2.5"]),
+             trials=rng.choice([1, 5, 27, 60]), retries=rng.choice([0, 2]), seed=rng.randrange(99),
+             sign=rng.choice(["min", "max"]), finalists=rng.choice([0, 1, 3]))
+    c["max_t"] = c["r"] * rng.choice([1, 3, 16, 27])
+    c["brackets"] = rng.randint(1, len(levels(c["r"], c["eta"], c["max_t"])))
+    c["in_place"] = mode == "promote" and rng.random() < .5
+    c["extra"] = "" if c["in_place"] or mode == "stop" else "trials_per_job: 1"
+    if mode == "stop":
+        c["finalists"] = 1
+    return c
+
+
+def value_of(rng):
+    kind = rng.random()
+    if kind < .05:
+        return rng.choice([math.nan, math.inf, -math.inf])
+    return rng.choice([0.1, 0.2, 0.3]) if kind < .2 else rng.random()
+
+
+def same(what, ours, theirs, context):
+    if ours != theirs:
+        raise AssertionError(f"{what}: rung says {ours}, the oracle {theirs}; {context}")
+
+
+def send(value, sign):
+    if value is None:
+        return {}
+    return {"loss": value if sign == "min" else -value}
+
+
+def run_promote(rung, rng):
+    c = choose(rng, "promote")
+    engine, oracle, running = Engine(rung, SWEEP.format(**c)), Promote(c), []
+    workers = rng.choice([1, 4, 16])
+    decisions = 0
+    for _ in range(3000):
+        if len(running) < workers and rng.random() < .7:
+            answer, (t, why) = engine(op="ask"), oracle.next()
+            if why in ("wait", "done"):
+                same("ask", answer, {"trial": None, why: True}, c)
+                if why == "done":
+                    break
+                if not running:
+                    raise AssertionError("nothing runs, and it waits")
+            else:
+                t = t or oracle.add(answer["bracket"])
+                oracle.start(t, why)
+                same("ask", (answer["trial"], answer["start"], answer["until"]),
+                     (t["id"], t["saved"], t["until"]), c)
+                t["now"] = t["saved"]
+                running.append(t)
+            decisions += 1
+        elif running:
+            t = rng.choice(running)
+            if rng.random() < .03:
+                same("fail", engine(op="fail", trial=t["id"])["retry"], oracle.fail(t), c)
+                running.remove(t)
+                continue
+            t["now"] += rng.choice([1, 1, 1, 2, 7])
+            value = None if rng.random() < .03 else value_of(rng)
+            theirs = oracle.report(t, t["now"], value)
+            ours = engine(op="report", trial=t["id"], step=t["now"],
+                          metrics=send(value, c["sign"]))
+            same("report", ours["decision"], theirs, (c, t))
+            decisions += 1
+            if theirs != "continue":
+                running.remove(t)
+    engine.close()
+    return decisions
+
+
+def run_stop(rung, rng):
+    c = choose(rng, "stop")
+    engine, oracle, running = Engine(rung, SWEEP.format(**c)), Stop(c), []
+    decisions = 0
+    for _ in range(c["trials"] * 10):
+        if len(running) < 8:
+            answer = engine(op="ask")
+            if answer["trial"] is not None:
+                running.append(dict(id=answer["trial"], bracket=answer["bracket"], at=-1, now=0))
+            elif not running:
+                break
+        if running:
+            t = rng.choice(running)
+            t["now"] += rng.choice([1, 1, 2])
+            value = value_of(rng)
+            theirs = oracle.report(t, t["now"], value)
+            ours = engine(op="report", trial=t["id"], step=t["now"],
+                          metrics=send(value, c["sign"]))
+            same("report", ours["decision"], theirs, (c, t))
+            decisions += 1
+            if theirs == "stop":
+                running.remove(t)
+    engine.close()
+    return decisions
+
+
+def main():
+    rung, runs = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 40
+    for run, name in ((run_promote, "promote"), (run_stop, "stop")):
+        total = sum(run(rung, random.Random(seed)) for seed in range(runs))
+        print(f"{name}: {runs} sweeps, {total} decisions agree")
+
+
+if __name__ == "__main__":
+    main()
