@@ -1,0 +1,661 @@
+/* The rules of doc/scheduling.md that an oracle of decisions (tests/oracle.py) does not
+ * see: ends, retries, interruptions, overrides, replays. */
+#include "sched/sweep.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+/* cmocka wants the headers above */
+#include <cmocka.h>
+
+/* ---- a sweep to play with ---- */
+
+struct play {
+    struct spec spec;
+    struct sweep *sw;
+    struct verdict v;
+    double time;
+    uint32_t number[100]; /* of each trial's last report */
+};
+
+static void ignore(void *ctx, size_t offset, const char *text)
+{
+    (void)ctx;
+    fail_msg("at %zu: %s", offset, text);
+}
+
+static struct play *play_new(const char *eta, int64_t max_t, int trials)
+{
+    static const char *const names[] = {"lr", "batch"};
+    static const struct space_errors errors = {ignore, NULL};
+    struct play *p = mem_alloc(sizeof(*p));
+
+    spec_init(&p->spec);
+    p->spec.metric = mem_strdup("loss");
+    p->spec.space = space_new();
+    space_declare(p->spec.space, names, 2);
+    assert_int_equal(space_define(p->spec.space, 0, "uniform(0, 1)", NULL, &errors, NULL),
+                     0);
+    assert_int_equal(space_define(p->spec.space, 1, "choice(64)", NULL, &errors, NULL),
+                     0);
+    p->spec.search = SEARCH_RANDOM;
+    p->spec.trials = trials;
+    p->spec.schedule = SCHEDULE_ASHA;
+    p->spec.mode = MODE_PROMOTE;
+    p->spec.grace_period = 1;
+    p->spec.max_t = max_t;
+    assert_int_equal(eta_parse(eta, &p->spec.eta, NULL), 0);
+    p->spec.brackets = 1;
+    p->spec.finalists = 0;
+    p->spec.in_place = false;
+    p->spec.retry_failures = 1;
+    return p;
+}
+
+static void play_begin(struct play *p)
+{
+    p->sw = sweep_new(&p->spec);
+}
+
+static void play_free(struct play *p)
+{
+    sweep_free(p->sw);
+    spec_clear(&p->spec);
+    free(p);
+}
+
+static void happen(struct play *p, struct event *ev)
+{
+    struct err e = {0};
+
+    ev->time = p->time += 1;
+    if (sweep_apply(p->sw, ev, &p->v, &e) != 0)
+        fail_msg("%s", e.text);
+}
+
+/* A free slot asks; the trial it is given, or -1. */
+static int32_t ask(struct play *p)
+{
+    struct work w = sweep_next(p->sw);
+    struct event ev;
+
+    if (w.kind == WORK_DRAW) {
+        assert_int_equal(sweep_draw(p->sw, &ev, NULL), 0);
+        happen(p, &ev);
+        w = sweep_next(p->sw);
+    }
+    if (w.kind != WORK_TRIAL)
+        return -1;
+    sweep_start_event(p->sw, &w, &ev);
+    ev.start.agent = 1;
+    ev.start.slot = w.trial;
+    ev.start.nonce = (uint64_t)(w.trial * 100 + ev.attempt);
+    happen(p, &ev);
+    p->number[w.trial] = 0;
+    return w.trial;
+}
+
+static enum decision report(struct play *p, int32_t trial, int64_t step, double loss)
+{
+    struct metric m = {SLICE("loss"), loss};
+    struct event ev = {.kind = EVENT_REPORT, .trial = trial};
+
+    ev.attempt = sweep_trial(p->sw, trial)->attempts;
+    ev.report.number = ++p->number[trial];
+    ev.report.step = step;
+    ev.report.metrics = &m;
+    ev.report.n_metrics = isnan(loss) && loss != 0 && signbit(loss) ? 0 : 1;
+    happen(p, &ev);
+    return p->v.decision;
+}
+
+static struct end_facts exited(int code, enum decision answered, int64_t last_step)
+{
+    return (struct end_facts){.exit_code = code,
+                              .answered = answered,
+                              .last_step = last_step,
+                              .reports = last_step > 0,
+                              .cpu_seconds = NAN,
+                              .gpu_seconds = NAN};
+}
+
+static enum outcome end(struct play *p, int32_t trial, struct end_facts facts)
+{
+    struct event ev = {.kind = EVENT_END, .trial = trial};
+
+    ev.attempt = sweep_trial(p->sw, trial)->attempts;
+    ev.end.facts = facts;
+    ev.end.outcome = sweep_outcome(p->sw, trial, &facts, &ev.end.saved);
+    happen(p, &ev);
+    return ev.end.outcome;
+}
+
+static enum outcome end_with(struct play *p, int32_t trial, enum outcome o)
+{
+    struct event ev = {.kind = EVENT_END, .trial = trial};
+
+    ev.attempt = sweep_trial(p->sw, trial)->attempts;
+    ev.end.facts = exited(1, DECISION_NONE, 0);
+    ev.end.outcome = o;
+    ev.end.saved = -1;
+    happen(p, &ev);
+    return o;
+}
+
+/* asks, reports at `step`, ends as a good program does */
+static int32_t run_to(struct play *p, int64_t step, double loss)
+{
+    int32_t t = ask(p);
+    enum decision d = report(p, t, step, loss);
+
+    if (d != DECISION_CONTINUE)
+        end(p, t, exited(0, d, step));
+    return t;
+}
+
+static enum trial_state state_of(const struct play *p, int32_t trial)
+{
+    return (enum trial_state)sweep_trial(p->sw, trial)->state;
+}
+
+/* ---- what cannot be ---- */
+
+static void test_impossible(void **state)
+{
+    struct play *p = play_new("3", 9, 5);
+    struct verdict v;
+    struct sweep_totals before;
+    struct event bad[12];
+    struct err e;
+
+    (void)state;
+    play_begin(p);
+    assert_int_equal(ask(p), 0);
+    report(p, 0, 1, .5);
+    before = *sweep_totals(p->sw);
+    for (size_t i = 0; i < 12; i++)
+        bad[i] = (struct event){.trial = 0, .attempt = 1};
+    bad[0].kind = EVENT_NONE;
+    bad[1].kind = EVENT_KINDS;
+    bad[2].kind = EVENT_TRIAL; /* number 0 exists */
+    bad[3].kind = EVENT_TRIAL;
+    bad[3].trial = 1;
+    bad[3].drawn.bracket = 1;  /* there is one bracket */
+    bad[4].kind = EVENT_START; /* it runs */
+    bad[5].kind = EVENT_START;
+    bad[5].trial = 7;
+    bad[6].kind = EVENT_REPORT;
+    bad[6].attempt = 2; /* not the open one */
+    bad[7].kind = EVENT_REPORT;
+    bad[7].report.number = 1; /* again */
+    bad[8].kind = EVENT_END;
+    bad[8].attempt = 2;
+    bad[9].kind = EVENT_SAVED;
+    bad[9].trial = -1;
+    bad[10].kind = EVENT_STOP;
+    bad[10].trial = 3;
+    bad[11].kind = EVENT_SET;
+    bad[11].set.key = SLICE("search.trials");
+    bad[11].set.value = SLICE("many");
+    for (size_t i = 0; i < 12; i++) {
+        e.text[0] = '\0';
+        assert_int_equal(sweep_apply(p->sw, &bad[i], &v, &e), ERR_PROTO);
+        assert_true(strlen(e.text) > 0);
+        assert_memory_equal(&before, sweep_totals(p->sw), sizeof(before));
+    }
+    play_free(p);
+}
+
+/* ---- who gets work ---- */
+
+static void test_interrupted_first(void **state)
+{
+    struct play *p = play_new("2", 8, 20);
+
+    (void)state;
+    play_begin(p);
+    for (int i = 0; i < 4; i++)
+        run_to(p, 1, .1 * (i + 1)); /* 0, 1 can be promoted out of rung 0 */
+    assert_int_equal(ask(p), 0);
+    assert_int_equal(ask(p), 1);
+    assert_int_equal(ask(p), 4);
+    assert_int_equal(end_with(p, 4, OUTCOME_LOST), OUTCOME_LOST);
+    end_with(p, 1, OUTCOME_PREEMPTED);
+    end_with(p, 0, OUTCOME_CANCELLED);
+    assert_int_equal(ask(p), 0); /* promoted ones before new ones, the lower first */
+    assert_int_equal(ask(p), 1);
+    assert_int_equal(ask(p), 4);
+    assert_int_equal(sweep_trial(p->sw, 4)->failures, 0);
+    play_free(p);
+}
+
+static void test_not_before_its_end(void **state)
+{
+    struct play *p = play_new("2", 8, 3);
+    int32_t a, b;
+
+    (void)state;
+    play_begin(p);
+    a = ask(p);
+    b = ask(p);
+    assert_int_equal(report(p, a, 1, .1), DECISION_PAUSE);
+    assert_int_equal(report(p, b, 1, .2), DECISION_PAUSE);
+    end(p, b, exited(0, DECISION_PAUSE, 1));
+    assert_int_equal(ask(p), 2); /* a is in the top half, but it still runs */
+    end(p, a, exited(0, DECISION_PAUSE, 1));
+    assert_int_equal(ask(p), a);
+    assert_int_equal(p->v.rung, 0);
+    assert_int_equal(p->v.rank, 1);
+    assert_int_equal(p->v.size, 2);
+    assert_int_equal(sweep_trial(p->sw, a)->until, 2);
+    assert_int_equal(sweep_trial(p->sw, a)->attempt_start, 1);
+    play_free(p);
+}
+
+static void test_passed_over(void **state)
+{
+    struct play *p = play_new("2", 8, 4);
+    struct event ev = {.kind = EVENT_STOP, .trial = 0};
+
+    (void)state;
+    play_begin(p);
+    for (int i = 0; i < 4; i++)
+        run_to(p, 1, i);
+    happen(p, &ev); /* a person stops the best */
+    assert_int_equal(state_of(p, 0), TRIAL_STOPPED);
+    assert_int_equal(ask(p), 1);
+    assert_int_equal(ask(p), 2);
+    assert_int_equal(ask(p), -1);
+    play_free(p);
+}
+
+static void test_in_place(void **state)
+{
+    struct play *p = play_new("2", 8, 2);
+
+    (void)state;
+    p->spec.in_place = true;
+    play_begin(p);
+    run_to(p, 1, .5);
+    assert_int_equal(ask(p), 1);
+    assert_int_equal(report(p, 1, 1, .1), DECISION_CONTINUE);
+    assert_true(p->v.in_place);
+    assert_int_equal(p->v.until, 2);
+    assert_int_equal(sweep_rung(p->sw, 0, 0).promoted, 1);
+    /* it was started with --epochs 1 and exits there: it goes on, at no cost */
+    assert_int_equal(end(p, 1, exited(0, DECISION_CONTINUE, 1)), OUTCOME_INTERRUPTED);
+    assert_int_equal(sweep_trial(p->sw, 1)->failures, 0);
+    assert_int_equal(ask(p), 1);
+    assert_int_equal(sweep_trial(p->sw, 1)->attempt_start, 1);
+    assert_int_equal(sweep_trial(p->sw, 1)->until, 2);
+    play_free(p);
+}
+
+static void test_finalists(void **state)
+{
+    struct play *p = play_new("2", 4, 2);
+
+    (void)state;
+    p->spec.finalists = 1;
+    play_begin(p);
+    run_to(p, 1, .5);
+    run_to(p, 1, NAN);
+    assert_int_equal(ask(p), 0); /* promoted: best of two */
+    assert_int_equal(report(p, 0, 2, .4), DECISION_PAUSE);
+    assert_int_equal(sweep_next(p->sw).kind, WORK_WAIT);
+    end(p, 0, exited(0, DECISION_PAUSE, 2));
+    assert_int_equal(ask(p), 0); /* alone in rung 1: only as a finalist */
+    assert_true(sweep_trial(p->sw, 0)->finalist);
+    assert_int_equal(sweep_trial(p->sw, 0)->until, 4);
+    end_with(p, 0, OUTCOME_NODE_FAIL);
+    assert_int_equal(ask(p), 0);
+    assert_int_equal(report(p, 0, 4, .3), DECISION_STOP);
+    assert_int_equal(end(p, 0, exited(1, DECISION_STOP, 4)), OUTCOME_COMPLETED);
+    assert_int_equal(sweep_next(p->sw).kind, WORK_DONE);
+    play_free(p);
+}
+
+/* ---- reports ---- */
+
+static void test_reports(void **state)
+{
+    struct play *p = play_new("3", 27, 5);
+    const double nothing = -NAN; /* see report(): no metric */
+
+    (void)state;
+    p->spec.in_place = true;
+    play_begin(p);
+    assert_int_equal(ask(p), 0);
+    assert_int_equal(report(p, 0, 1, nothing), DECISION_CONTINUE);
+    assert_int_equal(p->v.rung, -1);
+    assert_int_equal(report(p, 0, 1, .7), DECISION_PAUSE); /* the two are one */
+    assert_int_equal(p->v.rung, 0);
+    assert_int_equal(report(p, 0, 2, .1), DECISION_PAUSE);
+    assert_true(p->v.stale);
+    end(p, 0, exited(0, DECISION_PAUSE, 1));
+    assert_int_equal(ask(p), 1);
+    assert_int_equal(report(p, 1, 10, .5),
+                     DECISION_PAUSE); /* jumps over two milestones */
+    assert_int_equal(p->v.rung, 2);
+    assert_int_equal(sweep_rung(p->sw, 0, 0).reported, 1);
+    assert_int_equal(sweep_rung(p->sw, 0, 2).reported, 1);
+    end_with(p, 1, OUTCOME_LOST);
+    assert_int_equal(state_of(p, 1), TRIAL_PAUSED);
+    assert_int_equal(sweep_trial(p->sw, 1)->saved, 0);
+    play_free(p);
+}
+
+static void test_best(void **state)
+{
+    struct play *p = play_new("3", 27, 5);
+    int32_t best[3];
+
+    (void)state;
+    p->spec.maximize = true;
+    play_begin(p);
+    assert_int_equal(sweep_best(p->sw, best, 3), 0);
+    run_to(p, 1, .5);
+    run_to(p, 1, .5); /* a tie: the lower trial */
+    run_to(p, 1, INFINITY);
+    run_to(p, 1, .25);
+    assert_int_equal(sweep_totals(p->sw)->best, 0);
+    assert_int_equal(sweep_best(p->sw, best, 3), 3);
+    assert_int_equal(best[0], 0);
+    assert_int_equal(best[1], 1);
+    assert_int_equal(best[2], 3);
+    assert_int_equal(ask(p), 0);
+    report(p, 0, 2, .4);
+    assert_true(sweep_trial(p->sw, 0)->best == .5);
+    report(p, 0, 3, .5); /* equal at a higher step */
+    assert_int_equal(sweep_trial(p->sw, 0)->best_step, 3);
+    play_free(p);
+}
+
+static void test_stop_mode(void **state)
+{
+    struct play *p = play_new("2", 8, 5);
+
+    (void)state;
+    p->spec.mode = MODE_STOP;
+    play_begin(p);
+    assert_int_equal(ask(p), 0);
+    assert_int_equal(sweep_trial(p->sw, 0)->began_until, 8);
+    assert_int_equal(sweep_trial(p->sw, 0)->until, 1);
+    assert_int_equal(report(p, 0, 1, .5), DECISION_CONTINUE); /* the first */
+    assert_int_equal(p->v.until, 2);
+    assert_int_equal(ask(p), 1);
+    assert_int_equal(report(p, 1, 1, .6), DECISION_STOP);
+    assert_int_equal(end(p, 1, exited(9, DECISION_STOP, 1)), OUTCOME_STOPPED);
+    assert_int_equal(ask(p), 2);
+    assert_int_equal(report(p, 2, 1, NAN), DECISION_STOP);
+    /* interrupted between rungs: it waits, it is not "paused" */
+    assert_int_equal(end_with(p, 0, OUTCOME_PREEMPTED), OUTCOME_PREEMPTED);
+    assert_int_equal(state_of(p, 0), TRIAL_WAITING);
+    assert_int_equal(ask(p), 0);
+    play_free(p);
+}
+
+/* ---- ends ---- */
+
+static void test_retries(void **state)
+{
+    struct play *p = play_new("2", 8, 1);
+
+    (void)state;
+    play_begin(p);
+    ask(p);
+    assert_int_equal(end(p, 0, exited(3, DECISION_NONE, 0)), OUTCOME_FAILED);
+    assert_int_equal(state_of(p, 0), TRIAL_WAITING);
+    assert_int_equal(ask(p), 0);
+    /* told to pause, and fails: it keeps its place and starts from what was saved last */
+    assert_int_equal(report(p, 0, 1, .5), DECISION_PAUSE);
+    assert_int_equal(sweep_trial(p->sw, 0)->failures, 1);
+    assert_int_equal(end(p, 0, exited(1, DECISION_PAUSE, 1)), OUTCOME_FAILED);
+    assert_int_equal(state_of(p, 0), TRIAL_FAILED);
+    assert_int_equal(sweep_next(p->sw).kind, WORK_DONE);
+    play_free(p);
+}
+
+static void test_too_short(void **state)
+{
+    struct play *p = play_new("2", 8, 1);
+    struct event saved = {.kind = EVENT_SAVED, .trial = 0};
+
+    (void)state;
+    play_begin(p);
+    ask(p);
+    end_with(p, 0, OUTCOME_TIMEOUT);
+    ask(p);
+    saved.attempt = 2;
+    saved.saved.step = 1;
+    happen(p, &saved);
+    end_with(p, 0, OUTCOME_TIMEOUT); /* with a newer checkpoint: begins to count again */
+    ask(p);
+    assert_int_equal(sweep_trial(p->sw, 0)->attempt_start, 1);
+    end_with(p, 0, OUTCOME_TIMEOUT);
+    assert_int_equal(state_of(p, 0), TRIAL_WAITING);
+    ask(p);
+    end_with(p, 0, OUTCOME_TIMEOUT);
+    assert_int_equal(state_of(p, 0), TRIAL_FAILED);
+    play_free(p);
+}
+
+static void test_oom(void **state)
+{
+    struct play *p = play_new("2", 8, 1);
+    struct end_facts killed = exited(-1, DECISION_NONE, 0);
+    struct str params = STR_INIT;
+
+    (void)state;
+    killed.oom = true;
+    killed.signal = 9;
+    p->spec.oom_param = 1;
+    p->spec.oom_factor = .5;
+    p->spec.oom_min = 20;
+    play_begin(p);
+    for (int i = 0; i < 2; i++) { /* 64 -> 32 -> 20, without costing a retry */
+        ask(p);
+        assert_int_equal(end(p, 0, killed), OUTCOME_OOM);
+        assert_int_equal(sweep_trial(p->sw, 0)->failures, 0);
+    }
+    sweep_params(p->sw, 0, &params);
+    assert_non_null(strstr(params.p, "\"batch\":20}"));
+    assert_non_null(strstr(sweep_trial(p->sw, 0)->params, "\"batch\":64}"));
+    ask(p);
+    end(p, 0, killed);
+    assert_int_equal(sweep_trial(p->sw, 0)->failures, 1);
+    str_free(&params);
+    play_free(p);
+}
+
+static void test_outcomes(void **state)
+{
+    static const struct {
+        int exit_code;
+        bool oom;
+        enum end_cause cause;
+        enum decision answered;
+        int64_t last_step;
+        enum outcome outcome;
+        int64_t saved;
+    } table[] = {
+        {1, false, CAUSE_NO_LAUNCH, DECISION_NONE, 0, OUTCOME_LAUNCH_FAILED, -1},
+        {-1, false, CAUSE_AGENT_GONE, DECISION_NONE, 2, OUTCOME_LOST, -1},
+        {-1, false, CAUSE_EVICTED, DECISION_NONE, 2, OUTCOME_PREEMPTED, -1},
+        {-1, false, CAUSE_HANG, DECISION_CONTINUE, 2, OUTCOME_HUNG, -1},
+        {-1, false, CAUSE_USER_STOP, DECISION_CONTINUE, 2, OUTCOME_STOPPED, -1},
+        {0, false, CAUSE_PAUSING, DECISION_PAUSE, 2, OUTCOME_INTERRUPTED, 2},
+        {-1, false, CAUSE_PAUSING, DECISION_CONTINUE, 2, OUTCOME_INTERRUPTED, -1},
+        {0, false, CAUSE_NOTHING, DECISION_NONE, 0, OUTCOME_FAILED, -1},
+        {0, false, CAUSE_NOTHING, DECISION_CONTINUE, 2, OUTCOME_COMPLETED,
+         -1}, /* early */
+        {0, false, CAUSE_NOTHING, DECISION_CONTINUE, 3, OUTCOME_COMPLETED,
+         -1}, /* no metric */
+        {0, false, CAUSE_NOTHING, DECISION_CONTINUE, 9, OUTCOME_COMPLETED, -1},
+        {0, true, CAUSE_NOTHING, DECISION_CONTINUE, 2, OUTCOME_OOM, -1},
+        {2, false, CAUSE_NOTHING, DECISION_CONTINUE, 2, OUTCOME_FAILED, -1},
+        {-1, false, CAUSE_AFTER_PAUSE, DECISION_PAUSE, 2, OUTCOME_FAILED, -1},
+        {0, false, CAUSE_AFTER_PAUSE, DECISION_PAUSE, 2, OUTCOME_INTERRUPTED, 2},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        struct play *p = play_new("3", 9, 1);
+        struct end_facts f =
+            exited(table[i].exit_code, table[i].answered, table[i].last_step);
+        int64_t saved;
+
+        p->spec.grace_period = 3;
+        play_begin(p);
+        ask(p);
+        f.oom = table[i].oom;
+        f.cause = table[i].cause;
+        assert_int_equal(sweep_outcome(p->sw, 0, &f, &saved), table[i].outcome);
+        assert_int_equal(saved, table[i].saved);
+        play_free(p);
+    }
+}
+
+static void test_user_stop(void **state)
+{
+    struct play *p = play_new("3", 9, 9);
+    struct event ev = {.kind = EVENT_STOP, .trial = 0};
+
+    (void)state;
+    play_begin(p);
+    ask(p);
+    ask(p);
+    happen(p, &ev);
+    assert_int_equal(report(p, 0, 1, .1), DECISION_STOP);
+    assert_int_equal(end(p, 0, exited(-1, DECISION_STOP, 1)), OUTCOME_STOPPED);
+    ev.trial = -1;
+    happen(p, &ev);
+    assert_int_equal(sweep_next(p->sw).kind, WORK_WAIT);
+    end_with(p, 1, OUTCOME_LOST);
+    assert_int_equal(state_of(p, 1), TRIAL_STOPPED);
+    assert_int_equal(sweep_next(p->sw).kind, WORK_DONE);
+    play_free(p);
+}
+
+static void test_pausing(void **state)
+{
+    struct play *p = play_new("2", 8, 9);
+    struct event ev = {.kind = EVENT_PAUSE, .trial = -1};
+
+    (void)state;
+    p->spec.in_place = true;
+    play_begin(p);
+    run_to(p, 1, .5);
+    ask(p);
+    happen(p, &ev);
+    assert_int_equal(report(p, 1, 1, .1),
+                     DECISION_PAUSE); /* else it would go on in place */
+    assert_int_equal(sweep_next(p->sw).kind, WORK_WAIT);
+    end(p, 1, exited(0, DECISION_PAUSE, 1));
+    assert_int_equal(sweep_next(p->sw).kind, WORK_DONE);
+    ev.kind = EVENT_RESUME;
+    happen(p, &ev);
+    assert_int_equal(ask(p), 1);
+    play_free(p);
+}
+
+/* ---- replay ---- */
+
+static void test_replay(void **state)
+{
+    struct play *live = play_new("2", 8, 30), *again = play_new("2", 8, 30);
+    struct event ev;
+    struct verdict v;
+
+    (void)state;
+    live->spec.in_place = again->spec.in_place = true;
+    play_begin(live);
+    play_begin(again);
+    for (int i = 0; i < 40; i++) {
+        struct work w = sweep_next(live->sw);
+        struct metric m = {SLICE("loss"), (double)((i * 7) % 11)};
+
+        if (w.kind == WORK_DRAW) {
+            assert_int_equal(sweep_draw(live->sw, &ev, NULL), 0);
+            happen(live, &ev);
+            assert_int_equal(sweep_apply(again->sw, &ev, &v, NULL), 0);
+            w = sweep_next(live->sw);
+        }
+        assert_int_equal(w.kind, WORK_TRIAL);
+        assert_int_equal(sweep_next(again->sw).trial, w.trial);
+        sweep_start_event(live->sw, &w, &ev);
+        happen(live, &ev);
+        assert_int_equal(sweep_apply(again->sw, &ev, &v, NULL), 0);
+        ev = (struct event){.kind = EVENT_REPORT, .trial = w.trial};
+        ev.attempt = sweep_trial(live->sw, w.trial)->attempts;
+        ev.report.number = 1;
+        ev.report.step = w.until;
+        ev.report.metrics = &m;
+        ev.report.n_metrics = 1;
+        happen(live, &ev);
+        ev.report.decision = live->v.decision;
+        ev.report.rung = live->v.rung;
+        assert_int_equal(sweep_apply(again->sw, &ev, &v, NULL), 0);
+        assert_false(v.mismatch);
+        ev = (struct event){.kind = EVENT_END, .trial = w.trial, .attempt = ev.attempt};
+        ev.end.facts = exited(0, live->v.decision, w.until);
+        ev.end.outcome = sweep_outcome(live->sw, w.trial, &ev.end.facts, &ev.end.saved);
+        happen(live, &ev);
+        assert_int_equal(sweep_apply(again->sw, &ev, &v, NULL), 0);
+        /* times apart, which start at 0 in `again` */
+        assert_int_equal(sweep_totals(live->sw)->best, sweep_totals(again->sw)->best);
+    }
+    play_free(live);
+    play_free(again);
+}
+
+/* A journal that says otherwise is followed, and it is said. */
+static void test_mismatch(void **state)
+{
+    struct play *p = play_new("2", 8, 2);
+    struct metric m = {SLICE("loss"), .5};
+    struct event ev = {.kind = EVENT_REPORT, .trial = 0, .attempt = 1};
+
+    (void)state;
+    p->spec.in_place = true;
+    play_begin(p);
+    ask(p);
+    ev.report.number = 1;
+    ev.report.step = 1;
+    ev.report.metrics = &m;
+    ev.report.n_metrics = 1;
+    ev.report.decision = DECISION_CONTINUE; /* the rules say pause */
+    ev.report.rung = 0;
+    happen(p, &ev);
+    assert_true(p->v.mismatch);
+    assert_int_equal(p->v.decision, DECISION_CONTINUE);
+    assert_int_equal(sweep_trial(p->sw, 0)->until, 2);
+    play_free(p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_impossible),
+        cmocka_unit_test(test_interrupted_first),
+        cmocka_unit_test(test_not_before_its_end),
+        cmocka_unit_test(test_passed_over),
+        cmocka_unit_test(test_in_place),
+        cmocka_unit_test(test_finalists),
+        cmocka_unit_test(test_reports),
+        cmocka_unit_test(test_best),
+        cmocka_unit_test(test_stop_mode),
+        cmocka_unit_test(test_retries),
+        cmocka_unit_test(test_too_short),
+        cmocka_unit_test(test_oom),
+        cmocka_unit_test(test_outcomes),
+        cmocka_unit_test(test_user_stop),
+        cmocka_unit_test(test_pausing),
+        cmocka_unit_test(test_replay),
+        cmocka_unit_test(test_mismatch),
+    };
+
+    return cmocka_run_group_tests_name("sweep", tests, NULL, NULL);
+}
