@@ -1,5 +1,6 @@
 /* The rules of doc/scheduling.md that an oracle of decisions (tests/oracle.py) does not
  * see: ends, retries, interruptions, overrides, replays. */
+#include "base/mem.h"
 #include "sched/sweep.h"
 
 #include <math.h>
@@ -155,6 +156,15 @@ static int32_t run_to(struct play *p, int64_t step, double loss)
     return t;
 }
 
+/* n new trials at once, so that none is promoted between them */
+static void run_together(struct play *p, int n, const double loss[])
+{
+    for (int i = 0; i < n; i++)
+        assert_int_equal(ask(p), i);
+    for (int i = 0; i < n; i++)
+        end(p, i, exited(0, report(p, i, 1, loss[i]), 1));
+}
+
 static enum trial_state state_of(const struct play *p, int32_t trial)
 {
     return (enum trial_state)sweep_trial(p->sw, trial)->state;
@@ -216,8 +226,7 @@ static void test_interrupted_first(void **state)
 
     (void)state;
     play_begin(p);
-    for (int i = 0; i < 4; i++)
-        run_to(p, 1, .1 * (i + 1)); /* 0, 1 can be promoted out of rung 0 */
+    run_together(p, 4, (double[]){.1, .2, .3, .4}); /* 0 and 1 can be promoted */
     assert_int_equal(ask(p), 0);
     assert_int_equal(ask(p), 1);
     assert_int_equal(ask(p), 4);
@@ -261,8 +270,7 @@ static void test_passed_over(void **state)
 
     (void)state;
     play_begin(p);
-    for (int i = 0; i < 4; i++)
-        run_to(p, 1, i);
+    run_together(p, 4, (double[]){0, 1, 2, 3});
     happen(p, &ev); /* a person stops the best */
     assert_int_equal(state_of(p, 0), TRIAL_STOPPED);
     assert_int_equal(ask(p), 1);
@@ -356,10 +364,7 @@ static void test_best(void **state)
     p->spec.maximize = true;
     play_begin(p);
     assert_int_equal(sweep_best(p->sw, best, 3), 0);
-    run_to(p, 1, .5);
-    run_to(p, 1, .5); /* a tie: the lower trial */
-    run_to(p, 1, INFINITY);
-    run_to(p, 1, .25);
+    run_together(p, 4, (double[]){.5, .5, INFINITY, .25}); /* a tie: the lower trial */
     assert_int_equal(sweep_totals(p->sw)->best, 0);
     assert_int_equal(sweep_best(p->sw, best, 3), 3);
     assert_int_equal(best[0], 0);

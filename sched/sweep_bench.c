@@ -1,0 +1,133 @@
+/* What sched/ costs: a million trials drawn, started, reported at every rung they reach,
+ * and ended, by ASHA in both modes. Prints lines of figure, target, method. */
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "sched/sweep.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define TRIALS 1000000
+
+struct bench {
+    struct spec spec;
+    struct sweep *sw;
+    double draws, reports, others; /* seconds */
+    int64_t n_reports;
+};
+
+static void begin(struct bench *b, enum schedule_mode mode)
+{
+    static const char *const names[] = {"x", "y", "z"};
+
+    *b = (struct bench){0};
+    spec_init(&b->spec);
+    b->spec.metric = mem_strdup("loss");
+    b->spec.space = space_new();
+    space_declare(b->spec.space, names, 3);
+    for (int i = 0; i < 3; i++)
+        space_define(b->spec.space, i, i ? "uniform(0, 1)" : "loguniform(1e-4, 1)", NULL,
+                     NULL, NULL);
+    b->spec.trials = TRIALS;
+    b->spec.mode = mode;
+    b->spec.grace_period = 1;
+    b->spec.max_t = 27;
+    eta_parse("3", &b->spec.eta, NULL);
+    b->spec.in_place = true;
+    b->sw = sweep_new(&b->spec);
+}
+
+static void apply(struct bench *b, struct event *ev, struct verdict *v)
+{
+    struct err e = {0};
+
+    if (sweep_apply(b->sw, ev, v, &e) != 0) {
+        fprintf(stderr, "%s\n", e.text);
+        exit(1);
+    }
+}
+
+static double since(double *last)
+{
+    double now = clock_mono(), passed = now - *last;
+
+    *last = now;
+    return passed;
+}
+
+/* One attempt: as far as its decisions let it go. */
+static void attempt(struct bench *b, const struct work *w)
+{
+    struct metric m = {SLICE("loss"), 0};
+    struct event ev;
+    struct verdict v;
+    double at = clock_mono();
+    uint32_t number = 0;
+    int64_t step;
+
+    sweep_start_event(b->sw, w, &ev);
+    ev.start.slot = w->trial & 7;
+    apply(b, &ev, &v);
+    b->others += since(&at);
+    do {
+        step = sweep_trial(b->sw, w->trial)->until;
+        m.value = rng_unit(1, RNG_TEST, (uint32_t)w->trial, (uint32_t)step, 0);
+        ev = (struct event){.kind = EVENT_REPORT, .trial = w->trial};
+        ev.attempt = sweep_trial(b->sw, w->trial)->attempts;
+        ev.report.number = ++number;
+        ev.report.step = step;
+        ev.report.metrics = &m;
+        ev.report.n_metrics = 1;
+        apply(b, &ev, &v);
+        b->n_reports++;
+    } while (v.decision == DECISION_CONTINUE);
+    b->reports += since(&at);
+    ev = (struct event){.kind = EVENT_END, .trial = w->trial, .attempt = ev.attempt};
+    ev.end.facts.answered = v.decision;
+    ev.end.facts.last_step = step;
+    ev.end.facts.reports = number;
+    ev.end.outcome = sweep_outcome(b->sw, w->trial, &ev.end.facts, &ev.end.saved);
+    apply(b, &ev, &v);
+    b->others += since(&at);
+}
+
+static void run(enum schedule_mode mode)
+{
+    struct bench b;
+    struct event ev;
+    double at;
+
+    begin(&b, mode);
+    for (;;) {
+        struct work w = sweep_next(b.sw);
+
+        if (w.kind == WORK_DRAW) {
+            at = clock_mono();
+            sweep_draw(b.sw, &ev, NULL);
+            apply(&b, &ev, NULL);
+            b.draws += since(&at);
+        } else if (w.kind == WORK_TRIAL) {
+            attempt(&b, &w);
+        } else {
+            break;
+        }
+    }
+    printf(
+        "sched, mode %-7s  %.2f us a report  target < 1 us  %d trials, %lld reports at "
+        "their milestones\n",
+        mode_names[mode], b.reports / (double)b.n_reports * 1e6, sweep_trials(b.sw),
+        (long long)b.n_reports);
+    printf("sched, mode %-7s  %.2f us a trial for drawing, %.2f us for starts and ends\n",
+           mode_names[mode], b.draws / TRIALS * 1e6, b.others / TRIALS * 1e6);
+    sweep_free(b.sw);
+    spec_clear(&b.spec);
+}
+
+int main(void)
+{
+    run(MODE_PROMOTE);
+    run(MODE_STOP);
+    return 0;
+}
