@@ -4,6 +4,7 @@
 #include "launcher/cli.h"
 #include "launcher/commands.h"
 
+#include <locale.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -63,6 +64,7 @@ int main(int argc, char **argv)
 {
     const struct cli_command *c;
 
+    setlocale(LC_CTYPE, ""); /* may bars be drawn in UTF-8? numbers stay in the C locale */
     if (argc < 2) {
         overview(stderr);
         return EXIT_USAGE;

@@ -1,0 +1,467 @@
+/* The screen:
+ *
+ *     fashion  running  4/4 slots  12m 07s
+ *
+ *     rung 0  step  1  ███████████████░░░░░░░░░░░░░   34 of 64   11 promoted
+ *     rung 1  step  3  █████░░░░░░░░░░░░░░░░░░░░░░░   11 of 21    3 promoted
+ *     rung 2  step  9  ██░░░░░░░░░░░░░░░░░░░░░░░░░░    3 of  7
+ *     done    step 27  ░░░░░░░░░░░░░░░░░░░░░░░░░░░░    0 of  2
+ *
+ *     trials  4 running, 31 paused, 2 failed, 27 to come
+ *     best    val_loss 0.2134  trial 9, step 9
+ *             l1 64  l2 32  lr 0.0031  batch_size 64
+ *     cost    0.81 slot-hours; 61 % saved against every trial to step 27
+ *     left    about 14m
+ *
+ * One bar a level of all brackets together: a bracket is how ASHA hedges, not what a
+ * person watches. The expected count of a level follows from the trials planned and
+ * the reduction factor. */
+#include "launcher/view.h"
+
+#include "base/clock.h"
+#include "base/num.h"
+#include "base/units.h"
+#include "sched/state_json.h"
+
+#include <langinfo.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct level {
+    int64_t milestone;
+    int64_t reported, promoted, stopped;
+    double expected;
+};
+
+/* ---- counting ---- */
+
+static int64_t completed_trials(const struct view *v)
+{
+    return sweep_totals(v->sw)->state[TRIAL_COMPLETED];
+}
+
+/* How many trials are expected at each level: each bracket's share of the planned trials,
+ * divided by eta from rung to rung. */
+static double expected_at(const struct view *v, int level)
+{
+    const struct spec *spec = sweep_spec(v->sw);
+    const struct levels *lv = sweep_levels(v->sw);
+    double sum = 0;
+
+    for (int s = 0; s < sweep_brackets(v->sw) && s <= level; s++)
+        sum += bracket_probability(lv, sweep_brackets(v->sw), s) *
+               pow(1 / eta_value(spec->eta), level - s);
+    return sum * (double)sweep_totals(v->sw)->planned;
+}
+
+static void count_level(const struct view *v, int level, struct level *out)
+{
+    const struct levels *lv = sweep_levels(v->sw);
+
+    *out =
+        (struct level){.milestone = lv->step[level], .expected = expected_at(v, level)};
+    if (level == lv->n - 1) {
+        double finalists = sweep_spec(v->sw)->mode == MODE_PROMOTE &&
+                                   sweep_spec(v->sw)->schedule == SCHEDULE_ASHA
+                               ? sweep_spec(v->sw)->finalists
+                               : 0;
+
+        out->reported = completed_trials(v);
+        out->expected = fmax(out->expected, finalists);
+    } else {
+        for (int s = 0; s < sweep_brackets(v->sw); s++) {
+            struct rung_info r;
+
+            if (level < s)
+                continue;
+            r = sweep_rung(v->sw, s, level - s);
+            out->reported += r.reported;
+            out->promoted += r.promoted;
+            out->stopped += r.stopped;
+        }
+    }
+    out->expected = fmax(out->expected, (double)out->reported);
+}
+
+/* Steps that the whole sweep is expected to take. */
+static double expected_steps(const struct view *v)
+{
+    const struct levels *lv = sweep_levels(v->sw);
+    double steps = 0;
+
+    for (int i = 0; i < lv->n; i++) {
+        struct level level;
+
+        count_level(v, i, &level);
+        steps += level.expected * (double)(lv->step[i] - (i ? lv->step[i - 1] : 0));
+    }
+    return steps;
+}
+
+double view_left(const struct view *v)
+{
+    const struct sweep_totals *n = sweep_totals(v->sw);
+    double steps = (double)(n->steps - v->steps_before);
+    double seconds = v->uptime - v->uptime_before,
+           left = expected_steps(v) - (double)n->steps;
+
+    if (n->finished)
+        return 0;
+    if (steps <= 0 || seconds < 1)
+        return NAN;
+    return left > 0 ? left / (steps / seconds) : 0;
+}
+
+/* Slot-seconds, of open attempts up to now, too. */
+static double slot_seconds(const struct view *v)
+{
+    double sum = sweep_totals(v->sw)->seconds;
+
+    for (int32_t i = 0; sweep_totals(v->sw)->open > 0 && i < sweep_trials(v->sw); i++) {
+        const struct trial *t = sweep_trial(v->sw, i);
+
+        if (t->state == TRIAL_RUNNING && v->now > t->attempt_started)
+            sum += v->now - t->attempt_started;
+    }
+    return sum;
+}
+
+/* ---- text ---- */
+
+#define BOLD  "\033[1m"
+#define DIM   "\033[2m"
+#define GREEN "\033[32m"
+#define RED   "\033[31m"
+#define PLAIN "\033[0m"
+
+struct screen {
+    const struct view *v;
+    int width;
+    bool colour, utf8;
+    struct str *out;
+};
+
+static void paint(struct screen *s, const char *code, const char *text)
+{
+    str_addf(s->out, "%s%s%s", s->colour ? code : "", text, s->colour ? PLAIN : "");
+}
+
+/* Terminal columns of UTF-8 text: here, its characters. */
+static int columns(const char *text, size_t n)
+{
+    int c = 0;
+
+    for (size_t i = 0; i < n; i++)
+        c += ((unsigned char)text[i] & 0xC0) != 0x80;
+    return c;
+}
+
+static void header(struct screen *s)
+{
+    const struct view *v = s->v;
+    char time[UNITS_MAX];
+    bool good = strcmp(v->state, "running") == 0 || strcmp(v->state, "finished") == 0;
+
+    paint(s, BOLD, v->file->name);
+    str_add(s->out, "  ");
+    paint(s, good ? GREEN : RED, v->state);
+    if (v->slots > 0)
+        str_addf(s->out, "  %d of %d slots busy", v->busy, v->slots);
+    str_addf(s->out, "  %s\n\n", duration_format(time, v->uptime));
+}
+
+static void bar(struct screen *s, double share, int width)
+{
+    static const char *const eighths[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
+    int filled = (int)(share * width * 8 + 0.5);
+
+    str_add(s->out, s->colour ? GREEN : "");
+    for (int i = 0; i < width; i++) {
+        int here = filled - i * 8;
+
+        if (here == 0 || (i > 0 && here < 0 && here > -8))
+            str_add(s->out, s->colour ? PLAIN DIM : "");
+        if (!s->utf8)
+            str_addc(s->out, here >= 4 ? '#' : '.');
+        else if (here >= 8)
+            str_add(s->out, "█");
+        else if (here > 0)
+            str_add(s->out, eighths[here]);
+        else
+            str_add(s->out, "░");
+    }
+    str_add(s->out, s->colour ? PLAIN : "");
+}
+
+static int digits(double n)
+{
+    char text[32];
+
+    return snprintf(text, sizeof(text), "%.0f", n);
+}
+
+static void level_line(struct screen *s, int i, int step_width, int count_width)
+{
+    const struct levels *lv = sweep_levels(s->v->sw);
+    bool last = i == lv->n - 1;
+    struct level level;
+    int room = s->width - 17 - step_width - 2 * count_width - 20;
+    char name[16];
+
+    count_level(s->v, i, &level);
+    snprintf(name, sizeof(name), last ? "done" : "rung %d", i);
+    str_addf(s->out, "%-7s  step %*lld  ", name, step_width, (long long)level.milestone);
+    if (room >= 5)
+        bar(s, level.expected > 0 ? (double)level.reported / level.expected : 0,
+            room < 40 ? room : 40);
+    str_addf(s->out, "  %*lld of %*.0f", count_width, (long long)level.reported,
+             count_width, ceil(level.expected));
+    if (level.stopped > 0)
+        str_addf(s->out, "  %lld stopped", (long long)level.stopped);
+    else if (level.promoted > 0 && sweep_spec(s->v->sw)->mode == MODE_PROMOTE)
+        str_addf(s->out, "  %lld promoted", (long long)level.promoted);
+    str_addc(s->out, '\n');
+}
+
+static void level_lines(struct screen *s)
+{
+    const struct levels *lv = sweep_levels(s->v->sw);
+    int count_width = 1;
+
+    for (int i = 0; i < lv->n; i++) {
+        struct level level;
+
+        count_level(s->v, i, &level);
+        if (digits(ceil(level.expected)) > count_width)
+            count_width = digits(ceil(level.expected));
+    }
+    for (int i = 0; i < lv->n; i++)
+        level_line(s, i, digits((double)lv->step[lv->n - 1]), count_width);
+    str_addc(s->out, '\n');
+}
+
+static void trials_line(struct screen *s)
+{
+    static const enum trial_state order[] = {TRIAL_RUNNING, TRIAL_PAUSED,
+                                             TRIAL_WAITING, TRIAL_COMPLETED,
+                                             TRIAL_STOPPED, TRIAL_FAILED};
+    const struct sweep_totals *n = sweep_totals(s->v->sw);
+    int64_t to_come = n->planned - sweep_trials(s->v->sw);
+    const char *comma = "";
+
+    str_add(s->out, "trials  ");
+    for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
+        char text[64];
+
+        if (n->state[order[i]] == 0)
+            continue;
+        snprintf(text, sizeof(text), "%d %s", n->state[order[i]],
+                 trial_state_name(order[i]));
+        str_add(s->out, comma);
+        paint(s, order[i] == TRIAL_FAILED ? RED : "", text);
+        comma = ", ";
+    }
+    if (to_come > 0 && !n->finished)
+        str_addf(s->out, "%s%lld to come", comma, (long long)to_come);
+    else if (!*comma)
+        str_add(s->out, "none yet");
+    str_addc(s->out, '\n');
+}
+
+/* "l1 64  lr 0.0031", broken at the width and indented under what stands before. */
+static void params(struct screen *s, int32_t trial, int indent)
+{
+    struct str text = STR_INIT, pair = STR_INIT;
+    struct slice key;
+    struct json j;
+    int at = indent;
+
+    sweep_params(s->v->sw, trial, &text);
+    json_begin(&j, text.p, text.len);
+    json_object(&j);
+    while (json_key(&j, &key)) {
+        enum json_type type = json_peek(&j);
+        char number[NUM_MAX];
+
+        str_cut(&pair, 0);
+        json_unescape(key, &pair);
+        str_addc(&pair, ' ');
+        if (type == JSON_STRING) {
+            json_unescape(json_string(&j), &pair);
+        } else if (type == JSON_NUMBER) {
+            num_format_short(number, json_num(&j), 4);
+            str_add(&pair, number);
+        } else {
+            struct slice raw = json_raw(&j);
+
+            str_addn(&pair, raw.p, raw.len);
+        }
+        if (at > indent && at + 2 + columns(pair.p, pair.len) > s->width) {
+            str_addf(s->out, "\n%*s", indent, "");
+            at = indent;
+        }
+        str_addf(s->out, "%s%s", at > indent ? "  " : "", pair.p);
+        at += columns(pair.p, pair.len) + (at > indent ? 2 : 0);
+    }
+    str_addc(s->out, '\n');
+    str_free(&text);
+    str_free(&pair);
+}
+
+static void best_lines(struct screen *s)
+{
+    const struct sweep_totals *n = sweep_totals(s->v->sw);
+    char value[NUM_MAX], text[256];
+    const struct trial *t;
+
+    if (n->best < 0)
+        return;
+    t = sweep_trial(s->v->sw, n->best);
+    num_format_short(value, t->best, 5);
+    snprintf(text, sizeof(text), "%s %s", sweep_spec(s->v->sw)->metric, value);
+    str_add(s->out, "best    ");
+    paint(s, BOLD, text);
+    str_addf(s->out, "  trial %d, step %lld\n        ", n->best, (long long)t->best_step);
+    params(s, n->best, 8);
+}
+
+static void cost_line(struct screen *s)
+{
+    const struct sweep_totals *n = sweep_totals(s->v->sw);
+    double seconds = slot_seconds(s->v), full;
+    int32_t begun = 0;
+    char time[UNITS_MAX];
+
+    for (int32_t i = 0; i < sweep_trials(s->v->sw); i++)
+        begun += sweep_trial(s->v->sw, i)->attempts > 0;
+    full = (double)begun * (double)sweep_spec(s->v->sw)->max_t;
+    if (seconds <= 0)
+        return;
+    str_addf(s->out, "cost    %s of slots", duration_format(time, seconds));
+    if (n->cpu_seconds > 0)
+        str_addf(s->out, ", %s of CPU", duration_format(time, n->cpu_seconds));
+    if (full > 0 && (double)n->steps < full)
+        str_addf(s->out, "; %lld steps, %.0f %% fewer than all to step %lld",
+                 (long long)n->steps, 100 * (1 - (double)n->steps / full),
+                 (long long)sweep_spec(s->v->sw)->max_t);
+    str_addc(s->out, '\n');
+}
+
+static void left_line(struct screen *s)
+{
+    double left = view_left(s->v);
+    char time[UNITS_MAX];
+
+    if (strcmp(s->v->state, "running") == 0 && !isnan(left))
+        str_addf(s->out, "left    about %s\n", duration_format(time, left));
+    if (s->v->note)
+        str_addf(s->out, "note    %s\n", s->v->note);
+}
+
+/* Cuts lines that are wider than the terminal: a wrapped line would spoil the redraw. */
+static void cut_lines(const struct str *in, int width, struct str *out)
+{
+    int at = 0;
+
+    for (size_t i = 0; i < in->len; i++) {
+        unsigned char c = (unsigned char)in->p[i];
+
+        if (c == '\033') {
+            while (i < in->len && in->p[i] != 'm')
+                str_addc(out, in->p[i++]);
+            str_addc(out, 'm');
+            continue;
+        }
+        if (c == '\n')
+            at = 0;
+        else if ((c & 0xC0) != 0x80)
+            at++;
+        if (at <= width)
+            str_addc(out, (char)c);
+    }
+}
+
+static bool in_utf8(void)
+{
+    return strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
+}
+
+void view_screen(const struct view *v, int width, bool colour, struct str *out)
+{
+    struct str text = STR_INIT;
+    struct screen s = {v, width, colour, in_utf8(), &text};
+
+    header(&s);
+    level_lines(&s);
+    trials_line(&s);
+    best_lines(&s);
+    cost_line(&s);
+    left_line(&s);
+    cut_lines(&text, width, out);
+    str_free(&text);
+}
+
+void view_line(const struct view *v, struct str *out)
+{
+    const struct sweep_totals *n = sweep_totals(v->sw);
+    double left = view_left(v);
+    char stamp[32], value[NUM_MAX], time[UNITS_MAX];
+
+    clock_format(stamp, v->now);
+    str_addf(out, "%s  %s  trials %d of %lld", stamp + 11, v->state, sweep_trials(v->sw),
+             (long long)n->planned);
+    if (n->open > 0)
+        str_addf(out, ", %d running", n->open);
+    if (n->state[TRIAL_FAILED] > 0)
+        str_addf(out, ", %d failed", n->state[TRIAL_FAILED]);
+    if (n->best >= 0) {
+        num_format_short(value, sweep_trial(v->sw, n->best)->best, 5);
+        str_addf(out, "  best %s (trial %d, step %lld)", value, n->best,
+                 (long long)sweep_trial(v->sw, n->best)->best_step);
+    }
+    if (strcmp(v->state, "running") == 0 && !isnan(left))
+        str_addf(out, "  about %s left", duration_format(time, left));
+}
+
+void view_best(const struct view *v, struct str *out)
+{
+    const struct sweep_totals *n = sweep_totals(v->sw);
+    struct screen s = {v, 80, false, true, out};
+
+    if (n->best < 0)
+        str_add(out, "no trial has reported a finite metric\n");
+    else
+        best_lines(&s);
+}
+
+void view_json(const struct view *v, struct str *out)
+{
+    json_put_object(out);
+    json_put_key(out, "name");
+    json_put_str(out, v->file->name);
+    json_put_key(out, "dir");
+    json_put_str(out, v->dir);
+    json_put_key(out, "state");
+    json_put_str(out, v->state);
+    json_put_key(out, "epoch");
+    json_put_int(out, v->epoch);
+    json_put_key(out, "metric");
+    json_put_str(out, sweep_spec(v->sw)->metric);
+    json_put_key(out, "mode");
+    json_put_str(out, sweep_spec(v->sw)->maximize ? "max" : "min");
+    json_put_key(out, "slots");
+    json_put_int(out, v->slots);
+    json_put_key(out, "busy");
+    json_put_int(out, v->busy);
+    json_put_key(out, "uptime");
+    json_put_num(out, v->uptime);
+    json_put_key(out, "slot_seconds");
+    json_put_num(out, slot_seconds(v));
+    json_put_key(out, "cpu_seconds");
+    json_put_num(out, sweep_totals(v->sw)->cpu_seconds);
+    json_put_key(out, "left");
+    json_put_num(out, view_left(v));
+    sweep_state_json(v->sw, out);
+    json_put_close(out, '}');
+}
