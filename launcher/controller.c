@@ -9,7 +9,7 @@
 /* How long agents may take to leave after BYE. */
 #define FAREWELL_SECONDS 5
 /* Between a job's end and giving up its agent: its last packets may still be read. */
-#define LAST_WORDS_SECONDS  1
+#define LAST_WORDS_SECONDS 1
 /* How often the lives of agents and jobs are looked at. */
 #define CHECK_SECONDS       0.5
 #define STILLBORN_MAX       3
@@ -136,7 +136,7 @@ void controller_joined(struct controller *c, struct peer *p)
     p->known = true;
     p->gone = false;
     p->lost_at = 0;
-    c->slots_held += p->n_slots;
+    c->slots_held += p->held;
     c->stillborn = 0;
     forget_pending(c, p->job);
     job_event(c, p->job, "joined", p);
@@ -192,10 +192,10 @@ void controller_lose(struct controller *c, struct peer *p, const char *why)
 
         if (trial >= 0)
             controller_end_attempt(c, trial, &f);
-        if (p->known && !p->gone && !p->slots[s].retired)
-            c->slots_held--;
         p->slots[s].parked = false;
     }
+    if (p->known && !p->gone)
+        c->slots_held -= p->held;
     p->gone = true;
     p->known = true; /* a repeated LEAVE of it is only to be acknowledged */
     job_event(c, p->job ? p->job : "", "ended", p);
@@ -330,23 +330,29 @@ static void hand_out(struct controller *c, struct peer *p, int32_t slot,
     ev.start.slot = slot;
     ev.start.ask = p->slots[slot].ask;
     p->slots[slot].parked = false;
+    p->slots[slot].served = p->slots[slot].ask;
     controller_happen(c, &ev);
     controller_send_work(c, p, slot, w->trial);
 }
 
-static void give_back(struct controller *c, struct peer *p, int32_t slot)
+void controller_retire(struct controller *c, struct peer *p, int32_t slot)
 {
     struct item it = {.kind = ITEM_RETIRE};
 
+    if (!p->slots[slot].retired) {
+        p->slots[slot].retired = true;
+        p->held--;
+        c->slots_held--;
+    }
     p->slots[slot].parked = false;
-    p->slots[slot].retired = true;
-    c->slots_held--;
     it.ask.slot = slot;
     it.ask.ask = p->slots[slot].ask;
     controller_send(p, &it);
 }
 
-/* Serves parked slots in the order they asked. What is left stays in order. */
+/* Serves parked slots in the order they asked; what is left stays in order. Attempts of
+ * agents that were not heard of yet in this epoch count, too: more than `slots` never
+ * run. */
 static void serve(struct controller *c)
 {
     struct work w = {.kind = WORK_TRIAL};
@@ -360,20 +366,23 @@ static void serve(struct controller *c)
         if (p->gone || at.slot >= p->n_slots || !p->slots[at.slot].parked)
             continue;
         s = &p->slots[at.slot];
-        if (s->not_before > c->now) {
+        if (c->slots_held > c->c.file->slots) {
+            controller_retire(c, p, at.slot);
+            continue;
+        }
+        if (s->not_before > c->now || sweep_totals(c->sw)->open >= c->c.file->slots) {
             c->parked.v[kept++] = at;
             continue;
         }
-        if (w.kind == WORK_TRIAL) /* else nobody gets any */
+        if (w.kind == WORK_TRIAL) /* else there is none for anybody */
             w = next_work(c);
-        if (w.kind == WORK_TRIAL) {
+        if (w.kind == WORK_TRIAL)
             hand_out(c, p, at.slot, &w);
-        } else if (!c->c.keeps_idle && w.kind == WORK_WAIT &&
-                   c->now - s->since > c->c.file->idle) {
-            give_back(c, p, at.slot);
-        } else {
+        else if (!c->c.keeps_idle && w.kind == WORK_WAIT &&
+                 c->now - s->since > c->c.file->idle)
+            controller_retire(c, p, at.slot);
+        else
             c->parked.v[kept++] = at;
-        }
     }
     c->parked.n = kept;
 }

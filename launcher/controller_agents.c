@@ -141,7 +141,8 @@ static void on_hello(struct controller *c, struct peer *p, const struct item *it
         p->job = mem_strndup(it->hello.job.p, it->hello.job.len);
         p->host = mem_strndup(it->hello.host.p, it->hello.host.len);
         free(p->slots);
-        p->n_slots = it->hello.slots > 0 ? it->hello.slots : 0;
+        p->n_slots = it->hello.slots;
+        p->held = it->hello.slots - it->hello.closed;
         p->slots = mem_alloc((size_t)p->n_slots * sizeof(p->slots[0]));
         controller_joined(c, p);
     }
@@ -152,18 +153,14 @@ static void on_hello(struct controller *c, struct peer *p, const struct item *it
     compare(c, p, it);
 }
 
-static void retire(struct controller *c, struct peer *p, int32_t slot)
+/* It asks for more, so what ran there is over, though its end was never heard. */
+static void lose_attempt(struct controller *c, int32_t trial)
 {
-    struct item it = {.kind = ITEM_RETIRE};
+    struct end_facts lost = {.cause = CAUSE_AGENT_GONE, .exit_code = -1};
 
-    if (!p->slots[slot].retired) {
-        p->slots[slot].retired = true;
-        c->slots_held--;
-    }
-    p->slots[slot].parked = false;
-    it.ask.slot = slot;
-    it.ask.ask = p->slots[slot].ask;
-    controller_send(p, &it);
+    lost.cpu_seconds = lost.gpu_seconds = lost.max_rss = lost.energy = NAN;
+    lost.started = lost.ended = NAN;
+    controller_end_attempt(c, trial, &lost);
 }
 
 static void on_ask(struct controller *c, struct peer *p, const struct item *it)
@@ -179,22 +176,19 @@ static void on_ask(struct controller *c, struct peer *p, const struct item *it)
         controller_send_work(c, p, it->ask.slot, trial);
         return;
     }
-    if (trial >= 0) { /* it asks for more, so what ran there is over, unheard of */
-        struct end_facts lost = {.cause = CAUSE_AGENT_GONE, .exit_code = -1};
-
-        lost.cpu_seconds = lost.gpu_seconds = lost.max_rss = lost.energy = NAN;
-        controller_end_attempt(c, trial, &lost);
-    }
+    if (it->ask.ask < s->ask || it->ask.ask <= s->served ||
+        (trial >= 0 && it->ask.ask < sweep_trial(c->sw, trial)->ask) || s->parked)
+        return; /* a repetition */
+    if (trial >= 0)
+        lose_attempt(c, trial);
     s->ask = it->ask.ask;
-    if (s->retired || c->slots_held > c->c.file->slots) {
-        retire(c, p, it->ask.slot);
+    if (s->retired) {
+        controller_retire(c, p, it->ask.slot);
         return;
     }
     s->since = c->now;
-    if (!s->parked) {
-        s->parked = true;
-        vec_push(&c->parked, ((struct parked){(uint32_t)(p - c->peers.v), it->ask.slot}));
-    }
+    s->parked = true;
+    vec_push(&c->parked, ((struct parked){(uint32_t)(p - c->peers.v), it->ask.slot}));
 }
 
 static void on_report(struct controller *c, struct peer *p, const struct item *it)
@@ -275,6 +269,8 @@ static void on_leave(struct controller *c, struct peer *p, const struct item *it
 
 static void on_beat(struct controller *c, struct peer *p, const struct item *it)
 {
+    if (it->hello.oldest > 0 && p->taken < it->hello.oldest - 1)
+        p->taken = it->hello.oldest - 1;
     compare(c, p, it);
     controller_send(p, &(struct item){.kind = ITEM_BEAT});
 }
@@ -334,6 +330,10 @@ uint64_t controller_packet(struct controller *c, const char *data, size_t n)
         p = controller_add_peer(c, h.agent);
     p->heard = c->now;
     p->owes = true;
+    if (h.epoch < c->c.epoch) { /* meant for a predecessor */
+        controller_send(p, &(struct item){.kind = ITEM_WHO});
+        return h.agent;
+    }
     while (packet_next(c->packet, &it, &number, NULL) == 1) {
         if (it.kind != ITEM_HELLO && it.kind != ITEM_REFUSED && (!p->known || p->gone)) {
             /* its LEAVE may only be repeated for want of an acknowledgement */
@@ -346,9 +346,11 @@ uint64_t controller_packet(struct controller *c, const char *data, size_t n)
         if (item_numbered(it.kind)) {
             if (number > p->taken + 1)
                 break; /* something before it was lost: it will come again */
-            if (number <= p->taken)
+            /* an ask and a report that still want their answer come again */
+            if (number <= p->taken && it.kind != ITEM_ASK && it.kind != ITEM_REPORT)
                 continue;
-            p->taken = number;
+            if (number > p->taken)
+                p->taken = number;
         }
         if (hear[it.kind])
             hear[it.kind](c, p, &it);

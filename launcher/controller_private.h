@@ -8,8 +8,9 @@
 #include "launcher/controller.h"
 
 struct slot {
-    uint32_t ask; /* the last that was taken */
-    bool parked;  /* it waits for work */
+    uint32_t ask;    /* the last that was taken */
+    uint32_t served; /* the last that work was handed out for */
+    bool parked;     /* it waits for work */
     bool retired;
     double since;      /* parked: since when */
     double not_before; /* no work before this: the last attempt could not be launched */
@@ -22,6 +23,7 @@ struct peer { /* an agent */
     bool gone;  /* left, or lost; may come back */
     char *job, *host;
     int n_slots;
+    int held; /* of these, those that are not given back */
     struct slot *slots;
     uint64_t taken; /* all of its numbered items up to this one */
     double heard;
@@ -78,6 +80,7 @@ void controller_send_work(struct controller *c, struct peer *p, int32_t slot,
 void controller_kill(struct controller *c, int32_t trial, enum end_cause cause);
 /* Ends all of its attempts as lost and forgets its slots. */
 void controller_lose(struct controller *c, struct peer *p, const char *why);
+void controller_retire(struct controller *c, struct peer *p, int32_t slot);
 void controller_joined(struct controller *c, struct peer *p);
 void controller_end_attempt(struct controller *c, int32_t trial,
                             const struct end_facts *f);

@@ -361,7 +361,8 @@ static void apply_metric(struct sweep *sw, struct trial *t, const struct event *
     if (k < 0)
         return;
     t->merging = false;
-    reach_rung(sw, t, k, sweep_turn(sw, metric), ev->report.decision, v);
+    reach_rung(sw, t, k, sweep_turn(sw, metric),
+               t->stop_asked ? DECISION_NONE : ev->report.decision, v);
     v->value = sweep_turn(sw, t->value);
 }
 

@@ -26,13 +26,10 @@
     }
 
 static const struct field hello_fields[] = {
-    FIELD("slots", INDEX, hello.slots),
-    FIELD("oldest", NUMBER, hello.oldest),
-    FIELD("pid", LONG, hello.pid),
-    FIELD("host", TEXT, hello.host),
-    FIELD_OR_NOT("job", TEXT, hello.job),
-    FIELD_OR_NOT("open", OPEN, hello.open),
-    LAST_FIELD,
+    FIELD("slots", INDEX, hello.slots),     FIELD("closed", INDEX, hello.closed),
+    FIELD("oldest", NUMBER, hello.oldest),  FIELD("pid", LONG, hello.pid),
+    FIELD("host", TEXT, hello.host),        FIELD_OR_NOT("job", TEXT, hello.job),
+    FIELD_OR_NOT("open", OPEN, hello.open), LAST_FIELD,
 };
 
 static const struct field beat_fields[] = {

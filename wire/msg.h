@@ -74,6 +74,7 @@ struct item {
             const struct open_attempt *open;
             int n_open;
             int32_t slots;          /* how many it has */
+            int32_t closed;         /* of these, how many will ask for nothing more */
             struct slice host, job; /* job: the executor's name for it */
             int64_t pid;
             uint64_t oldest; /* number of the oldest unacknowledged item, or of the

@@ -367,9 +367,11 @@ static void put_presence(struct agent *a, enum item_kind kind)
 {
     struct item it = {.kind = kind};
     a->open.n = 0;
-    for (int i = 0; i < a->c.slots; i++)
+    for (int i = 0; i < a->c.slots; i++) {
         if (a->slots[i].state == SLOT_RUNNING)
             vec_push(&a->open, a->slots[i].at.id);
+        it.hello.closed += a->slots[i].state == SLOT_CLOSED;
+    }
     it.hello.open = a->open.v;
     it.hello.n_open = (int)a->open.n;
     it.hello.oldest = outbox_oldest(a->outbox);

@@ -1,0 +1,560 @@
+/* The controller's mind with agents' minds, in memory: packets are lost, doubled and
+ * late, programs crash, agents and controllers are killed; what was journaled, as its
+ * lines, is all that a next controller has. After every sweep: no accepted report twice,
+ * slots never above what was asked for, the state equals a replay of the lines, and the
+ * sweep ended. */
+#include "base/mem.h"
+#include "base/rng.h"
+#include "launcher/controller.h"
+#include "store/journal.h"
+#include "worker/agent/agent.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+/* cmocka wants the headers above */
+#include <cmocka.h>
+
+#define AGENTS 12
+#define SLOTS  3
+#define STEP   0.1 /* seconds a round */
+
+struct packet_on_its_way {
+    double due;
+    uint64_t agent;
+    bool to_agent;
+    int32_t epoch; /* to agents: of the sender */
+    char *data;
+    size_t n;
+};
+
+struct program {
+    bool runs, asked_to_end, waits;
+    int32_t trial;
+    int64_t step, last;
+    double next;
+    int leave; /* exit status + 1 once it leaves */
+};
+
+struct world;
+struct machine { /* a job: an agent and its programs */
+    struct world *w;
+    struct agent *agent;
+    uint64_t id;
+    char job[16];
+    bool alive;
+    int32_t knows; /* the epoch it was told of */
+    struct program slot[SLOTS];
+};
+
+struct world {
+    uint64_t seed;
+    uint32_t dice;
+    double now;
+    struct sweepfile file;
+    struct controller *controller;
+    struct sweep *sw;
+    int32_t epoch;
+    VEC(char *) journal; /* lines, durable */
+    VEC(char *) pending; /* appended, not yet */
+    VEC(struct packet_on_its_way) net;
+    struct machine machine[AGENTS];
+    int machines;
+    double loss, crash; /* chances */
+    int most_open;
+};
+
+static double chance(struct world *w)
+{
+    return rng_unit(w->seed, RNG_TEST, w->dice++, 0, 0);
+}
+
+/* ---- the net ---- */
+
+static void post(struct world *w, uint64_t agent, bool to_agent, const char *data,
+                 size_t n)
+{
+    int copies = chance(w) < w->loss ? 0 : chance(w) < w->loss ? 2 : 1;
+
+    while (copies-- > 0) {
+        struct packet_on_its_way p = {.agent = agent, .to_agent = to_agent, .n = n};
+        double late = chance(w);
+
+        p.due = w->now + (late < w->loss / 4 ? 30 * chance(w) : 0.01);
+        p.epoch = w->epoch;
+        p.data = mem_dup(data, n + 1);
+        vec_push(&w->net, p);
+    }
+}
+
+/* ---- what the minds ask for ---- */
+
+static void on_append(void *ctx, const struct event *ev, const struct verdict *v)
+{
+    struct world *w = ctx;
+    struct str line = STR_INIT;
+
+    event_encode(ev, v, w->pending.n == 0, &line);
+    vec_push(&w->pending, str_take(&line));
+}
+
+static void on_send(void *ctx, uint64_t agent, const char *packet, size_t n)
+{
+    post(ctx, agent, true, packet, n);
+}
+
+static void on_say(void *ctx, const char *text)
+{
+    (void)ctx, (void)text;
+}
+
+static enum job_state on_job_state(void *ctx, const char *job)
+{
+    struct world *w = ctx;
+
+    for (int i = 0; i < w->machines; i++) {
+        if (strcmp(w->machine[i].job, job) == 0)
+            return w->machine[i].alive ? JOB_RUNNING : JOB_GONE;
+    }
+    return JOB_UNKNOWN;
+}
+
+static void agent_send(void *ctx, const char *packet, size_t n)
+{
+    struct machine *m = ctx;
+
+    post(m->w, m->id, false, packet, n);
+}
+
+static void agent_start(void *ctx, int slot, const struct item *work)
+{
+    struct machine *m = ctx;
+
+    assert_false(m->slot[slot].runs);
+    m->slot[slot] = (struct program){.runs = true,
+                                     .trial = work->work.trial,
+                                     .step = work->work.start,
+                                     .next = m->w->now + chance(m->w)};
+}
+
+static void agent_end(void *ctx, int slot)
+{
+    struct machine *m = ctx;
+
+    m->slot[slot].asked_to_end = true;
+}
+
+static void agent_reply(void *ctx, int slot, uint64_t conn, const char *line, size_t n)
+{
+    struct machine *m = ctx;
+    struct program *p = &m->slot[slot];
+
+    (void)conn;
+    p->waits = false;
+    p->next = m->w->now + chance(m->w);
+    if (memmem(line, n, "pause", 5) || memmem(line, n, "stop", 4))
+        p->leave = chance(m->w) < m->w->crash ? 2 : 1;
+}
+
+static void agent_quit(void *ctx, int status, const char *why)
+{
+    struct machine *m = ctx;
+
+    (void)status, (void)why;
+    m->alive = false;
+}
+
+static void on_submit(void *ctx, int jobs)
+{
+    static const struct agent_port port = {.send = agent_send,
+                                           .start = agent_start,
+                                           .end = agent_end,
+                                           .reply = agent_reply,
+                                           .quit = agent_quit};
+    struct world *w = ctx;
+
+    while (jobs-- > 0 && w->machines < AGENTS) {
+        struct machine *m = &w->machine[w->machines++];
+        struct agent_config c = {
+            .slots = SLOTS, .host = SLICE("h"), .release = SLICE("t")};
+
+        *m = (struct machine){.w = w, .alive = true};
+        m->id = c.id = rng_u64(w->seed, RNG_TEST, (uint32_t)w->machines, 1, 0) | 1;
+        snprintf(m->job, sizeof(m->job), "job%d", w->machines);
+        c.job = slice_of(m->job);
+        c.promote = w->file.spec.mode == MODE_PROMOTE;
+        timers_default(&c.timers);
+        m->agent = agent_new(&c, &port, m, w->now);
+        controller_job_started(w->controller, m->job);
+    }
+}
+
+/* ---- programs ---- */
+
+static double loss_of(const struct world *w, int32_t trial, int64_t step)
+{
+    double u = rng_unit(w->seed, RNG_TEST, (uint32_t)trial, 2, (uint32_t)step);
+
+    return u < .03 ? NAN : u / (double)step;
+}
+
+static void leave(struct machine *m, int slot, int status, int signal)
+{
+    struct end_facts f = {.exit_code = signal ? -1 : status, .signal = signal};
+
+    f.cpu_seconds = f.gpu_seconds = f.max_rss = f.energy = NAN;
+    m->slot[slot].runs = false;
+    agent_ended(m->agent, slot, &f, m->w->now);
+}
+
+static void run_program(struct machine *m, int slot)
+{
+    struct program *p = &m->slot[slot];
+    char line[128], loss[32];
+    double v;
+    int n;
+
+    if (!p->runs || (p->waits && !p->asked_to_end))
+        return;
+    if (p->asked_to_end) {
+        leave(m, slot, 0, 15);
+    } else if (p->leave) {
+        leave(m, slot, p->leave - 1, 0);
+    } else if (m->w->now >= p->next) {
+        if (chance(m->w) < m->w->crash) {
+            leave(m, slot, 1, 0);
+            return;
+        }
+        v = loss_of(m->w, p->trial, ++p->step);
+        snprintf(loss, sizeof(loss), isnan(v) ? "NaN" : "%.9f", v);
+        n = snprintf(line, sizeof(line),
+                     "{\"step\":%lld,\"metrics\":{\"loss\":%s},\"saved\":%lld}",
+                     (long long)p->step, loss, (long long)p->step);
+        p->waits = true;
+        agent_line(m->agent, slot, 1, line, (size_t)n, m->w->now);
+    }
+}
+
+/* ---- the world ---- */
+
+static void free_lines(struct world *w, bool durable)
+{
+    for (size_t i = 0; i < w->pending.n; i++) {
+        if (durable)
+            vec_push(&w->journal, w->pending.v[i]);
+        else
+            free(w->pending.v[i]);
+    }
+    w->pending.n = 0;
+}
+
+/* A state from the journal's lines; with a controller also the agents it tells of. */
+static struct sweep *replay(struct world *w, struct controller **expect)
+{
+    struct event_scratch *scratch = event_scratch_new();
+    struct sweep *sw = sweep_new(&w->file.spec);
+
+    for (size_t i = 0; i < w->journal.n; i++) {
+        struct verdict v;
+        struct event ev;
+        struct err e = {0};
+
+        if (event_decode(w->journal.v[i], strlen(w->journal.v[i]), &ev, NULL, scratch,
+                         &e) != 0 ||
+            sweep_apply(sw, &ev, &v, &e) != 0)
+            fail_msg("seed %llu: %s", (unsigned long long)w->seed, e.text);
+        assert_false(v.mismatch);
+        if (expect && ev.kind == EVENT_JOB && slice_eq(ev.job.change, "joined")) {
+            char *job = mem_strndup(ev.job.job.p, ev.job.job.len);
+
+            controller_expect(*expect, ev.job.agent, job, "h", ev.job.slots);
+            free(job);
+        }
+    }
+    event_scratch_free(scratch);
+    return sw;
+}
+
+static void begin_controller(struct world *w)
+{
+    static const struct controller_port port = {.append = on_append,
+                                                .send = on_send,
+                                                .submit = on_submit,
+                                                .job_state = on_job_state,
+                                                .say = on_say};
+    struct controller_config c = {.file = &w->file, .epoch = ++w->epoch, .release = "t"};
+    struct event ev = {.kind = EVENT_EPOCH, .trial = -1};
+
+    timers_default(&c.timers);
+    c.slots_per_job = SLOTS;
+    w->sw = c.sw = replay(w, NULL);
+    w->controller = controller_new(&c, &port, w, w->now);
+    controller_clock(w->controller, w->now, w->now);
+    sweep_free(replay(w, &w->controller));
+    ev.epoch.epoch = w->epoch;
+    on_append(w, &ev, NULL);
+}
+
+static void kill_controller(struct world *w)
+{
+    free_lines(w, chance(w) < .5); /* killed before or after its fsync */
+    controller_free(w->controller);
+    sweep_free(w->sw);
+    begin_controller(w);
+}
+
+static void deliver(struct world *w)
+{
+    for (size_t i = 0; i < w->net.n;) {
+        struct packet_on_its_way p = w->net.v[i];
+
+        if (p.due > w->now) {
+            i++;
+            continue;
+        }
+        vec_remove(&w->net, i);
+        if (!p.to_agent) {
+            controller_packet(w->controller, p.data, p.n);
+        } else {
+            for (int k = 0; k < w->machines; k++) {
+                if (w->machine[k].id == p.agent && w->machine[k].alive)
+                    agent_packet(w->machine[k].agent, p.data, p.n, w->now);
+            }
+        }
+        free(p.data);
+    }
+}
+
+static void run_machines(struct world *w)
+{
+    for (int i = 0; i < w->machines; i++) {
+        struct machine *m = &w->machine[i];
+
+        if (!m->alive)
+            continue;
+        if (m->knows < w->epoch &&
+            (m->knows == 0 || agent_lost_controller(m->agent, w->now))) {
+            m->knows = w->epoch;
+            agent_controller(m->agent, w->epoch, w->now);
+        }
+        for (int s = 0; s < SLOTS && m->alive; s++)
+            run_program(m, s);
+        if (m->alive)
+            agent_tick(m->agent, w->now);
+    }
+}
+
+static void round_of(struct world *w, double kill_agents, double kill_controllers)
+{
+    w->now += STEP;
+    controller_clock(w->controller, w->now, w->now);
+    deliver(w);
+    run_machines(w);
+    controller_tick(w->controller);
+    free_lines(w, true);
+    controller_flush(w->controller);
+    if (sweep_totals(w->sw)->open > w->most_open)
+        w->most_open = sweep_totals(w->sw)->open;
+    if (chance(w) < kill_controllers)
+        kill_controller(w);
+    if (chance(w) < kill_agents && w->machines > 0 && w->machines < AGENTS - 2)
+        w->machine[(int)(chance(w) * w->machines)].alive = false;
+}
+
+static struct world *world_new(uint64_t seed, enum schedule_mode mode, int trials,
+                               int slots)
+{
+    static const char *const names[] = {"x"};
+    struct world *w = mem_alloc(sizeof(*w));
+    struct spec *s = &w->file.spec;
+
+    w->seed = seed;
+    spec_init(s);
+    s->metric = mem_strdup("loss");
+    s->space = space_new();
+    space_declare(s->space, names, 1);
+    assert_int_equal(space_define(s->space, 0, "uniform(0, 1)", NULL, NULL, NULL), 0);
+    s->trials = trials;
+    s->mode = mode;
+    s->max_t = 9;
+    s->in_place = seed % 2;
+    s->retry_failures = 50; /* so that trials get somewhere */
+    w->file.slots = slots;
+    w->file.idle = 20;
+    w->file.resources.nodes = 1;
+    begin_controller(w);
+    return w;
+}
+
+static void world_free(struct world *w)
+{
+    controller_free(w->controller);
+    sweep_free(w->sw);
+    for (int i = 0; i < w->machines; i++)
+        agent_free(w->machine[i].agent);
+    for (size_t i = 0; i < w->net.n; i++)
+        free(w->net.v[i].data);
+    for (size_t i = 0; i < w->journal.n; i++)
+        free(w->journal.v[i]);
+    vec_free(&w->journal);
+    vec_free(&w->pending);
+    vec_free(&w->net);
+    spec_clear(&w->file.spec);
+    free(w);
+}
+
+/* ---- what must hold ---- */
+
+static void check_world(struct world *w)
+{
+    struct sweep *again = replay(w, NULL);
+    const struct sweep_totals *a = sweep_totals(w->sw), *b = sweep_totals(again);
+
+    assert_int_equal(sweep_trials(w->sw), sweep_trials(again));
+    for (int s = 0; s < TRIAL_STATES; s++)
+        assert_int_equal(a->state[s], b->state[s]);
+    assert_int_equal(a->reports, b->reports);
+    assert_int_equal(a->best, b->best);
+    for (int32_t i = 0; i < sweep_trials(again); i++) {
+        const struct trial *x = sweep_trial(w->sw, i), *y = sweep_trial(again, i);
+
+        assert_int_equal(x->state, y->state);
+        assert_int_equal(x->attempts, y->attempts);
+        assert_int_equal(x->last_step, y->last_step);
+        assert_int_equal(x->rung, y->rung);
+    }
+    sweep_free(again);
+    assert_true(w->most_open <= w->file.slots);
+}
+
+static void run_world(struct world *w, double kill_agents, double kill_controllers)
+{
+    int rounds = 0;
+
+    while (!controller_done(w->controller)) {
+        round_of(w, kill_agents, kill_controllers);
+        if (++rounds == 60000)
+            fail_msg("seed %llu: the sweep does not end: %d trials, %d open, %d paused",
+                     (unsigned long long)w->seed, sweep_trials(w->sw),
+                     sweep_totals(w->sw)->open, sweep_totals(w->sw)->state[TRIAL_PAUSED]);
+    }
+    check_world(w);
+}
+
+static void test_quiet(void **state)
+{
+    (void)state;
+    for (int mode = 0; mode < 2; mode++) {
+        struct world *w = world_new(1, (enum schedule_mode)mode, 30, 4);
+
+        run_world(w, 0, 0);
+        assert_int_equal(controller_state(w->controller), CONTROLLER_FINISHED);
+        assert_int_equal(sweep_trials(w->sw), 30);
+        assert_int_equal(sweep_totals(w->sw)->attempts, sweep_totals(w->sw)->attempts);
+        assert_true(sweep_totals(w->sw)->state[TRIAL_COMPLETED] > 0);
+        assert_true(w->machines <= 4);
+        world_free(w);
+    }
+}
+
+/* RUNG_SEEDS=5000 in the environment looks longer. */
+static void test_faults(void **state)
+{
+    const char *text = getenv("RUNG_SEEDS");
+    uint64_t seeds = text ? strtoull(text, NULL, 10) : 100;
+
+    (void)state;
+    for (uint64_t seed = 0; seed < seeds; seed++) {
+        struct world *w = world_new(seed, (enum schedule_mode)(seed / 2 % 2), 20, 5);
+
+        w->loss = .1;
+        w->crash = .02;
+        run_world(w, .002, .003);
+        assert_int_equal(controller_state(w->controller), CONTROLLER_FINISHED);
+        assert_int_equal(sweep_trials(w->sw), 20);
+        world_free(w);
+    }
+}
+
+static void test_pause_and_resume(void **state)
+{
+    (void)state;
+    for (int mode = 0; mode < 2; mode++) {
+        struct world *w = world_new(3, (enum schedule_mode)mode, 40, 4);
+        int64_t before;
+
+        for (int i = 0; i < 100; i++)
+            round_of(w, 0, 0);
+        assert_true(sweep_totals(w->sw)->open > 0);
+        controller_pause(w->controller, "a person");
+        run_world(w, 0, 0);
+        assert_int_equal(controller_state(w->controller), CONTROLLER_PAUSED);
+        assert_int_equal(sweep_totals(w->sw)->open, 0);
+        before = sweep_totals(w->sw)->steps;
+        controller_free(w->controller);
+        sweep_free(w->sw);
+        begin_controller(w);
+        controller_resume(w->controller, "a person");
+        run_world(w, 0, 0);
+        assert_int_equal(controller_state(w->controller), CONTROLLER_FINISHED);
+        assert_true(sweep_totals(w->sw)->steps > before);
+        assert_int_equal(sweep_totals(w->sw)->state[TRIAL_FAILED], 0);
+        world_free(w);
+    }
+}
+
+static void test_stop(void **state)
+{
+    struct world *w = world_new(5, MODE_PROMOTE, 40, 4);
+    int32_t running = -1;
+
+    (void)state;
+    for (int i = 0; i < 50; i++)
+        round_of(w, 0, 0);
+    for (int32_t t = 0; t < sweep_trials(w->sw); t++) {
+        if (sweep_trial(w->sw, t)->state == TRIAL_RUNNING)
+            running = t;
+    }
+    assert_true(running >= 0);
+    controller_stop(w->controller, running, "a person");
+    controller_stop(w->controller, 1000, "there is none");
+    for (int i = 0; i < 50; i++)
+        round_of(w, 0, 0);
+    assert_int_equal(sweep_trial(w->sw, running)->state, TRIAL_STOPPED);
+    controller_stop(w->controller, -1, "a person");
+    run_world(w, 0, 0);
+    assert_int_equal(controller_state(w->controller), CONTROLLER_FINISHED);
+    assert_true(sweep_trials(w->sw) < 40);
+    world_free(w);
+}
+
+/* Every attempt fails before a report: the sweep pauses and says so. */
+static void test_barren(void **state)
+{
+    struct world *w = world_new(7, MODE_PROMOTE, 40, 3);
+
+    (void)state;
+    w->crash = 1;
+    run_world(w, 0, 0);
+    assert_int_equal(controller_state(w->controller), CONTROLLER_PAUSED);
+    assert_true(controller_troubled(w->controller));
+    assert_non_null(strstr(controller_reason(w->controller), "before a report"));
+    assert_true(sweep_totals(w->sw)->attempts <= 6);
+    world_free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_quiet),
+        cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_pause_and_resume),
+        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_barren),
+    };
+
+    return cmocka_run_group_tests_name("controller", tests, NULL, NULL);
+}
