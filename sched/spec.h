@@ -38,7 +38,7 @@ struct spec {
     double oom_factor, oom_min;
 };
 
-void spec_init(struct spec *s); /* the defaults of doc/sweep-file.md */
+void spec_init(struct spec *s);  /* the defaults of doc/sweep-file.md */
 void spec_clear(struct spec *s); /* frees what it owns, the space included */
 /* How many trials the search makes in all: `trials`, or for grid its points times
  * `trials` and the start entries. */

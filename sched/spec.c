@@ -1,0 +1,52 @@
+#include "sched/spec.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *const schedule_names[] = {"asha", "none", NULL};
+const char *const mode_names[] = {"promote", "stop", NULL};
+
+void spec_init(struct spec *s)
+{
+    *s = (struct spec){
+        .search = SEARCH_RANDOM,
+        .trials = 1,
+        .schedule = SCHEDULE_ASHA,
+        .mode = MODE_PROMOTE,
+        .grace_period = 1,
+        .max_t = 1,
+        .eta = {3, 0},
+        .brackets = 1,
+        .finalists = 1,
+        .in_place = true,
+        .retry_failures = 2,
+        .oom_param = -1,
+        .oom_factor = 0.5,
+        .oom_min = 1,
+    };
+}
+
+void spec_clear(struct spec *s)
+{
+    for (int i = 0; i < s->n_start; i++) {
+        values_free(s->start[i], space_count(s->space));
+        free(s->start[i]);
+    }
+    free(s->start);
+    free(s->metric);
+    space_free(s->space);
+    spec_init(s);
+}
+
+int64_t spec_total(const struct spec *s)
+{
+    if (s->search != SEARCH_GRID)
+        return s->trials;
+    int64_t points = space_grid_points(s->space), all;
+    if (points < 0 || __builtin_mul_overflow(points, s->trials, &all) ||
+        __builtin_add_overflow(all, (int64_t)s->n_start, &all))
+        return INT64_MAX;
+    return all;
+}
