@@ -10,8 +10,17 @@
 
 /* One word of the command, cut at its placeholders. */
 struct command_part {
-    enum { PART_TEXT, PART_PARAM, PART_TRIAL, PART_ATTEMPT, PART_SEED, PART_START,
-           PART_UNTIL, PART_CHECKPOINT_DIR, PART_SWEEP_DIR } kind;
+    enum {
+        PART_TEXT,
+        PART_PARAM,
+        PART_TRIAL,
+        PART_ATTEMPT,
+        PART_SEED,
+        PART_START,
+        PART_UNTIL,
+        PART_CHECKPOINT_DIR,
+        PART_SWEEP_DIR
+    } kind;
     char *text; /* PART_TEXT */
     int param;  /* PART_PARAM */
 };
@@ -54,12 +63,13 @@ struct sweepfile {
         double time;    /* seconds, 0: not said */
     } resources;
     double timeout; /* seconds, 0: none */
-    VEC(struct option) slurm, srun, controller;
-    char *setup;    /* NULL: none */
+    VEC(struct option) slurm, srun;
+    VEC(struct option) controller; /* as options of sbatch: partition, time, mem, ... */
+    char *setup;                   /* NULL: none */
     enum steps_mode steps;
     struct stop_rules stop;
     int keep_checkpoints;
-    char *parse;    /* NULL: none */
+    char *parse;           /* NULL: none */
     int checkpoint_signal; /* 0: none */
 };
 

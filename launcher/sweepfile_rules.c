@@ -1,0 +1,195 @@
+/* What must hold between the keys of a sweep file, whether they come from the file or
+ * from `rung resume --set`. */
+#include "launcher/sweepfile_read.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void whole_nodes(const struct sweepfile *f, struct str *why)
+{
+    if (f->slots_per_job > 1 && f->resources.nodes != 1)
+        str_addf(why,
+                 "slots_per_job (%d) needs resources.nodes 1, and it is %d: several "
+                 "slots can share a node, not several nodes",
+                 f->slots_per_job, f->resources.nodes);
+}
+
+static void slots_in_job(const struct sweepfile *f, struct str *why)
+{
+    if (f->slots_per_job > f->slots)
+        str_addf(why,
+                 "slots_per_job (%d) is more than slots (%d): one job would exceed what "
+                 "may run at once",
+                 f->slots_per_job, f->slots);
+}
+
+static void tasks_on_nodes(const struct sweepfile *f, struct str *why)
+{
+    if (f->resources.tasks < f->resources.nodes)
+        str_addf(why,
+                 "resources.tasks (%d) is less than resources.nodes (%d): each node "
+                 "needs a task",
+                 f->resources.tasks, f->resources.nodes);
+}
+
+static void room_for_rungs(const struct sweepfile *f, struct str *why)
+{
+    if (f->spec.schedule == SCHEDULE_ASHA && f->spec.max_t < f->spec.grace_period)
+        str_addf(why, "schedule.max_t (%lld) is below schedule.grace_period (%lld)",
+                 (long long)f->spec.max_t, (long long)f->spec.grace_period);
+}
+
+static void levels_exist(const struct sweepfile *f, struct str *why)
+{
+    const struct spec *s = &f->spec;
+    struct levels lv;
+    struct err e;
+    if (s->schedule != SCHEDULE_ASHA || s->max_t < s->grace_period)
+        return;
+    if (levels_make(&lv, s->grace_period, s->eta, s->max_t, &e) != 0)
+        str_add(why, e.text);
+    else
+        levels_free(&lv);
+}
+
+static void brackets_fit(const struct sweepfile *f, struct str *why)
+{
+    const struct spec *s = &f->spec;
+    struct levels lv;
+    if (s->schedule != SCHEDULE_ASHA ||
+        levels_make(&lv, s->grace_period, s->eta, s->max_t, NULL))
+        return;
+    if (s->brackets > lv.n) {
+        str_addf(why, "schedule.brackets (%d) is more than the levels there are (%d:",
+                 s->brackets, lv.n);
+        for (int i = 0; i < lv.n && i < 8; i++)
+            str_addf(why, "%s %lld", i ? "," : "", (long long)lv.step[i]);
+        str_add(why, lv.n > 8 ? ", ...)" : ")");
+    }
+    levels_free(&lv);
+}
+
+static int grids(const struct sweepfile *f)
+{
+    int n = 0;
+    for (int d = 0; d < space_dims(f->spec.space); d++)
+        n += space_dim(f->spec.space, d)->kind == DIM_GRID;
+    return n;
+}
+
+static void grid_exists(const struct sweepfile *f, struct str *why)
+{
+    if (f->spec.search == SEARCH_GRID && grids(f) == 0)
+        str_add(why,
+                "search.method grid needs a parameter with grid(...), which lists the "
+                "values to try");
+}
+
+static void countable(const struct sweepfile *f, struct str *why)
+{
+    if (f->spec.search == SEARCH_GRID && spec_total(&f->spec) > INT32_MAX)
+        str_addf(why, "the grid, its draws and start are more than %d trials", INT32_MAX);
+}
+
+static void sobol_fits(const struct sweepfile *f, struct str *why)
+{
+    if (f->spec.search == SEARCH_SOBOL && space_dims(f->spec.space) > SOBOL_DIMS)
+        str_addf(why,
+                 "search.method sobol has %d dimensions at most, and the space has %d",
+                 SOBOL_DIMS, space_dims(f->spec.space));
+}
+
+static void starts_count(const struct sweepfile *f, struct str *why)
+{
+    if (f->spec.search != SEARCH_GRID && f->spec.n_start > f->spec.trials)
+        str_addf(
+            why,
+            "start has %d entries, more than search.trials (%lld), which counts them in",
+            f->spec.n_start, (long long)f->spec.trials);
+}
+
+/* The first of `needs` is the key to blame. */
+static const struct {
+    void (*check)(const struct sweepfile *f, struct str *why);
+    enum key_id needs[4];
+    int n;
+} rules[] = {
+    {whole_nodes, {KEY_SLOTS_PER_JOB, KEY_NODES}, 2},
+    {slots_in_job, {KEY_SLOTS_PER_JOB, KEY_SLOTS}, 2},
+    {tasks_on_nodes, {KEY_TASKS, KEY_NODES}, 2},
+    {room_for_rungs, {KEY_MAX_T, KEY_GRACE_PERIOD, KEY_SCHEDULE_METHOD}, 3},
+    {levels_exist, {KEY_REDUCTION_FACTOR, KEY_MAX_T, KEY_GRACE_PERIOD}, 3},
+    {brackets_fit, {KEY_BRACKETS, KEY_MAX_T, KEY_GRACE_PERIOD, KEY_REDUCTION_FACTOR}, 4},
+    {grid_exists, {KEY_SEARCH_METHOD, KEY_SPACE}, 2},
+    {countable, {KEY_SEARCH_TRIALS, KEY_SEARCH_METHOD, KEY_SPACE}, 3},
+    {sobol_fits, {KEY_SEARCH_METHOD, KEY_SPACE}, 2},
+    {starts_count, {KEY_SEARCH_TRIALS, KEY_SEARCH_METHOD}, 2},
+};
+
+void rules_check(const struct sweepfile *f, const bool bad[],
+                 void (*tell)(void *ctx, enum key_id key, const char *sentence),
+                 void *ctx)
+{
+    struct str why = STR_INIT;
+    for (size_t i = 0; i < sizeof(rules) / sizeof(*rules); i++) {
+        bool usable = true;
+        for (int k = 0; bad && k < rules[i].n; k++)
+            usable &= !bad[rules[i].needs[k]];
+        str_cut(&why, 0);
+        if (usable)
+            rules[i].check(f, &why);
+        if (why.len)
+            tell(ctx, rules[i].needs[0], why.p);
+    }
+    str_free(&why);
+}
+
+/* ---- rung resume --set ---- */
+
+static void tell_err(void *ctx, enum key_id key, const char *sentence)
+{
+    struct err *e = ctx;
+    (void)key;
+    if (!e->code)
+        err_set(e, ERR_INVAL, "%s", sentence);
+}
+
+static int not_settable(const char *name, struct err *e)
+{
+    struct str s = STR_INIT;
+    const char *names[KEYS];
+    size_t n = 0;
+    for (int i = 0; i < KEYS; i++)
+        if (keys[i].settable)
+            names[n++] = keys[i].path;
+    str_addf(&s, "'%s' %s", shown(name, strlen(name)).text,
+             key_find(name) < 0 ? "is no key" : "cannot be changed");
+    if (key_find(name) < 0)
+        add_suggestion(&s, name, names, n);
+    str_add(&s, "; these can:");
+    for (size_t i = 0; i < n; i++)
+        str_addf(&s, "%s %s", i ? "," : "", names[i]);
+    int rc = err_set(e, ERR_INVAL, "%s", s.p);
+    str_free(&s);
+    return rc;
+}
+
+int sweepfile_set(struct sweepfile *f, const char *key, const char *value, struct err *e)
+{
+    int id = key_find(key);
+    if (id < 0 || !keys[id].settable)
+        return not_settable(key, e);
+    char before[sizeof(double)];
+    char *field = (char *)f + keys[id].offset;
+    struct err why = {0};
+    memcpy(before, field, keys[id].size);
+    if (key_read(&keys[id], value, f, &why) == 0)
+        rules_check(f, NULL, tell_err, &why);
+    if (why.code) {
+        memcpy(field, before, keys[id].size);
+        return err_set(e, why.code, "%s", why.text);
+    }
+    f->stop.has_metric = !isnan(f->stop.metric);
+    return 0;
+}
