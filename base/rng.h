@@ -17,6 +17,7 @@ enum rng_stream {
     RNG_SEED,       /* a = trial: the seed that the program is given */
     RNG_TRAIN,      /* the trainer's own */
     RNG_TEST,
+    RNG_FORECAST, /* a = trial */
 };
 
 uint64_t rng_u64(uint64_t seed, enum rng_stream stream, uint32_t a, uint32_t b,

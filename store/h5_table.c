@@ -94,6 +94,12 @@ int h5_put_texts(hid_t object, const char *name, const char *const texts[], size
 
 /* ---- what the values ask for ---- */
 
+static void clear_cells(struct value cells[], size_t n)
+{
+    for (size_t c = 0; c < n; c++)
+        cells[c].kind = VALUE_ABSENT;
+}
+
 static enum column_type widened(enum column_type type, struct value v)
 {
     switch (v.kind) {
@@ -121,7 +127,8 @@ static struct slice text_of(struct value v, struct str *buf)
 static void find_types(const struct table *t, struct value cells[])
 {
     for (size_t i = 0; i < t->rows; i++) {
-        table_row(t, i, cells);
+        clear_cells(cells, t->n_columns);
+        t->row(t->ctx, i, cells);
         for (size_t c = 0; c < t->n_columns; c++)
             t->columns[c].type = widened(t->columns[c].type, cells[c]);
     }
@@ -140,7 +147,8 @@ static void find_sizes(const struct table *t, struct value cells[], struct str *
         texts |= column->type == COLUMN_TEXT;
     }
     for (size_t i = 0; texts && i < t->rows; i++) {
-        table_row(t, i, cells);
+        clear_cells(cells, t->n_columns);
+        t->row(t->ctx, i, cells);
         for (size_t c = 0; c < t->n_columns; c++) {
             struct column *column = &t->columns[c];
             if (column->type != COLUMN_TEXT)
@@ -272,7 +280,8 @@ static herr_t write_all(const struct table *t, const struct part *part, hid_t se
 
     for (size_t i = 0; i < t->rows && rc >= 0; i++) {
         char *row = data + i % chunk * part->row_size;
-        table_row(t, i, cells);
+        clear_cells(cells, t->n_columns);
+        t->row(t->ctx, i, cells);
         for (size_t k = 0; k < part->columns.n; k++)
             store_cell(row, &t->columns[part->columns.v[k]], cells[part->columns.v[k]],
                        buf);

@@ -1,0 +1,188 @@
+#include "launcher/forecast.h"
+
+#include "base/rng.h"
+#include "base/vec.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Beyond so many trials a part of them is played, and the result scaled up: the shares
+ * that reach each rung hardly change any more. */
+#define PLAYED_MAX 5000
+/* Random orders are averaged over passes, of about so many trials in all. */
+#define PLAYED_WANTED 2000
+#define PASSES_MAX    20
+
+struct busy {
+    int32_t trial; /* -1: free */
+    int64_t until;
+    double end; /* when it reports that step */
+};
+
+struct play {
+    struct spec spec; /* a copy: random search of fewer trials */
+    struct sweep *sw;
+    enum forecast_case order;
+    uint64_t seed;
+    struct busy *slots;
+    int n;
+    double now, steps;
+};
+
+/* Smaller is better. */
+static double rank_of(const struct play *p, int32_t trial)
+{
+    switch (p->order) {
+    case FORECAST_BEST: return trial;
+    case FORECAST_WORST: return -trial;
+    default: return rng_unit(p->seed, RNG_FORECAST, (uint32_t)trial, 0, 0);
+    }
+}
+
+static void apply(struct play *p, struct event *ev, struct verdict *v)
+{
+    ev->time = p->now;
+    if (sweep_apply(p->sw, ev, v, NULL) != 0)
+        abort(); /* the events made here follow on the state by construction */
+}
+
+static void draw(struct play *p)
+{
+    struct event ev = {.kind = EVENT_TRIAL, .trial = sweep_trials(p->sw)};
+    double u = rng_unit(p->spec.seed, RNG_BRACKET, (uint32_t)ev.trial, 0, 0);
+    ev.drawn.parent = -1;
+    ev.drawn.bracket = bracket_draw(sweep_levels(p->sw), sweep_brackets(p->sw), u);
+    ev.drawn.params = SLICE("{}");
+    apply(p, &ev, NULL);
+}
+
+static bool start(struct play *p, int slot)
+{
+    struct work w = sweep_next(p->sw);
+    struct event ev;
+    if (w.kind == WORK_DRAW) {
+        draw(p);
+        w = sweep_next(p->sw);
+    }
+    if (w.kind != WORK_TRIAL)
+        return false;
+    sweep_start_event(p->sw, &w, &ev);
+    ev.start.slot = slot;
+    apply(p, &ev, NULL);
+    double steps = (double)(w.until - w.start);
+    p->slots[slot] = (struct busy){w.trial, w.until, p->now + steps};
+    p->steps += steps;
+    return true;
+}
+
+static void report(struct play *p, int slot)
+{
+    struct busy *b = &p->slots[slot];
+    const struct trial *t = sweep_trial(p->sw, b->trial);
+    double rank = rank_of(p, b->trial);
+    struct metric m = {slice_of(p->spec.metric), p->spec.maximize ? -rank : rank};
+    struct event ev = {.kind = EVENT_REPORT, .trial = b->trial, .attempt = t->attempts};
+    struct verdict v = {0};
+    ev.report.number = t->last_number + 1;
+    ev.report.step = b->until;
+    ev.report.metrics = &m;
+    ev.report.n_metrics = 1;
+    apply(p, &ev, &v);
+    if (v.decision == DECISION_CONTINUE) {
+        p->steps += (double)(v.until - b->until);
+        b->end += (double)(v.until - b->until);
+        b->until = v.until;
+        return;
+    }
+    ev = (struct event){.kind = EVENT_END, .trial = b->trial, .attempt = t->attempts};
+    ev.end.outcome = v.decision == DECISION_PAUSE ? OUTCOME_PAUSED : OUTCOME_STOPPED;
+    ev.end.saved = v.decision == DECISION_PAUSE ? b->until : -1;
+    apply(p, &ev, NULL);
+    b->trial = -1;
+}
+
+static void play(struct play *p)
+{
+    for (int i = 0; i < p->n; i++)
+        p->slots[i].trial = -1;
+    for (;;) {
+        int first = -1;
+        bool work = true;
+        for (int i = 0; i < p->n; i++) {
+            if (p->slots[i].trial < 0 && work)
+                work = start(p, i);
+            if (p->slots[i].trial >= 0 &&
+                (first < 0 || p->slots[i].end < p->slots[first].end))
+                first = i;
+        }
+        if (first < 0)
+            return;
+        p->now = p->slots[first].end;
+        report(p, first);
+    }
+}
+
+static void count(struct forecast *f, const struct play *p, double weight)
+{
+    enum forecast_case c = p->order;
+    for (int i = 0; i < f->n; i++) {
+        struct forecast_level *l = &f->levels[i];
+        if (l->rung >= 0)
+            l->reached[c] += weight * sweep_rung(p->sw, l->bracket, l->rung).reported;
+    }
+    for (int32_t t = 0; t < sweep_trials(p->sw); t++) {
+        const struct trial *trial = sweep_trial(p->sw, t);
+        for (int i = 0; i < f->n; i++)
+            if (f->levels[i].rung < 0 && f->levels[i].bracket == trial->bracket)
+                f->levels[i].reached[c] += trial->complete ? weight : 0;
+    }
+    f->steps[c] += weight * p->steps;
+    f->attempts[c] += weight * sweep_totals(p->sw)->attempts;
+    f->time[c] += weight * p->now;
+}
+
+static void make_levels(struct forecast *f, const struct sweep *sw)
+{
+    VEC(struct forecast_level) levels = {0};
+    for (int s = 0; s < sweep_brackets(sw); s++) {
+        for (int k = 0; k < sweep_rungs(sw, s); k++)
+            vec_push(&levels,
+                     ((struct forecast_level){s, k, sweep_milestone(sw, s, k), {0}}));
+        vec_push(&levels, ((struct forecast_level){s, -1, sweep_spec(sw)->max_t, {0}}));
+    }
+    f->levels = levels.v;
+    f->n = (int)levels.n;
+}
+
+void forecast_make(struct forecast *f, const struct spec *spec, int slots)
+{
+    struct play p = {.spec = *spec};
+    int64_t total = spec_total(spec);
+    *f = (struct forecast){.trials = total};
+    p.spec.search = SEARCH_RANDOM;
+    p.spec.n_start = 0;
+    p.spec.trials = total < PLAYED_MAX ? total : PLAYED_MAX;
+    p.n = slots < p.spec.trials ? slots : (int)p.spec.trials;
+    p.slots = mem_alloc((size_t)p.n * sizeof(*p.slots));
+    int passes = (int)(PLAYED_WANTED / p.spec.trials);
+    passes = passes < 1 ? 1 : passes > PASSES_MAX ? PASSES_MAX : passes;
+    for (p.order = 0; p.order < FORECAST_CASES; p.order++) {
+        int n = p.order == FORECAST_EXPECTED ? passes : 1;
+        for (p.seed = 0; p.seed < (uint64_t)n; p.seed++) {
+            p.sw = sweep_new(&p.spec);
+            p.now = p.steps = 0;
+            if (!f->levels)
+                make_levels(f, p.sw);
+            play(&p);
+            count(f, &p, (double)total / (double)p.spec.trials / n);
+            sweep_free(p.sw);
+        }
+    }
+    free(p.slots);
+}
+
+void forecast_free(struct forecast *f)
+{
+    free(f->levels);
+    f->levels = NULL;
+}
