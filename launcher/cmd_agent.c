@@ -191,10 +191,10 @@ static void find_gpus(struct plug *p)
         return;
     }
     for (int i = 0; i < 64; i++) {
-        char device[32], number[8];
+        char device[32], number[NUM_MAX];
 
         snprintf(device, sizeof(device), "/dev/nvidia%d", i);
-        snprintf(number, sizeof(number), "%d", i);
+        num_format_int(number, i);
         if (file_exists(device))
             vec_push(&p->gpus, mem_strdup(number));
     }
