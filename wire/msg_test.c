@@ -98,13 +98,15 @@ static const struct {
     const char *line;
     struct item item;
 } lines[] = {
-    {"{\"item\":\"hello\",\"slots\":4,\"oldest\":17,\"pid\":4711,\"host\":\"n\\\\1\","
+    {"{\"item\":\"hello\",\"slots\":4,\"closed\":1,\"oldest\":17,\"pid\":4711,\"host\":"
+     "\"n\\\\1\","
      "\"job\":\"1234_5\",\"open\":[[12,3,0,\"fedcba9876543210\"],[0,1,3,"
      "\"0000000000000001\"]]}\n",
      {.kind = ITEM_HELLO,
       .hello = {.open = attempts,
                 .n_open = 2,
                 .slots = 4,
+                .closed = 1,
                 .host = SLICE("n\\1"),
                 .job = SLICE("1234_5"),
                 .pid = 4711,
