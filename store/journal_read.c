@@ -37,8 +37,6 @@ static int take_line(struct reader *r, struct lines *l, const struct link *link,
     if (!rc && (ev.kind == EVENT_EPOCH) != (r->pos->offset == 0))
         rc = err_set(e, ERR_CORRUPT,
                      "an epoch's first line, and no other, tells of the epoch");
-    if (!rc && r->pos->offset == 0 && ev.epoch.epoch != link->epoch)
-        rc = err_set(e, ERR_CORRUPT, "it is of epoch %d", ev.epoch.epoch);
     if (!rc && r->pos->offset == 0 && r->pos->events != link->before)
         rc =
             err_set(e, ERR_CORRUPT, "%lld events were accepted before it, %lld are there",

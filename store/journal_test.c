@@ -21,13 +21,13 @@
 
 #include <cmocka.h>
 
-/* Stands before libc's: a disk that fails on demand. */
-static int fsyncs, fsync_errno;
+/* Stands before libc's: a disk that fails on demand, after `fsync_good` more calls. */
+static int fsyncs, fsync_good, fsync_errno;
 
 int fsync(int fd)
 {
     fsyncs++;
-    if (fsync_errno) {
+    if (fsync_errno && fsync_good-- <= 0) {
         errno = fsync_errno;
         return -1;
     }
@@ -41,7 +41,7 @@ static char dir[] = "journal_test.XXXXXX";
 static int setup(void **state)
 {
     (void)state;
-    fsync_errno = 0;
+    fsync_errno = fsync_good = 0;
     strcpy(dir + sizeof(dir) - 7, "XXXXXX");
     return mkdtemp(dir) ? 0 : -1;
 }
@@ -768,6 +768,25 @@ static void test_failing_begin(void **state)
     assert_int_equal(size_of(path_of(2)), 0);
     journal_close(begin());
     assert_story("1a3");
+    fsync_errno = EIO; /* its own first line cannot be */
+    fsync_good = 1;
+    assert_int_equal(try_begin(&e), ERR_IO);
+    assert_non_null(strstr(e.text, "000004.jsonl"));
+    fsync_errno = 0;
+    journal_close(begin());
+    assert_story("1a345");
+}
+
+static void test_no_number_left(void **state)
+{
+    struct err e = {0};
+
+    (void)state;
+    journal_close(begin());
+    spill(path_of(INT32_MAX), "", 0);
+    assert_int_equal(try_begin(&e), ERR_EXIST);
+    assert_non_null(strstr(e.text, "no number is left"));
+    assert_story("1");
 }
 
 static void test_commits_are_marked(void **state)
@@ -933,6 +952,7 @@ int main(void)
         TEST(test_full_disk),
         TEST(test_failing_fsync),
         TEST(test_failing_begin),
+        TEST(test_no_number_left),
         TEST(test_commits_are_marked),
         TEST(test_reading_what_is_written),
         TEST(test_storm),
