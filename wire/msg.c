@@ -7,114 +7,114 @@
 
 #include <math.h>
 
-#define LEAD(key)                                                                        \
-    {                                                                                    \
-        ",\"" key "\":", sizeof(key) + 3                                                 \
-    }
-#define AT(type, member) FIELD_##type, offsetof(struct item, member)
 #define FIELD(key, type, member)                                                         \
-    {                                                                                    \
-        LEAD(key), AT(type, member), false                                               \
-    }
-#define FIELD_OR_NOT(key, type, member)                                                  \
-    {                                                                                    \
-        LEAD(key), AT(type, member), true                                                \
-    }
-#define LAST_FIELD                                                                       \
-    {                                                                                    \
-        {NULL, 0}, FIELD_BOOL, 0, false                                                  \
-    }
+    ",\"" key "\":", sizeof(key) + 3, FIELD_##type, offsetof(struct item, member)
+enum { NEEDED, OPTIONAL };
 
 static const struct field hello_fields[] = {
-    FIELD("slots", INDEX, hello.slots),     FIELD("closed", INDEX, hello.closed),
-    FIELD("oldest", NUMBER, hello.oldest),  FIELD("pid", LONG, hello.pid),
-    FIELD("host", TEXT, hello.host),        FIELD_OR_NOT("job", TEXT, hello.job),
-    FIELD_OR_NOT("open", OPEN, hello.open), LAST_FIELD,
+    {FIELD("slots", INDEX, hello.slots), NEEDED},
+    {FIELD("closed", INDEX, hello.closed), NEEDED},
+    {FIELD("oldest", NUMBER, hello.oldest), NEEDED},
+    {FIELD("pid", LONG, hello.pid), NEEDED},
+    {FIELD("host", TEXT, hello.host), NEEDED},
+    {FIELD("job", TEXT, hello.job), OPTIONAL},
+    {FIELD("open", OPEN, hello.open), OPTIONAL},
+    {NULL, 0, 0, 0, 0},
 };
 
 static const struct field beat_fields[] = {
-    FIELD_OR_NOT("oldest", NUMBER, hello.oldest),
-    FIELD_OR_NOT("open", OPEN, hello.open),
-    LAST_FIELD,
+    {FIELD("oldest", NUMBER, hello.oldest), OPTIONAL},
+    {FIELD("open", OPEN, hello.open), OPTIONAL},
+    {NULL, 0, 0, 0, 0},
 };
 
 static const struct field ask_fields[] = {
-    FIELD("slot", INDEX, ask.slot),
-    FIELD("ask", COUNT, ask.ask),
-    LAST_FIELD,
+    {FIELD("slot", INDEX, ask.slot), NEEDED},
+    {FIELD("ask", COUNT, ask.ask), NEEDED},
+    {NULL, 0, 0, 0, 0},
 };
 
 static const struct field report_fields[] = {
-    FIELD("trial", INDEX, report.trial),
-    FIELD("attempt", INDEX, report.attempt),
-    FIELD("nonce", HEX, report.nonce),
-    FIELD("number", COUNT, report.number),
-    FIELD("step", LONG, report.step),
-    FIELD("elapsed", REAL, report.elapsed),
-    FIELD_OR_NOT("wait", BOOL, report.wait),
-    FIELD_OR_NOT("metrics", METRICS, report.metrics),
-    LAST_FIELD,
+    {FIELD("trial", INDEX, report.trial), NEEDED},
+    {FIELD("attempt", INDEX, report.attempt), NEEDED},
+    {FIELD("nonce", HEX, report.nonce), NEEDED},
+    {FIELD("number", COUNT, report.number), NEEDED},
+    {FIELD("step", LONG, report.step), NEEDED},
+    {FIELD("elapsed", REAL, report.elapsed), NEEDED},
+    {FIELD("wait", BOOL, report.wait), OPTIONAL},
+    {FIELD("metrics", METRICS, report.metrics), OPTIONAL},
+    {NULL, 0, 0, 0, 0},
 };
 
 static const struct field saved_fields[] = {
-    FIELD("trial", INDEX, saved.trial),
-    FIELD("attempt", INDEX, saved.attempt),
-    FIELD("nonce", HEX, saved.nonce),
-    FIELD("step", LONG, saved.step),
-    LAST_FIELD,
+    {FIELD("trial", INDEX, saved.trial), NEEDED},
+    {FIELD("attempt", INDEX, saved.attempt), NEEDED},
+    {FIELD("nonce", HEX, saved.nonce), NEEDED},
+    {FIELD("step", LONG, saved.step), NEEDED},
+    {NULL, 0, 0, 0, 0},
 };
 
 static const struct field end_fields[] = {
-    FIELD("trial", INDEX, end.trial),
-    FIELD("attempt", INDEX, end.attempt),
-    FIELD("nonce", HEX, end.nonce),
-    FIELD_OR_NOT("exit_code", INT, end.facts.exit_code),
-    FIELD_OR_NOT("signal", INT, end.facts.signal),
-    FIELD_OR_NOT("oom", BOOL, end.facts.oom),
-    FIELD_OR_NOT("cause", CAUSE, end.facts.cause),
-    FIELD_OR_NOT("answered", DECISION, end.facts.answered),
-    FIELD_OR_NOT("last_step", LONG, end.facts.last_step),
-    FIELD_OR_NOT("reports", COUNT, end.facts.reports),
-    FIELD_OR_NOT("started", REAL, end.facts.started),
-    FIELD_OR_NOT("ended", REAL, end.facts.ended),
-    FIELD_OR_NOT("cpu_seconds", REAL, end.facts.cpu_seconds),
-    FIELD_OR_NOT("max_rss", REAL, end.facts.max_rss),
-    FIELD_OR_NOT("gpu_seconds", REAL, end.facts.gpu_seconds),
-    FIELD_OR_NOT("energy", REAL, end.facts.energy),
-    FIELD_OR_NOT("node", TEXT, end.facts.node),
-    FIELD_OR_NOT("slurm_job", TEXT, end.facts.slurm_job),
-    FIELD_OR_NOT("slurm_step", TEXT, end.facts.slurm_step),
-    FIELD_OR_NOT("slurm_state", TEXT, end.facts.slurm_state),
-    FIELD_OR_NOT("note", TEXT, end.facts.note),
-    LAST_FIELD,
+    {FIELD("trial", INDEX, end.trial), NEEDED},
+    {FIELD("attempt", INDEX, end.attempt), NEEDED},
+    {FIELD("nonce", HEX, end.nonce), NEEDED},
+    {FIELD("exit_code", INT, end.facts.exit_code), OPTIONAL},
+    {FIELD("signal", INT, end.facts.signal), OPTIONAL},
+    {FIELD("oom", BOOL, end.facts.oom), OPTIONAL},
+    {FIELD("cause", CAUSE, end.facts.cause), OPTIONAL},
+    {FIELD("answered", DECISION, end.facts.answered), OPTIONAL},
+    {FIELD("last_step", LONG, end.facts.last_step), OPTIONAL},
+    {FIELD("reports", COUNT, end.facts.reports), OPTIONAL},
+    {FIELD("started", REAL, end.facts.started), OPTIONAL},
+    {FIELD("ended", REAL, end.facts.ended), OPTIONAL},
+    {FIELD("cpu_seconds", REAL, end.facts.cpu_seconds), OPTIONAL},
+    {FIELD("max_rss", REAL, end.facts.max_rss), OPTIONAL},
+    {FIELD("gpu_seconds", REAL, end.facts.gpu_seconds), OPTIONAL},
+    {FIELD("energy", REAL, end.facts.energy), OPTIONAL},
+    {FIELD("node", TEXT, end.facts.node), OPTIONAL},
+    {FIELD("slurm_job", TEXT, end.facts.slurm_job), OPTIONAL},
+    {FIELD("slurm_step", TEXT, end.facts.slurm_step), OPTIONAL},
+    {FIELD("slurm_state", TEXT, end.facts.slurm_state), OPTIONAL},
+    {FIELD("note", TEXT, end.facts.note), OPTIONAL},
+    {NULL, 0, 0, 0, 0},
 };
 
 static const struct field work_fields[] = {
-    FIELD("slot", INDEX, work.slot),      FIELD("ask", COUNT, work.ask),
-    FIELD("trial", INDEX, work.trial),    FIELD("attempt", INDEX, work.attempt),
-    FIELD("nonce", HEX, work.nonce),      FIELD("start", LONG, work.start),
-    FIELD("until", LONG, work.until),     FIELD("seed", HEX, work.seed),
-    FIELD("params", OBJECT, work.params), LAST_FIELD,
+    {FIELD("slot", INDEX, work.slot), NEEDED},
+    {FIELD("ask", COUNT, work.ask), NEEDED},
+    {FIELD("trial", INDEX, work.trial), NEEDED},
+    {FIELD("attempt", INDEX, work.attempt), NEEDED},
+    {FIELD("nonce", HEX, work.nonce), NEEDED},
+    {FIELD("start", LONG, work.start), NEEDED},
+    {FIELD("until", LONG, work.until), NEEDED},
+    {FIELD("seed", HEX, work.seed), NEEDED},
+    {FIELD("params", OBJECT, work.params), NEEDED},
+    {NULL, 0, 0, 0, 0},
 };
 
 static const struct field answer_fields[] = {
-    FIELD("trial", INDEX, answer.trial),   FIELD("attempt", INDEX, answer.attempt),
-    FIELD("number", COUNT, answer.number), FIELD("decision", DECISION, answer.decision),
-    FIELD("until", LONG, answer.until),    LAST_FIELD,
+    {FIELD("trial", INDEX, answer.trial), NEEDED},
+    {FIELD("attempt", INDEX, answer.attempt), NEEDED},
+    {FIELD("number", COUNT, answer.number), NEEDED},
+    {FIELD("decision", DECISION, answer.decision), NEEDED},
+    {FIELD("until", LONG, answer.until), NEEDED},
+    {NULL, 0, 0, 0, 0},
 };
 
 static const struct field kill_fields[] = {
-    FIELD("trial", INDEX, kill.trial),
-    FIELD("attempt", INDEX, kill.attempt),
-    FIELD("nonce", HEX, kill.nonce),
-    FIELD("cause", CAUSE, kill.cause),
-    LAST_FIELD,
+    {FIELD("trial", INDEX, kill.trial), NEEDED},
+    {FIELD("attempt", INDEX, kill.attempt), NEEDED},
+    {FIELD("nonce", HEX, kill.nonce), NEEDED},
+    {FIELD("cause", CAUSE, kill.cause), NEEDED},
+    {NULL, 0, 0, 0, 0},
 };
 
 static const struct field why_fields[] = {
-    FIELD_OR_NOT("text", TEXT, why.text),
-    LAST_FIELD,
+    {FIELD("text", TEXT, why.text), OPTIONAL},
+    {NULL, 0, 0, 0, 0},
 };
+
+_Static_assert(sizeof(end_fields) / sizeof(end_fields[0]) <= FIELDS_MAX, "the longest");
 
 /* Kinds that have the members of another, or none. */
 #define retire_fields  ask_fields
@@ -216,7 +216,7 @@ static void put_field(struct str *out, const struct field *f, const struct item 
     const void *at = (const char *)it + f->at;
     if (f->optional && absent(f, it, at))
         return;
-    str_addn(out, f->lead.p, f->lead.len);
+    str_addn(out, f->lead, f->lead_len);
     switch (f->type) {
     case FIELD_HEX: put_hex(out, *(const uint64_t *)at); break;
     case FIELD_REAL: json_put_num(out, *(const double *)at); break;
@@ -235,7 +235,7 @@ void item_encode(const struct item *it, struct str *out)
 {
     const struct item_shape *shape = &item_shapes[it->kind];
     str_addn(out, shape->opening.p, shape->opening.len);
-    for (const struct field *f = shape->fields; f->lead.p; f++)
+    for (const struct field *f = shape->fields; f->lead; f++)
         put_field(out, f, it);
     str_addn(out, "}\n", 2);
 }

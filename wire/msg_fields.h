@@ -25,12 +25,13 @@ enum field_type {
 };
 
 struct field {
-    struct slice lead; /* as it stands in a line: `,"step":`; NULL ends a table */
+    const char *lead; /* as it stands in a line: `,"step":`; NULL ends a table */
+    size_t lead_len;
     enum field_type type;
     size_t at;     /* offset in struct item */
     bool optional; /* left out where it is 0, false, empty or NaN, and read as that */
 };
-#define FIELDS_MAX 32
+#define FIELDS_MAX 32 /* in a table: the reader has a bit for each */
 
 struct item_shape {
     const char *name;

@@ -207,8 +207,8 @@ static int find_field(const struct field *fields, int n, int from, struct slice 
     for (int tried = 0, i = from; tried < n; tried++, i++) {
         if (i >= n)
             i = 0;
-        struct slice lead = fields[i].lead;
-        if (key.len + 4 == lead.len && memcmp(key.p, lead.p + 2, key.len) == 0)
+        const struct field *f = &fields[i];
+        if (key.len + 4 == f->lead_len && memcmp(key.p, f->lead + 2, key.len) == 0)
             return i;
     }
     return -1;
@@ -218,7 +218,7 @@ static int item_error(const struct item_shape *shape, const struct field *f,
                       const char *what, struct err *e)
 {
     return err_set(e, ERR_PROTO, "item %s: %.*s: %s", shape->name,
-                   f ? (int)f->lead.len - 4 : 4, f ? f->lead.p + 2 : "line", what);
+                   f ? (int)f->lead_len - 4 : 4, f ? f->lead + 2 : "line", what);
 }
 
 /* The members of an item behind its first one. */
@@ -233,7 +233,7 @@ static int read_members(struct packet *p, struct json *j, enum item_kind kind,
 
     memset(it, 0, sizeof(*it));
     it->kind = kind;
-    for (; fields[n].lead.p; n++)
+    for (; fields[n].lead; n++)
         if (fields[n].type == FIELD_REAL && fields[n].optional)
             *(double *)((char *)it + fields[n].at) = NAN;
     while (json_key(j, &key)) {

@@ -293,12 +293,11 @@ static void other_version(struct agent *a, const struct packet_head *h)
             return;
         }
     struct str text = STR_INIT;
-    str_addf(
-        &text,
-        "the controller is rung %.*s (protocol %d), this agent is rung %.*s (protocol "
-        "%d): run the sweep with one release",
-        (int)h->release.len, h->release.p, h->version, (int)a->c.release.len,
-        a->c.release.p, WIRE_VERSION);
+    str_addf(&text, "the controller is rung %.*s (protocol %d), ", (int)h->release.len,
+             h->release.p, h->version);
+    str_addf(&text,
+             "this agent is rung %.*s (protocol %d): run the sweep with one release",
+             (int)a->c.release.len, a->c.release.p, WIRE_VERSION);
     it = (struct item){.kind = ITEM_REFUSED};
     it.why.text = (struct slice){text.p, text.len};
     packet_start(a, 0);
@@ -316,8 +315,8 @@ static void acknowledged(struct agent *a, uint64_t number)
     a->progress_due = a->now + timer(a, TIMER_RESEND);
     if (!choked || agent_choked(a))
         return;
-    for (int i = 0; i < a->c.slots;
-         i++) /* that they were not read is no silence of theirs */
+    /* Programs were not read for a while: that was no silence of theirs. */
+    for (int i = 0; i < a->c.slots; i++)
         a->slots[i].at.heard = a->now;
 }
 

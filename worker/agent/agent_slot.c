@@ -310,9 +310,8 @@ static void wait_for_decision(struct agent *a, struct slot *s, struct asker to)
 {
     to.needs = s->at.asked;
     to.since = a->now;
-    if (a->c.printed &&
-        s->waiting.n > 0) /* nobody is answered: the newest stands for all */
-        s->waiting.v[0].needs = to.needs;
+    if (a->c.printed && s->waiting.n > 0)
+        s->waiting.v[0].needs = to.needs; /* nobody is told: the newest stands for all */
     else
         vec_push(&s->waiting, to);
 }
