@@ -44,12 +44,12 @@ size_t reader_place(const struct reader *r, enum key_id key)
 {
     char path[64];
     strcpy(path, keys[key].path);
-    for (char *dot; !r->found[key]; key = (enum key_id)key_find(path)) {
+    for (char *dot; !r->seen[key]; key = (enum key_id)key_find(path)) {
         if (!(dot = strrchr(path, '.')))
             return 0;
         *dot = '\0';
     }
-    return r->found[key]->at;
+    return r->seen[key]->at;
 }
 
 /* ---- keys ---- */
@@ -85,6 +85,8 @@ static void add_hint(struct str *out, const struct key *k, const struct doc_node
     str_free(&method);
 }
 
+enum shape { SHAPE_GOOD, SHAPE_NOTHING, SHAPE_BAD };
+
 static void refuse_value(struct reader *r, const struct key *k,
                          const struct doc_node *node)
 {
@@ -97,23 +99,41 @@ static void refuse_value(struct reader *r, const struct key *k,
     str_free(&s);
 }
 
-/* Has the value the shape that the key wants? */
-static bool check_shape(struct reader *r, const struct key *k,
-                        const struct doc_node *node)
+/* Has the value the shape that the key wants? A list or a section without anything in
+ * it is as if it were not there. */
+static enum shape check_shape(struct reader *r, const struct key *k,
+                              const struct doc_node *node)
 {
     enum doc_kind wanted = k->type < WANT_SECTION ? DOC_TEXT
                            : k->type == WANT_LIST ? DOC_LIST
                                                   : DOC_MAP;
+    if (node->kind == wanted && !(wanted == DOC_TEXT && doc_empty(node)))
+        return SHAPE_GOOD;
     if (node->kind == DOC_BROKEN)
-        return false;
-    if (node->kind == DOC_TEXT && doc_empty(node)) {
-        if ((wanted == DOC_TEXT || k->required) && !r->root->lost)
-            mistake_add(&r->m, node->at, "%s is empty", k->path);
-        return false;
-    }
-    if (node->kind != wanted)
+        return SHAPE_BAD;
+    if (node->kind != DOC_TEXT || !doc_empty(node)) {
         refuse_value(r, k, node);
-    return node->kind == wanted;
+        return SHAPE_BAD;
+    }
+    if (wanted != DOC_TEXT && !k->required)
+        return SHAPE_NOTHING;
+    if (!r->root->lost)
+        mistake_add(&r->m, node->at, "%s is empty", k->path);
+    return SHAPE_BAD;
+}
+
+static void walk(struct reader *r, const char *section, const struct doc_node *map);
+
+static void take(struct reader *r, enum key_id key, const struct doc_node *value)
+{
+    enum shape shape = check_shape(r, &keys[key], value);
+    r->seen[key] = value;
+    r->bad[key] |= shape == SHAPE_BAD;
+    if (shape != SHAPE_GOOD)
+        return;
+    r->found[key] = value;
+    if (keys[key].type == WANT_SECTION)
+        walk(r, keys[key].path, value);
 }
 
 /* Notes the keys of a section, and those of the sections in it. */
@@ -130,12 +150,8 @@ static void walk(struct reader *r, const char *section, const struct doc_node *m
             if (meant >= 0)
                 r->bad[meant] = true; /* but not missing */
             mistake_add(&r->m, pair->key->at, "%s", path.p);
-        } else if (check_shape(r, &keys[id], pair->value)) {
-            r->found[id] = pair->value;
-            if (keys[id].type == WANT_SECTION)
-                walk(r, keys[id].path, pair->value);
         } else {
-            r->bad[id] = true;
+            take(r, (enum key_id)id, pair->value);
         }
         str_free(&path);
     }

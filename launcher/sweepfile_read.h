@@ -9,7 +9,8 @@ struct reader {
     struct mistakes m;
     struct sweepfile *f;
     struct doc_node *root;
-    const struct doc_node *found[KEYS]; /* values of the keys that are in the file */
+    const struct doc_node *seen[KEYS];  /* values of the keys that are in the file */
+    const struct doc_node *found[KEYS]; /* those of them that can be used */
     bool names_known; /* no parameter's name is missing because of another mistake */
     bool bad[KEYS];   /* keys whose value cannot be used: it was told of, or is missing */
 };

@@ -68,18 +68,20 @@ bool call_was_cut(struct reader *r, const struct doc_node *list, size_t *i)
 {
     const struct doc_node *first = list->items.v[*i].value, *last = NULL;
     bool map = list->kind == DOC_MAP;
+    size_t end = *i;
     if (!list->flow || first->kind != DOC_TEXT || first->style != DOC_PLAIN)
         return false;
     int open = open_parens(first->text);
-    for (size_t k = *i + 1; k < list->items.n && open > 0; k++) {
-        last = map ? list->items.v[k].key : list->items.v[k].value;
-        if (last->kind != DOC_TEXT || (map && !doc_empty(list->items.v[k].value)))
+    while (open > 0 && ++end < list->items.n) {
+        const struct doc_pair *piece = &list->items.v[end];
+        last = map ? piece->key : piece->value;
+        if (last->kind != DOC_TEXT || (map && !doc_empty(piece->value)))
             return false;
         open += open_parens(last->text);
-        *i = k;
     }
     if (!last || open > 0)
         return false;
+    *i = end;
     mistake_add(&r->m, first->at,
                 "YAML cuts '%s' at its comma inside %s: put it in quotes",
                 shown(r->m.text + first->at, last->at + last->len - first->at).text,
@@ -94,16 +96,15 @@ static bool is_identifier(const char *text)
     return *text && strchr(LETTERS, *text) && text[strspn(text, IDENTIFIER)] == '\0';
 }
 
-static bool is_one_of(const char *text, const char *const words[], size_t n)
+static bool is_one_of(const char *text, const char *const words[])
 {
-    for (size_t i = 0; i < n; i++)
-        if (strcasecmp(text, words[i]) == 0)
-            return true;
-    return false;
+    while (*words && strcasecmp(text, *words) != 0)
+        words++;
+    return *words != NULL;
 }
 
-static const char *const keywords[] = {"and", "or", "not", "true", "false"};
-static const char *const switches[] = {"yes", "no", "on", "off"};
+static const char *const keywords[] = {"and", "or", "not", "true", "false", NULL};
+static const char *const switches[] = {"yes", "no", "on", "off", NULL};
 
 /* A name that no parameter can have, and one that it could have instead. */
 static void refuse_name(struct reader *r, const struct doc_node *key)
@@ -126,7 +127,7 @@ static void refuse_name(struct reader *r, const struct doc_node *key)
 /* Tells what is wrong with a parameter's name; false if it cannot be one at all. */
 static bool check_name(struct reader *r, const struct doc_node *key)
 {
-    bool keyword = is_one_of(key->text, keywords, 5);
+    bool keyword = is_one_of(key->text, keywords);
     if (command_reserved(key->text))
         mistake_add(
             &r->m, key->at,
@@ -182,7 +183,7 @@ static bool is_text(const struct space *sp, const struct doc_node *node)
 {
     if (doc_quoted(node))
         return !has_call(node->text);
-    return is_identifier(node->text) && !is_one_of(node->text, keywords, 5) &&
+    return is_identifier(node->text) && !is_one_of(node->text, keywords) &&
            !near_parameter(sp, node->text);
 }
 
@@ -216,7 +217,7 @@ static void define_text(struct reader *r, int i, const struct doc_node *sample,
     struct text_errors when_errors = {r, when, false, false};
     struct space_errors se = text_errors_of(&sample_errors);
     struct space_errors we = text_errors_of(&when_errors);
-    if (!doc_quoted(sample) && is_one_of(sample->text, switches, 4))
+    if (!doc_quoted(sample) && is_one_of(sample->text, switches))
         mistake_add(
             &r->m, sample->at,
             "'%s' is true or false to some YAML programs and a word to others: write "

@@ -193,49 +193,51 @@ static void test_defaults(void **state)
     sweepfile_free(f);
 }
 
+static const char everything[] =
+    "name: all.of_it-1\n"
+    "command: ./train {l1} {lr}\n"
+    "metric: val/acc@1\n"
+    "mode: max\n"
+    "seed: 9223372036854775000\n"
+    "space:\n"
+    "  l1: 2 ** randint(2, 9)\n"
+    "  lr: loguniform(1e-4, 1e-1)\n"
+    "  opt: 'choice(sgd, \"it''s\")'\n"
+    "  word: sgd\n"
+    "  text: \"fashion-mnist\"\n"
+    "  big: true\n"
+    "constraints: ['l1 >= 8', lr < 0.05]\n"
+    "start:\n"
+    "- {l1: 64, lr: 1e-3, opt: sgd, big: false}\n"
+    "- {l1: 3.5, opt: \"4\"}\n"
+    "search: {method: sobol, trials: 1e3}\n"
+    "schedule: {method: asha, mode: stop, grace_period: 2, max_t: 27,\n"
+    "           reduction_factor: 2.5, brackets: 2, finalists: 0}\n"
+    "slots: 8\n"
+    "slots_per_job: 4\n"
+    "trials_per_job: 1\n"
+    "idle: 90s\n"
+    "resources: {nodes: 1, tasks: 2, cpus: 3, gpus: 4, memory: 2G,\n"
+    "            time: 4:00:00}\n"
+    "timeout: 15m\n"
+    "slurm: {partition: gpu, exclusive: true, contiguous: false,\n"
+    "        gres: 'gpu:a100:4', our-plugin: \"true\"}\n"
+    "srun: {mpi: pmix}\n"
+    "controller: {partition: cpu, account: lab, qos: long,\n"
+    "             time: 1-00:00:00, memory: 1500000000}\n"
+    "setup: |\n"
+    "  module load cuda\n"
+    "  module load mpi\n"
+    "steps: no\n"
+    "retry: {failures: 5, oom: {param: l1, factor: 0.25, min: 4}}\n"
+    "stop: {time: 2h, trials: 500, metric: 0.99, cpu_hours: 10,\n"
+    "       gpu_hours: 20.5, node_hours: 30}\n"
+    "keep: {checkpoints: 0}\n"
+    "checkpoint_signal: USR1\n";
+
 static void test_everything(void **state)
 {
-    struct sweepfile *f =
-        good("name: all.of_it-1\n"
-             "command: ./train {l1} {lr}\n"
-             "metric: val/acc@1\n"
-             "mode: max\n"
-             "seed: 9223372036854775000\n"
-             "space:\n"
-             "  l1: 2 ** randint(2, 9)\n"
-             "  lr: loguniform(1e-4, 1e-1)\n"
-             "  opt: 'choice(sgd, \"it''s\")'\n"
-             "  word: sgd\n"
-             "  text: \"fashion-mnist\"\n"
-             "  big: true\n"
-             "constraints: ['l1 >= 8', lr < 0.05]\n"
-             "start:\n"
-             "- {l1: 64, lr: 1e-3, opt: sgd, big: false}\n"
-             "- {l1: 3.5, opt: \"4\"}\n"
-             "search: {method: sobol, trials: 1e3}\n"
-             "schedule: {method: asha, mode: stop, grace_period: 2, max_t: 27,\n"
-             "           reduction_factor: 2.5, brackets: 2, finalists: 0}\n"
-             "slots: 8\n"
-             "slots_per_job: 4\n"
-             "trials_per_job: 1\n"
-             "idle: 90s\n"
-             "resources: {nodes: 1, tasks: 2, cpus: 3, gpus: 4, memory: 2G,\n"
-             "            time: 4:00:00}\n"
-             "timeout: 15m\n"
-             "slurm: {partition: gpu, exclusive: true, contiguous: false,\n"
-             "        gres: 'gpu:a100:4', our-plugin: \"true\"}\n"
-             "srun: {mpi: pmix}\n"
-             "controller: {partition: cpu, account: lab, qos: long,\n"
-             "             time: 1-00:00:00, memory: 1500000000}\n"
-             "setup: |\n"
-             "  module load cuda\n"
-             "  module load mpi\n"
-             "steps: no\n"
-             "retry: {failures: 5, oom: {param: l1, factor: 0.25, min: 4}}\n"
-             "stop: {time: 2h, trials: 500, metric: 0.99, cpu_hours: 10,\n"
-             "       gpu_hours: 20.5, node_hours: 30}\n"
-             "keep: {checkpoints: 0}\n"
-             "checkpoint_signal: USR1\n");
+    struct sweepfile *f = good(everything);
     const struct spec *s = &f->spec;
     (void)state;
     assert_string_equal(f->name, "all.of_it-1");
@@ -260,6 +262,14 @@ static void test_everything(void **state)
     assert_int_equal(s->brackets, 2);
     assert_int_equal(s->finalists, 0);
     assert_false(s->in_place);
+    sweepfile_free(f);
+}
+
+static void test_everything_for_jobs(void **state)
+{
+    struct sweepfile *f = good(everything);
+    const struct spec *s = &f->spec;
+    (void)state;
     assert_true(f->slots == 8 && f->slots_per_job == 4 && f->slots_per_job_set);
     assert_true(f->idle == 90 && f->timeout == 900 && f->resources.time == 14400);
     assert_true(f->resources.tasks == 2 && f->resources.cpus == 3 &&
@@ -617,13 +627,21 @@ static void test_mutants(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wrong_files), cmocka_unit_test(test_good_files),
-        cmocka_unit_test(test_unreadable),  cmocka_unit_test(test_too_many_mistakes),
-        cmocka_unit_test(test_defaults),    cmocka_unit_test(test_everything),
-        cmocka_unit_test(test_derived),     cmocka_unit_test(test_totals),
-        cmocka_unit_test(test_names),       cmocka_unit_test(test_command),
-        cmocka_unit_test(test_shell),       cmocka_unit_test(test_set),
-        cmocka_unit_test(test_manual),      cmocka_unit_test(test_table),
+        cmocka_unit_test(test_wrong_files),
+        cmocka_unit_test(test_good_files),
+        cmocka_unit_test(test_unreadable),
+        cmocka_unit_test(test_too_many_mistakes),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_everything),
+        cmocka_unit_test(test_everything_for_jobs),
+        cmocka_unit_test(test_derived),
+        cmocka_unit_test(test_totals),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_command),
+        cmocka_unit_test(test_shell),
+        cmocka_unit_test(test_set),
+        cmocka_unit_test(test_manual),
+        cmocka_unit_test(test_table),
         cmocka_unit_test(test_mutants),
     };
     return cmocka_run_group_tests_name("launcher/sweepfile", tests, NULL, NULL);
