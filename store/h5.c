@@ -4,7 +4,6 @@
 #include "base/mem.h"
 #include "store/h5_keep.h"
 #include "store/h5_table.h"
-#include "store/h5_views.h"
 
 #include "config.h"
 
@@ -76,25 +75,18 @@ static int put_yaml(hid_t file, const struct h5_input *in)
     return rc < 0 ? -1 : 0;
 }
 
+static int put_table(void *file, const struct table *t, struct err *e)
+{
+    return table_write(*(hid_t *)file, t, e);
+}
+
 static int put_all(hid_t file, const struct h5_input *in, struct err *e)
 {
-    int rc = 0;
-
     if (put_root(file, in) < 0)
         return h5_fail(e, ERR_IO, "the attributes cannot be written");
     if (put_yaml(file, in) < 0)
         return h5_fail(e, ERR_IO, "/sweep_yaml: cannot be written");
-    if (!rc)
-        rc = h5_write_trials(file, in->sw, e);
-    if (!rc)
-        rc = h5_write_metrics(file, in->history, e);
-    if (!rc)
-        rc = h5_write_rungs(file, in->sw, e);
-    if (!rc)
-        rc = h5_write_decisions(file, in->history, e);
-    if (!rc)
-        rc = h5_write_attempts(file, in->history, e);
-    return rc;
+    return tables_each(in->sw, in->history, put_table, &file, e);
 }
 
 int h5_write(const char *path, const struct h5_input *in, struct err *e)

@@ -94,12 +94,6 @@ int h5_put_texts(hid_t object, const char *name, const char *const texts[], size
 
 /* ---- what the values ask for ---- */
 
-static void clear_cells(struct value cells[], size_t n)
-{
-    for (size_t c = 0; c < n; c++)
-        cells[c].kind = VALUE_ABSENT;
-}
-
 static enum column_type widened(enum column_type type, struct value v)
 {
     switch (v.kind) {
@@ -127,8 +121,7 @@ static struct slice text_of(struct value v, struct str *buf)
 static void find_types(const struct table *t, struct value cells[])
 {
     for (size_t i = 0; i < t->rows; i++) {
-        clear_cells(cells, t->n_columns);
-        t->row(t->ctx, i, cells);
+        table_row(t, i, cells);
         for (size_t c = 0; c < t->n_columns; c++)
             t->columns[c].type = widened(t->columns[c].type, cells[c]);
     }
@@ -147,8 +140,7 @@ static void find_sizes(const struct table *t, struct value cells[], struct str *
         texts |= column->type == COLUMN_TEXT;
     }
     for (size_t i = 0; texts && i < t->rows; i++) {
-        clear_cells(cells, t->n_columns);
-        t->row(t->ctx, i, cells);
+        table_row(t, i, cells);
         for (size_t c = 0; c < t->n_columns; c++) {
             struct column *column = &t->columns[c];
             if (column->type != COLUMN_TEXT)
@@ -280,8 +272,7 @@ static herr_t write_all(const struct table *t, const struct part *part, hid_t se
 
     for (size_t i = 0; i < t->rows && rc >= 0; i++) {
         char *row = data + i % chunk * part->row_size;
-        clear_cells(cells, t->n_columns);
-        t->row(t->ctx, i, cells);
+        table_row(t, i, cells);
         for (size_t k = 0; k < part->columns.n; k++)
             store_cell(row, &t->columns[part->columns.v[k]], cells[part->columns.v[k]],
                        buf);

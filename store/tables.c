@@ -1,10 +1,10 @@
 /* Each table is a list of columns: name, what it begins as, unit, and the expression that
  * gives its value in row i. The list makes both the columns and the function that fills a
  * row, so that they cannot part. */
-#include "store/h5_views.h"
+#include "store/tables.h"
 
 #include "base/vec.h"
-#include "store/h5_table.h"
+#include "store/h5.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +14,20 @@
 #define COLUMN_(name, type, unit, expression) {#name, unit, COLUMN_##type, NULL, 0, 0},
 #define CELL_(name, type, unit, expression)   *cells++ = (expression);
 #define COUNT_(name, type, unit, expression)  +1
+
+/* Who is given the tables. */
+struct reader {
+    int (*fn)(void *ctx, const struct table *t, struct err *e);
+    void *ctx;
+    struct err *e;
+};
+
+void table_row(const struct table *t, size_t i, struct value cells[])
+{
+    for (size_t c = 0; c < t->n_columns; c++)
+        cells[c].kind = VALUE_ABSENT;
+    t->row(t->ctx, i, cells);
+}
 
 static struct value whole(int64_t i)
 {
@@ -89,7 +103,7 @@ static enum column_type parameter_type(const struct space *space, int p)
     }
 }
 
-int h5_write_trials(hid_t file, const struct sweep *sw, struct err *e)
+static int with_trials(const struct sweep *sw, const struct reader *to)
 {
     static const struct column fixed[TRIAL_FIXED] = {TRIAL_COLUMNS(COLUMN_)};
     const struct space *space = sweep_spec(sw)->space;
@@ -113,7 +127,7 @@ int h5_write_trials(hid_t file, const struct sweep *sw, struct err *e)
                           .rows = (size_t)sweep_trials(sw),
                           .row = trial_row,
                           .ctx = &all};
-    int rc = table_write(file, &table, e);
+    int rc = to->fn(to->ctx, &table, to->e);
     values_free(all.values, (int)n);
     for (size_t p = 0; p < n; p++)
         free(names[p]);
@@ -194,7 +208,7 @@ void h5_metric_columns(const struct history *h, char ***columns, size_t *n)
     *n = h->names.n;
 }
 
-int h5_write_metrics(hid_t file, const struct history *h, struct err *e)
+static int with_metrics(const struct history *h, const struct reader *to)
 {
     char **names;
     size_t n;
@@ -213,7 +227,7 @@ int h5_write_metrics(hid_t file, const struct history *h, struct err *e)
                           .originals = true,
                           .row = metric_row,
                           .ctx = (void *)h};
-    int rc = table_write(file, &table, e);
+    int rc = to->fn(to->ctx, &table, to->e);
     for (size_t c = 0; c < n; c++)
         free(names[c]);
     free(names);
@@ -250,7 +264,7 @@ static void rung_row(void *ctx, size_t i, struct value cells[])
     RUNG_COLUMNS(CELL_)
 }
 
-int h5_write_rungs(hid_t file, const struct sweep *sw, struct err *e)
+static int with_rungs(const struct sweep *sw, const struct reader *to)
 {
     struct column columns[RUNG_FIXED] = {RUNG_COLUMNS(COLUMN_)};
     struct rungs all = {.sw = sw};
@@ -269,7 +283,7 @@ int h5_write_rungs(hid_t file, const struct sweep *sw, struct err *e)
                           .rows = all.n,
                           .row = rung_row,
                           .ctx = &all};
-    int rc = table_write(file, &table, e);
+    int rc = to->fn(to->ctx, &table, to->e);
     free(all.v);
     return rc;
 }
@@ -298,7 +312,7 @@ static void decision_row(void *ctx, size_t i, struct value cells[])
     DECISION_COLUMNS(CELL_)
 }
 
-int h5_write_decisions(hid_t file, const struct history *h, struct err *e)
+static int with_decisions(const struct history *h, const struct reader *to)
 {
     struct column columns[DECISION_FIXED] = {DECISION_COLUMNS(COLUMN_)};
     struct table table = {.name = "decisions",
@@ -309,7 +323,7 @@ int h5_write_decisions(hid_t file, const struct history *h, struct err *e)
                           .row = decision_row,
                           .ctx = (void *)h};
 
-    return table_write(file, &table, e);
+    return to->fn(to->ctx, &table, to->e);
 }
 
 /* ---- /attempts ---- */
@@ -344,7 +358,7 @@ static void attempt_row(void *ctx, size_t i, struct value cells[])
     ATTEMPT_COLUMNS(CELL_)
 }
 
-int h5_write_attempts(hid_t file, const struct history *h, struct err *e)
+static int with_attempts(const struct history *h, const struct reader *to)
 {
     struct column columns[ATTEMPT_FIXED] = {ATTEMPT_COLUMNS(COLUMN_)};
     struct table table = {.name = "attempts",
@@ -355,5 +369,23 @@ int h5_write_attempts(hid_t file, const struct history *h, struct err *e)
                           .row = attempt_row,
                           .ctx = (void *)h};
 
-    return table_write(file, &table, e);
+    return to->fn(to->ctx, &table, to->e);
+}
+
+int tables_each(const struct sweep *sw, const struct history *h,
+                int (*fn)(void *ctx, const struct table *t, struct err *e), void *ctx,
+                struct err *e)
+{
+    const struct reader to = {fn, ctx, e};
+    int rc = with_trials(sw, &to);
+
+    if (!rc)
+        rc = with_metrics(h, &to);
+    if (!rc)
+        rc = with_rungs(sw, &to);
+    if (!rc)
+        rc = with_decisions(h, &to);
+    if (!rc)
+        rc = with_attempts(h, &to);
+    return rc;
 }
