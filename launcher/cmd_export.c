@@ -3,15 +3,31 @@
 #include "base/num.h"
 #include "launcher/cli.h"
 #include "launcher/commands.h"
+#include "launcher/export.h"
 #include "launcher/look.h"
 #include "store/h5.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPT_HDF5, FORMATS, OPT_OUTPUT = FORMATS, OPT_UPTO };
+enum {
+    OPT_CSV,
+    OPT_JSONL,
+    OPT_HDF5,
+    OPT_TENSORBOARD,
+    FORMATS,
+    OPT_OUTPUT = FORMATS,
+    OPT_UPTO
+};
 const struct cli_option export_options[] = {
+    [OPT_CSV] = {"csv", 0, NULL,
+                 "the tables of sweep.h5 as trials.csv, metrics.csv, rungs.csv, "
+                 "decisions.csv and attempts.csv"},
+    [OPT_JSONL] = {"jsonl", 0, NULL,
+                   "the same as JSON objects, one a line: trials.jsonl, ..."},
     [OPT_HDF5] = {"hdf5", 0, NULL, "sweep.h5, made anew from the journal"},
+    [OPT_TENSORBOARD] = {"tensorboard", 0, NULL,
+                         "tensorboard/, with a run for each trial"},
     [OPT_OUTPUT] = {"output", 'o', "DIR", "write there (default: the sweep's directory)"},
     [OPT_UPTO] = {"upto", 0, "EPOCH:BYTES",
                   "as the journal stood at that byte of that epoch's file"},
@@ -35,7 +51,10 @@ static int export_hdf5(const struct loaded *l, const char *to, struct err *e)
 /* By option: writes into the directory `to`. */
 static int (*const formats[FORMATS])(const struct loaded *l, const char *to,
                                      struct err *e) = {
+    [OPT_CSV] = export_csv,
+    [OPT_JSONL] = export_jsonl,
     [OPT_HDF5] = export_hdf5,
+    [OPT_TENSORBOARD] = export_tensorboard,
 };
 
 static bool parse_upto(const char *text, struct journal_pos *pos)
@@ -97,6 +116,7 @@ int cmd_export(int argc, char **argv)
         }
     }
     if (!any)
-        return cli_fail(self, EXIT_USAGE, "in which format? --hdf5");
+        return cli_fail(self, EXIT_USAGE,
+                        "in which format? --csv, --jsonl, --hdf5 or --tensorboard");
     return export(self, dir, to, limit.epoch ? &limit : NULL, wanted);
 }

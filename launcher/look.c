@@ -1,8 +1,16 @@
 #include "launcher/look.h"
 
 #include "base/clock.h"
+#include "base/file.h"
+#include "base/num.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#define WIDTH_MIN 40 /* what view_screen() needs */
 
 int look_open(const struct cli_command *self, const char *dir, bool history,
               const struct journal_pos *limit, struct loaded *l)
@@ -51,6 +59,96 @@ struct view look_view(const struct loaded *l)
         v.note = "no controller serves this sweep; `rung resume` goes on";
     }
     return v;
+}
+
+struct look_size look_size(int fd)
+{
+    struct winsize size;
+
+    if (ioctl(fd, TIOCGWINSZ, &size) != 0 || size.ws_col == 0 || size.ws_row == 0)
+        return (struct look_size){80, 24};
+    return (struct look_size){size.ws_col, size.ws_row};
+}
+
+void look_screen(const struct loaded *l, int fd, struct str *out)
+{
+    const char *term = getenv("TERM");
+    bool colour = isatty(fd) && term && strcmp(term, "dumb") != 0 && !getenv("NO_COLOR");
+    struct view v = look_view(l);
+    int width = look_size(fd).width;
+
+    view_screen(&v, width >= WIDTH_MIN ? width : WIDTH_MIN, colour, out);
+}
+
+void look_print(const struct loaded *l, bool json)
+{
+    struct view v = look_view(l);
+    struct str out = STR_INIT;
+
+    if (json) {
+        view_json(&v, &out);
+        str_addc(&out, '\n');
+    } else {
+        look_screen(l, STDOUT_FILENO, &out);
+    }
+    fputs(out.p, stdout);
+    str_free(&out);
+}
+
+struct value *look_params(const struct loaded *l, int32_t trial, bool drawn)
+{
+    const struct space *space = l->file->spec.space;
+    size_t n = (size_t)space_count(space);
+    struct value *values = mem_alloc(n * sizeof(*values)); /* zero is ABSENT */
+    struct str text = STR_INIT;
+    struct json j;
+
+    if (drawn)
+        str_add(&text, sweep_trial(l->sw, trial)->params);
+    else
+        sweep_params(l->sw, trial, &text);
+    json_begin(&j, text.p, text.len);
+    space_scan(space, &j, values, NULL);
+    str_free(&text);
+    return values;
+}
+
+void look_value(struct value v, struct str *out)
+{
+    char number[NUM_MAX];
+
+    if (v.kind == VALUE_ABSENT) {
+        str_addc(out, '-');
+    } else if (v.kind == VALUE_REAL) {
+        num_format_short(number, v.r, 4);
+        str_add(out, number);
+    } else {
+        value_text(v, out);
+    }
+}
+
+char *look_trial_dir(const struct loaded *l, int32_t trial)
+{
+    struct str home = STR_INIT;
+    char **names, *found = NULL;
+    int64_t newest = 0, number;
+    size_t n;
+
+    str_addf(&home, "%s/trials/%06d", l->dir, trial);
+    if (dir_list(home.p, &names, &n, NULL) == 0) {
+        for (size_t i = 0; i < n; i++) {
+            if (names[i][0] != 'a' ||
+                num_parse_int(names[i] + 1, strlen(names[i] + 1), &number) != 0 ||
+                number <= newest)
+                continue;
+            newest = number;
+            free(found);
+            found = path_join(home.p, names[i]);
+        }
+        free(names);
+    }
+    str_free(&home);
+    return found;
 }
 
 int look_surplus(const struct cli_command *self, const char *argument)

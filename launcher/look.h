@@ -17,6 +17,27 @@ int look_open(const struct cli_command *self, const char *dir, bool history,
  * whether a controller serves the sweep. Points into l. */
 struct view look_view(const struct loaded *l);
 
+struct look_size {
+    int width, lines;
+};
+struct look_size look_size(int fd); /* of a terminal; 80 x 24 when it is none */
+
+/* The screen as fits fd: its width, and colours on terminals that have them (and where
+ * the environment has no NO_COLOR). */
+void look_screen(const struct loaded *l, int fd, struct str *out);
+/* The same on stdout, or the state as JSON. */
+void look_print(const struct loaded *l, bool json);
+
+/* The parameters of a trial, as drawn or with the changes that retry.oom made since:
+ * [space_count], ABSENT where there is none. values_free() and free() it. */
+struct value *look_params(const struct loaded *l, int32_t trial, bool drawn);
+/* Appends a value for people: reals to four digits, "-" for an absent one. */
+void look_value(struct value v, struct str *out);
+
+/* trials/000012/a03 of the sweep, its newest and, as a rule, only one; NULL when there is
+ * none. free() it. */
+char *look_trial_dir(const struct loaded *l, int32_t trial);
+
 /* After a message about an argument too many: EXIT_USAGE. */
 int look_surplus(const struct cli_command *self, const char *argument);
 

@@ -1,0 +1,121 @@
+#include "base/num.h"
+#include "launcher/cli.h"
+#include "launcher/columns.h"
+#include "launcher/commands.h"
+#include "launcher/look.h"
+#include "sched/state_json.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { OPT_COUNT, OPT_JSON };
+const struct cli_option best_options[] = {
+    [OPT_COUNT] = {"count", 'n', "K", "how many (default: 10)"},
+    [OPT_JSON] = {"json", 'j', NULL, "as one JSON object: {\"best\":[...]}"},
+    {0}};
+
+static void put_row(const struct loaded *l, int32_t trial, struct columns *table)
+{
+    const struct trial *t = sweep_trial(l->sw, trial);
+    const struct space *space = l->file->spec.space;
+    int n = space_count(space);
+    struct value *values = look_params(l, trial, false);
+    struct str text = STR_INIT;
+
+    columns_int(table, trial);
+    columns_num(table, t->best, 5);
+    columns_int(table, t->best_step);
+    columns_cell(table, trial_state_name(t->state));
+    for (int p = 0; p < n; p++) {
+        str_cut(&text, 0);
+        look_value(values[p], &text);
+        columns_cell(table, text.p);
+    }
+    str_free(&text);
+    values_free(values, n);
+    free(values);
+}
+
+static void put_table(const struct loaded *l, const int32_t best[], int n,
+                      struct str *out)
+{
+    const struct space *space = l->file->spec.space;
+    struct columns table = {0};
+
+    columns_head(&table, "trial");
+    columns_head(&table, l->file->spec.metric);
+    columns_head(&table, "step");
+    columns_head(&table, "state");
+    for (int p = 0; p < space_count(space); p++)
+        columns_head(&table, space_name(space, p));
+    for (int i = 0; i < n; i++)
+        put_row(l, best[i], &table);
+    columns_print(&table, 0, out);
+}
+
+static void put_json(const struct loaded *l, const int32_t best[], int n, struct str *out)
+{
+    json_put_object(out);
+    json_put_key(out, "best");
+    json_put_array(out);
+    for (int i = 0; i < n; i++)
+        sweep_best_json(l->sw, best[i], out);
+    json_put_close(out, ']');
+    json_put_close(out, '}');
+    str_addc(out, '\n');
+}
+
+static void print_best(const struct loaded *l, int64_t count, bool json)
+{
+    int trials = sweep_trials(l->sw), n = count < trials ? (int)count : trials;
+    int32_t *best = mem_alloc(((size_t)n + 1) * sizeof(*best));
+    struct str out = STR_INIT;
+
+    n = sweep_best(l->sw, best, n);
+    if (json)
+        put_json(l, best, n, &out);
+    else if (n > 0)
+        put_table(l, best, n, &out);
+    else
+        fprintf(stderr, "no trial has reported a finite %s yet\n", l->file->spec.metric);
+    fputs(out.p, stdout);
+    str_free(&out);
+    free(best);
+}
+
+int cmd_best(int argc, char **argv)
+{
+    const struct cli_command *self = cli_find("best");
+    const char *value, *dir = NULL;
+    int64_t count = 10;
+    bool json = false;
+    struct loaded l;
+    struct cli c;
+    int o, status;
+
+    cli_begin(&c, self, argc, argv);
+    while ((o = cli_next(&c, &value)) != CLI_END) {
+        switch (o) {
+        case OPT_COUNT:
+            if (num_parse_int(value, strlen(value), &count) != 0 || count < 1)
+                return cli_fail(self, EXIT_USAGE, "--count: no number of trials: '%s'",
+                                value);
+            break;
+        case OPT_JSON: json = true; break;
+        case CLI_POSITIONAL:
+            if (dir)
+                return look_surplus(self, value);
+            dir = value;
+            break;
+        case CLI_HELP: return EXIT_GOOD;
+        default: return EXIT_USAGE;
+        }
+    }
+    status = look_open(self, dir, false, NULL, &l);
+    if (status == EXIT_GOOD)
+        print_best(&l, count, json);
+    loaded_close(&l);
+    return status;
+}
