@@ -109,9 +109,9 @@ struct metric {
 
 /* Facts of an attempt's end, from the agent (and the shim below it). */
 struct end_facts {
-    int exit_code;          /* -1: ended by a signal, or unknown */
-    int signal;             /* 0: none */
-    bool oom;               /* the kernel's OOM killer struck in it */
+    int exit_code; /* -1: ended by a signal, or unknown */
+    int signal;    /* 0: none */
+    bool oom;      /* the kernel's OOM killer struck in it */
     enum end_cause cause;
     enum decision answered; /* the last answer that the program was given */
     int64_t last_step;      /* highest step it reported, 0 for none */
@@ -122,7 +122,7 @@ struct end_facts {
     double gpu_seconds;     /* NaN unknown */
     double energy;          /* joules; NaN unknown */
     struct slice node, slurm_job, slurm_step, slurm_state; /* empty: none */
-    struct slice note;      /* a sentence for `rung show`, or empty */
+    struct slice note; /* a sentence for `rung show`, or empty */
 };
 
 struct event {
@@ -132,17 +132,17 @@ struct event {
     int32_t attempt; /* from 1; 0 where none is meant */
     union {
         struct {
-            int32_t epoch;       /* from 1 */
-            int32_t after;       /* the predecessor, 0 for none */
-            int64_t after_bytes; /* its accepted length */
+            int32_t epoch;        /* from 1 */
+            int32_t after;        /* the predecessor, 0 for none */
+            int64_t after_bytes;  /* its accepted length */
             int64_t after_events; /* events of all epochs up to there */
             struct slice version, host, user, command; /* who began it */
-            struct slice git;    /* revision of the directory, or empty */
+            struct slice git; /* revision of the directory, or empty */
             int64_t pid;
-            uint64_t file_hash;  /* hash64 of sweep.yaml */
+            uint64_t file_hash; /* hash64 of sweep.yaml */
         } epoch;
         struct {
-            int32_t parent;      /* -1 */
+            int32_t parent; /* -1 */
             int32_t bracket;
             enum given given;
             uint32_t tries;      /* redraws before it */
@@ -169,7 +169,7 @@ struct event {
             const struct metric *metrics;
             int n_metrics;
             enum decision decision; /* NONE: to be decided by applying it */
-            int32_t rung;           /* recorded at, -1: none; with decision NONE: ignored */
+            int32_t rung; /* recorded at, -1: none; with decision NONE: ignored */
         } report;
         struct {
             int64_t step;
