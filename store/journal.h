@@ -45,8 +45,8 @@ struct journal;
  * version, host, user, command, git, pid, file_hash and time set by the caller; epoch,
  * after, after_bytes are set here) and makes it durable, directory included. What
  * was set aside of the predecessor is told in *torn_bytes (may be NULL).
- * ERR_CORRUPT: the predecessor is damaged, and nothing was created or the new file
- * was left void. */
+ * ERR_CORRUPT: the predecessor is damaged, and the new file was left void. ERR_FENCED: a
+ * newer controller began meanwhile. */
 int journal_begin(const char *dir, struct event *begin, struct journal **out,
                   int64_t *torn_bytes, struct err *e);
 int32_t journal_epoch(const struct journal *j);
