@@ -119,14 +119,16 @@ void socket_close(struct socket *s)
 
 /* ---- the controller's end ---- */
 
-/* Appends " tcp://HOST:PORT". */
+/* Appends " tcp://HOST:PORT", if controller.json has room for all of it. */
 static void add_address(struct str *out, const char *host, const char *port)
 {
+    const size_t room = sizeof(((struct controller_file *)NULL)->address);
+    size_t before = out->len;
     bool v6 = strchr(host, ':');
-    str_addf(out,
-             "%s"
-             "tcp://%s%s%s:%s",
-             out->len ? " " : "", v6 ? "[" : "", host, v6 ? "]" : "", port);
+    str_addf(out, "%stcp://%s%s%s:%s", out->len ? " " : "", v6 ? "[" : "", host,
+             v6 ? "]" : "", port);
+    if (out->len >= room)
+        str_cut(out, before);
 }
 
 /* Addresses of interfaces that are up and lead somewhere: not to this machine alone, nor
@@ -164,9 +166,9 @@ static int find_addresses(struct socket *s, bool local, struct err *e)
         return 0;
     }
     add_interfaces(&s->address, AF_INET, port);
-    add_interfaces(&s->address, AF_INET6, port);
     if (gethostname(name, sizeof(name)) == 0)
         add_address(&s->address, name, port);
+    add_interfaces(&s->address, AF_INET6, port);
     return 0;
 }
 

@@ -19,7 +19,7 @@ struct socket;
 int socket_serve(struct socket **out, const struct key_pair *own, const char *agents,
                  bool local, struct err *e);
 /* The address to put in controller.json: "tcp://HOST:PORT ...", numeric addresses of the
- * host's interfaces and its own name, or 127.0.0.1 for `local`. */
+ * host's interfaces and its own name, as many as fit there, or 127.0.0.1 for `local`. */
 const char *socket_address(const struct socket *s);
 
 /* An agent's end: connects to the addresses of the list (8 at most) and stays with the
