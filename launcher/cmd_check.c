@@ -136,8 +136,8 @@ static const char *dim_name(const struct dim *d)
                                         [DIM_INT] = "integers",
                                         [DIM_NORMAL] = "normal",
                                         [DIM_CHOICE] = "choices",
-                                        [DIM_GRID] = "grid points"};
-    return d ? names[d->kind] : "fixed";
+                                        [DIM_GRID] = "grid values"};
+    return d ? names[d->kind] : "not drawn";
 }
 
 static void add_kind(const struct space *sp, int i, struct str *out)

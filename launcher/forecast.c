@@ -3,11 +3,11 @@
 #include "base/rng.h"
 #include "base/vec.h"
 
+#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
-/* Beyond so many trials a part of them is played, and the result scaled up: the shares
- * that reach each rung hardly change any more. */
+/* Beyond so many trials a part of them is played, with as many slots for each, and the
+ * result scaled up: the shares that reach each rung hardly change any more. */
 #define PLAYED_MAX 5000
 /* Random orders are averaged over passes, of about so many trials in all. */
 #define PLAYED_WANTED 2000
@@ -122,7 +122,7 @@ static void play(struct play *p)
     }
 }
 
-static void count(struct forecast *f, const struct play *p, double weight)
+static void count(struct forecast *f, const struct play *p, double weight, double time)
 {
     enum forecast_case c = p->order;
     for (int i = 0; i < f->n; i++) {
@@ -138,7 +138,7 @@ static void count(struct forecast *f, const struct play *p, double weight)
     }
     f->steps[c] += weight * p->steps;
     f->attempts[c] += weight * sweep_totals(p->sw)->attempts;
-    f->time[c] += weight * p->now;
+    f->time[c] += time * p->now;
 }
 
 static void make_levels(struct forecast *f, const struct sweep *sw)
@@ -162,7 +162,9 @@ void forecast_make(struct forecast *f, const struct spec *spec, int slots)
     p.spec.search = SEARCH_RANDOM;
     p.spec.n_start = 0;
     p.spec.trials = total < PLAYED_MAX ? total : PLAYED_MAX;
-    p.n = slots < p.spec.trials ? slots : (int)p.spec.trials;
+    double scale = (double)total / (double)p.spec.trials;
+    double used = slots < total ? slots : (double)total; /* slots that have a trial */
+    p.n = used > scale ? (int)rint(used / scale) : 1;
     p.slots = mem_alloc((size_t)p.n * sizeof(*p.slots));
     int passes = (int)(PLAYED_WANTED / p.spec.trials);
     passes = passes < 1 ? 1 : passes > PASSES_MAX ? PASSES_MAX : passes;
@@ -174,7 +176,7 @@ void forecast_make(struct forecast *f, const struct spec *spec, int slots)
             if (!f->levels)
                 make_levels(f, p.sw);
             play(&p);
-            count(f, &p, (double)total / (double)p.spec.trials / n);
+            count(f, &p, scale / n, scale * p.n / used / n);
             sweep_free(p.sw);
         }
     }

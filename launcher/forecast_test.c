@@ -77,6 +77,11 @@ static void test_slots(void **state)
     restart->spec.in_place = false;
     forecast_make(&again, &restart->spec, 1);
     assert_true(again.steps[FORECAST_BEST] == 64 + 21 * 3 + 7 * 9);
+    forecast_make(&million, &many->spec, 50);
+    double work = million.steps[FORECAST_EXPECTED] / 50;
+    assert_true(million.time[FORECAST_EXPECTED] > work * 0.999);
+    assert_true(million.time[FORECAST_EXPECTED] < work * 1.2);
+    forecast_free(&million);
     forecast_make(&million, &many->spec, 100000);
     assert_true(million.levels[0].reached[FORECAST_EXPECTED] == 1000000);
     double share = million.levels[1].reached[FORECAST_EXPECTED] / 1000000;
