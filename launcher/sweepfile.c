@@ -6,7 +6,6 @@
 #include "worker/agent/run.h"
 
 #include <ctype.h>
-#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -304,21 +303,6 @@ static void tell_rule(void *ctx, enum key_id key, const char *sentence)
     mistake_add(&r->m, reader_place(r, key), "%s", sentence);
 }
 
-/* What follows from the keys. */
-static void derive(struct reader *r)
-{
-    struct sweepfile *f = r->f;
-    bool rest = false;
-    for (int d = 0; d < space_dims(f->spec.space); d++)
-        rest |= space_dim(f->spec.space, d)->kind != DIM_GRID;
-    if (f->spec.search == SEARCH_GRID && !rest)
-        f->spec.trials = 1;
-    f->spec.in_place = f->trials_per_job != 1 && !f->command_has_until;
-    f->slots_per_job_set = r->found[KEY_SLOTS_PER_JOB] != NULL;
-    f->stop.has_metric = !isnan(f->stop.metric);
-    f->checkpoint_signal = f->checkpoint_signal ? SIGUSR1 : 0;
-}
-
 static void read_map(struct reader *r)
 {
     walk(r, "", r->root);
@@ -333,7 +317,10 @@ static void read_map(struct reader *r)
     read_oom(r);
     read_command(r);
     read_options(r);
-    derive(r);
+    r->f->slots_per_job_set = r->found[KEY_SLOTS_PER_JOB] != NULL;
+    r->f->checkpoint_signal =
+        r->f->checkpoint_signal ? SIGUSR1 : 0; /* it was a word's index */
+    rules_derive(r->f);
     rules_check(r->f, r->bad, tell_rule, r);
 }
 

@@ -22,212 +22,191 @@ static const char *const steps_names[] = {"auto", "yes", "no", NULL};
 static const char *const signal_names[] = {"none", "USR1", NULL};
 
 const struct key keys[KEYS] = {
-    [KEY_NAME] = {"name", WANT_TEXT, .otherwise = "the file's name", FIELD(name),
-                  .sample = "fashion",
-                  .help =
-                      "What the sweep is called, in its directory and in Slurm's queue: "
-                      "letters, digits and `._-`, at most 64"},
-    [KEY_COMMAND] =
-        {"command", WANT_TEXT, .required = true, FIELD(command_text),
-         .sample = "./train.py --lr={lr}",
-         .help =
-             "The program that a trial runs, with its arguments; `{lr}` is the value of "
-             "parameter lr"},
-    [KEY_SHELL] = {"shell", WANT_FLAG, .fallback = "false", FIELD(shell),
-                   .help =
-                       "`true`: `/bin/sh -c` runs the command as it is, and parameters "
-                       "are in `$RUNG_PARAM_NAME` only"},
-    [KEY_METRIC] = {"metric", WANT_TEXT, .required = true, FIELD(spec.metric),
-                    .sample = "val_loss",
-                    .help = "What trials report and the sweep optimises"},
-    [KEY_MODE] = {"mode", WANT_WORD, .fallback = "min", .words = directions,
-                  FIELD(spec.maximize),
-                  .help = "Whether less or more of the metric is better"},
-    [KEY_SEED] = {"seed", WANT_INT, .fallback = "0", .lo = 0, .hi = 0x1p63,
-                  FIELD(spec.seed),
-                  .help = "Of every draw: the same seed gives the same trials"},
+    /* clang-format off */
+    [KEY_NAME] = {"name", WANT_TEXT, FIELD(name), .otherwise = "the file's name",
+        .sample = "fashion",
+        .help = "What the sweep is called, in its directory and in Slurm's queue: "
+                "letters, digits and `._-`, at most 64"},
+    [KEY_COMMAND] = {"command", WANT_TEXT, FIELD(command_text), .required = true,
+        .sample = "./train.py --lr={lr}",
+        .help = "The program that a trial runs, with its arguments; `{lr}` is the value "
+                "of parameter lr"},
+    [KEY_SHELL] = {"shell", WANT_FLAG, FIELD(shell), .fallback = "false",
+        .help = "`true`: `/bin/sh -c` runs the command as it is, and parameters are in "
+                "`$RUNG_PARAM_NAME` only"},
+    [KEY_METRIC] = {"metric", WANT_TEXT, FIELD(spec.metric), .required = true,
+        .sample = "val_loss",
+        .help = "What trials report and the sweep optimises"},
+    [KEY_MODE] = {"mode", WANT_WORD, FIELD(spec.maximize), .fallback = "min",
+        .words = directions,
+        .help = "Whether less or more of the metric is better"},
+    [KEY_SEED] = {"seed", WANT_INT, FIELD(spec.seed), .fallback = "0", .lo = 0,
+        .hi = 0x1p63,
+        .help = "Of every draw: the same seed gives the same trials"},
     [KEY_SPACE] = {"space", WANT_PARAMETERS, .required = true,
-                   .help = "The parameters, each with what it is drawn from"},
+        .help = "The parameters, each with what it is drawn from"},
     [KEY_CONSTRAINTS] = {"constraints", WANT_LIST, .sample = "[rate < 1 - momentum]",
-                         .help = "Expressions that a configuration must satisfy"},
+        .help = "Expressions that a configuration must satisfy"},
     [KEY_START] = {"start", WANT_LIST, .help = "Configurations that are tried first"},
     [KEY_SEARCH] = {"search", WANT_SECTION, .help = "Where configurations come from"},
-    [KEY_SEARCH_METHOD] = {"search.method", WANT_WORD, .fallback = "random",
-                           .words = search_names, FIELD(spec.search),
-                           .help =
-                               "`random`; `sobol`, which covers the space more evenly; "
-                               "or `grid`, every combination of the `grid(...)` values"},
-    [KEY_SEARCH_TRIALS] = {"search.trials", WANT_INT, .settable = true,
-                           .otherwise = "required, for `grid` 1", .lo = 1,
-                           .hi = TRIALS_MOST, FIELD(spec.trials), .sample = "64",
-                           .help =
-                               "Trials in all; for `grid` how often the other parameters "
-                               "are drawn for each grid point"},
+    [KEY_SEARCH_METHOD] = {"search.method", WANT_WORD, FIELD(spec.search),
+        .fallback = "random", .words = search_names,
+        .help = "`random`; `sobol`, which covers the space more evenly; or `grid`, every "
+                "combination of the `grid(...)` values"},
+    [KEY_SEARCH_TRIALS] = {"search.trials", WANT_INT, FIELD(spec.trials),
+        .settable = true, .otherwise = "required, for `grid` 1", .lo = 1,
+        .hi = TRIALS_MOST, .sample = "64",
+        .help = "Trials in all; for `grid` how often the other parameters are drawn for "
+                "each grid point"},
     [KEY_SCHEDULE] = {"schedule", WANT_SECTION, .help = "Which trials go on"},
-    [KEY_SCHEDULE_METHOD] = {"schedule.method", WANT_WORD, .fallback = "asha",
-                             .words = schedule_names, FIELD(spec.schedule),
-                             .help = "`asha`; or `none`: every trial runs to `max_t`"},
-    [KEY_SCHEDULE_MODE] =
-        {"schedule.mode", WANT_WORD, .fallback = "promote", .words = mode_names,
-         FIELD(spec.mode),
-         .help = "`promote`: trials pause at each milestone and the best go "
-                 "on from their checkpoints; `stop`: they run on unless "
-                 "they are among the worse. With `parse` and without "
-                 "`restart` it is `stop`"},
-    [KEY_GRACE_PERIOD] = {"schedule.grace_period", WANT_INT, .fallback = "1", .lo = 1,
-                          .hi = STEPS_MOST, FIELD(spec.grace_period),
-                          .help = "The first milestone, in steps"},
-    [KEY_REDUCTION_FACTOR] = {"schedule.reduction_factor", WANT_ETA, .fallback = "3",
-                              FIELD(spec.eta),
-                              .help =
-                                  "Each milestone is this many times the one before, and "
-                                  "one in this many trials gets there"},
-    [KEY_MAX_T] = {"schedule.max_t", WANT_INT, .required = true, .lo = 1,
-                   .hi = STEPS_MOST, FIELD(spec.max_t), .sample = "27",
-                   .help = "The step at which a trial is complete"},
-    [KEY_BRACKETS] = {"schedule.brackets", WANT_INT, .fallback = "1", .lo = 1,
-                      .hi = LEVELS_MAX, FIELD(spec.brackets),
-                      .help =
-                          "How many ladders of rungs there are; each starts a milestone "
-                          "later than the one before"},
-    [KEY_FINALISTS] = {"schedule.finalists", WANT_INT, .fallback = "1", .lo = 0,
-                       .hi = TRIALS_MOST, FIELD(spec.finalists),
-                       .help =
-                           "Of mode `promote`: so many trials go on to `max_t` at the "
-                           "end, whatever their rung; 0 is the paper to the letter"},
-    [KEY_SLOTS] = {"slots", WANT_INT, .settable = true, .fallback = "1", .lo = 1,
-                   .hi = 100000, FIELD(slots),
-                   .help = "Trials that run at once: pending and running together"},
-    [KEY_SLOTS_PER_JOB] = {"slots_per_job", WANT_INT, .fallback = "1", .lo = 1,
-                           .hi = 1024, FIELD(slots_per_job),
-                           .help =
-                               "Slots in one task of the job array, for sites that give "
-                               "whole nodes; needs `nodes: 1`, and multiplies tasks, "
-                               "memory and gpus"},
-    [KEY_TRIALS_PER_JOB] = {"trials_per_job", WANT_INT, .fallback = "0", .lo = 0,
-                            .hi = TRIALS_MOST, FIELD(trials_per_job),
-                            .help =
-                                "Attempts after which a job ends; 0: when there is no "
-                                "work or no time"},
-    [KEY_IDLE] = {"idle", WANT_DURATION, .fallback = "2m", FIELD(idle),
-                  .help =
-                      "A slot without work for this long is given back, and asked for "
-                      "again when there is work"},
+    [KEY_SCHEDULE_METHOD] = {"schedule.method", WANT_WORD, FIELD(spec.schedule),
+        .fallback = "asha", .words = schedule_names,
+        .help = "`asha`; or `none`: every trial runs to `max_t`"},
+    [KEY_SCHEDULE_MODE] = {"schedule.mode", WANT_WORD, FIELD(spec.mode),
+        .fallback = "promote", .words = mode_names,
+        .help = "`promote`: trials pause at each milestone and the best go on from their "
+                "checkpoints; `stop`: they run on unless they are among the worse. With "
+                "`parse` and without `restart` it is `stop`"},
+    [KEY_GRACE_PERIOD] = {"schedule.grace_period", WANT_INT, FIELD(spec.grace_period),
+        .fallback = "1", .lo = 1, .hi = STEPS_MOST,
+        .help = "The first milestone, in steps"},
+    [KEY_REDUCTION_FACTOR] = {"schedule.reduction_factor", WANT_ETA, FIELD(spec.eta),
+        .fallback = "3",
+        .help = "Each milestone is this many times the one before, and one in this many "
+                "trials gets there"},
+    [KEY_MAX_T] = {"schedule.max_t", WANT_INT, FIELD(spec.max_t), .required = true,
+        .lo = 1, .hi = STEPS_MOST, .sample = "27",
+        .help = "The step at which a trial is complete"},
+    [KEY_BRACKETS] = {"schedule.brackets", WANT_INT, FIELD(spec.brackets),
+        .fallback = "1", .lo = 1, .hi = LEVELS_MAX,
+        .help = "How many ladders of rungs there are; each starts a milestone later than "
+                "the one before"},
+    [KEY_FINALISTS] = {"schedule.finalists", WANT_INT, FIELD(spec.finalists),
+        .fallback = "1", .lo = 0, .hi = TRIALS_MOST,
+        .help = "Of mode `promote`: so many trials go on to `max_t` at the end, whatever "
+                "their rung; 0 is the paper to the letter"},
+    [KEY_SLOTS] = {"slots", WANT_INT, FIELD(slots), .settable = true, .fallback = "1",
+        .lo = 1, .hi = 100000,
+        .help = "Trials that run at once: pending and running together"},
+    [KEY_SLOTS_PER_JOB] = {"slots_per_job", WANT_INT, FIELD(slots_per_job),
+        .fallback = "1", .lo = 1, .hi = 1024,
+        .help = "Slots in one task of the job array, for sites that give whole nodes; "
+                "needs `nodes: 1`, and multiplies tasks, memory and gpus"},
+    [KEY_TRIALS_PER_JOB] = {"trials_per_job", WANT_INT, FIELD(trials_per_job),
+        .fallback = "0", .lo = 0, .hi = TRIALS_MOST,
+        .help = "Attempts after which a job ends; 0: when there is no work or no time"},
+    [KEY_IDLE] = {"idle", WANT_DURATION, FIELD(idle), .fallback = "2m",
+        .help = "A slot without work for this long is given back, and asked for again "
+                "when there is work"},
     [KEY_RESOURCES] = {"resources", WANT_SECTION, .help = "What one slot has"},
-    [KEY_NODES] = {"resources.nodes", WANT_INT, .settable = true, .fallback = "1",
-                   .lo = 1, .hi = 100000, FIELD(resources.nodes), .help = "Nodes"},
-    [KEY_TASKS] = {"resources.tasks", WANT_INT, .settable = true, .fallback = "1",
-                   .lo = 1, .hi = 10000000, FIELD(resources.tasks),
-                   .help = "MPI ranks, on all nodes together"},
-    [KEY_CPUS] = {"resources.cpus", WANT_INT, .settable = true, .fallback = "1", .lo = 1,
-                  .hi = 65536, FIELD(resources.cpus), .help = "CPUs for each rank"},
-    [KEY_GPUS] = {"resources.gpus", WANT_INT, .settable = true, .fallback = "0", .lo = 0,
-                  .hi = 1024, FIELD(resources.gpus), .help = "GPUs on each node"},
-    [KEY_MEMORY] = {"resources.memory", WANT_SIZE, .settable = true, .none = true,
-                    FIELD(resources.memory), .otherwise = "the site's", .sample = "2G",
-                    .help = "Memory on each node"},
-    [KEY_TIME] = {"resources.time", WANT_DURATION, .settable = true, .none = true,
-                  FIELD(resources.time), .otherwise = "the site's", .sample = "4:00:00",
-                  .help = "Walltime of a job, which may run many trials; it need not be "
-                          "enough for all of them"},
-    [KEY_TIMEOUT] = {"timeout", WANT_DURATION, .none = true, .fallback = "none",
-                     FIELD(timeout), .sample = "30m",
-                     .help =
-                         "Silence between reports after which an attempt is taken for "
-                         "hung: a failure"},
+    [KEY_NODES] = {"resources.nodes", WANT_INT, FIELD(resources.nodes), .settable = true,
+        .fallback = "1", .lo = 1, .hi = 100000,
+        .help = "Nodes"},
+    [KEY_TASKS] = {"resources.tasks", WANT_INT, FIELD(resources.tasks), .settable = true,
+        .fallback = "1", .lo = 1, .hi = 10000000,
+        .help = "MPI ranks, on all nodes together"},
+    [KEY_CPUS] = {"resources.cpus", WANT_INT, FIELD(resources.cpus), .settable = true,
+        .fallback = "1", .lo = 1, .hi = 65536,
+        .help = "CPUs for each rank"},
+    [KEY_GPUS] = {"resources.gpus", WANT_INT, FIELD(resources.gpus), .settable = true,
+        .fallback = "0", .lo = 0, .hi = 1024,
+        .help = "GPUs on each node"},
+    [KEY_MEMORY] = {"resources.memory", WANT_SIZE, FIELD(resources.memory),
+        .settable = true, .none = true, .otherwise = "the site's", .sample = "2G",
+        .help = "Memory on each node"},
+    [KEY_TIME] = {"resources.time", WANT_DURATION, FIELD(resources.time),
+        .settable = true, .none = true, .otherwise = "the site's", .sample = "4:00:00",
+        .help = "Walltime of a job, which may run many trials; it need not be enough for "
+                "all of them"},
+    [KEY_TIMEOUT] = {"timeout", WANT_DURATION, FIELD(timeout), .none = true,
+        .fallback = "none", .sample = "30m",
+        .help = "Silence between reports after which an attempt is taken for hung: a "
+                "failure"},
     [KEY_SLURM] = {"slurm", WANT_OPTIONS, .sample = "{partition: gpu, account: lab}",
-                   .help = "Any long option of sbatch, for the jobs that hold slots"},
+        .help = "Any long option of sbatch, for the jobs that hold slots"},
     [KEY_SRUN] = {"srun", WANT_OPTIONS, .sample = "{cpu-bind: cores}",
-                  .help = "Any long option of srun, for the steps of attempts"},
+        .help = "Any long option of srun, for the steps of attempts"},
     [KEY_CONTROLLER] = {"controller", WANT_SECTION,
-                        .help = "The controller's own job, of one CPU"},
+        .help = "The controller's own job, of one CPU"},
     [KEY_CONTROLLER_PARTITION] = {"controller.partition", WANT_TEXT,
-                                  .otherwise = "the site's", .sample = "cpu",
-                                  .help = "Its partition"},
+        .otherwise = "the site's", .sample = "cpu",
+        .help = "Its partition"},
     [KEY_CONTROLLER_ACCOUNT] = {"controller.account", WANT_TEXT,
-                                .otherwise = "the site's", .sample = "lab",
-                                .help = "Its account"},
+        .otherwise = "the site's", .sample = "lab",
+        .help = "Its account"},
     [KEY_CONTROLLER_QOS] = {"controller.qos", WANT_TEXT, .otherwise = "the site's",
-                            .sample = "long", .help = "Its quality of service"},
+        .sample = "long",
+        .help = "Its quality of service"},
     [KEY_CONTROLLER_TIME] = {"controller.time", WANT_DURATION, .otherwise = "the site's",
-                             .sample = "1-00:00:00",
-                             .help = "Its walltime; a successor takes over at the end"},
+        .sample = "1-00:00:00",
+        .help = "Its walltime; a successor takes over at the end"},
     [KEY_CONTROLLER_MEMORY] = {"controller.memory", WANT_SIZE, .fallback = "1G",
-                               .help = "Its memory"},
+        .help = "Its memory"},
     [KEY_SETUP] = {"setup", WANT_TEXT, FIELD(setup), .sample = "module load cuda openmpi",
-                   .help =
-                       "Lines of the batch script before anything else; when one fails, "
-                       "the job fails"},
-    [KEY_STEPS] = {"steps", WANT_WORD, .fallback = "auto", .words = steps_names,
-                   FIELD(steps),
-                   .help = "Whether an attempt is a job step (`yes`), a plain process "
-                           "(`no`), or a step unless attempts are very short"},
+        .help = "Lines of the batch script before anything else; when one fails, the job "
+                "fails"},
+    [KEY_STEPS] = {"steps", WANT_WORD, FIELD(steps), .fallback = "auto",
+        .words = steps_names,
+        .help = "Whether an attempt is a job step (`yes`), a plain process (`no`), or a "
+                "step unless attempts are very short"},
     [KEY_RETRY] = {"retry", WANT_SECTION, .help = "What is tried again"},
-    [KEY_RETRY_FAILURES] = {"retry.failures", WANT_INT, .fallback = "2", .lo = 0,
-                            .hi = 1000, FIELD(spec.retry_failures),
-                            .help =
-                                "Further attempts, in a trial's life, after failures and "
-                                "hangs of the program itself; what Slurm does to it "
-                                "costs none"},
+    [KEY_RETRY_FAILURES] = {"retry.failures", WANT_INT, FIELD(spec.retry_failures),
+        .fallback = "2", .lo = 0, .hi = 1000,
+        .help = "Further attempts, in a trial's life, after failures and hangs of the "
+                "program itself; what Slurm does to it costs none"},
     [KEY_OOM] = {"retry.oom", WANT_SECTION,
-                 .help = "Changes a parameter of the trial after it ran out of memory"},
+        .help = "Changes a parameter of the trial after it ran out of memory"},
     [KEY_OOM_PARAM] = {"retry.oom.param", WANT_TEXT, .required = true, .sample = "rate",
-                       .help = "The parameter to change"},
-    [KEY_OOM_FACTOR] = {"retry.oom.factor", WANT_REAL, .fallback = "0.5", .lo = 0,
-                        .hi = 1, FIELD(spec.oom_factor),
-                        .help = "It is multiplied by this each time"},
-    [KEY_OOM_MIN] = {"retry.oom.min", WANT_REAL, .fallback = "1", .lo = -INFINITY,
-                     .hi = INFINITY, FIELD(spec.oom_min), .help = "But not below this"},
+        .help = "The parameter to change"},
+    [KEY_OOM_FACTOR] = {"retry.oom.factor", WANT_REAL, FIELD(spec.oom_factor),
+        .fallback = "0.5", .lo = 0, .hi = 1,
+        .help = "It is multiplied by this each time"},
+    [KEY_OOM_MIN] = {"retry.oom.min", WANT_REAL, FIELD(spec.oom_min), .fallback = "1",
+        .lo = -INFINITY, .hi = INFINITY,
+        .help = "But not below this"},
     [KEY_STOP] = {"stop", WANT_SECTION,
-                  .help = "When any of these is reached the sweep pauses; `rung resume "
-                          "--set` goes on from there"},
-    [KEY_STOP_TIME] = {"stop.time", WANT_DURATION, .settable = true, .none = true,
-                       .fallback = "none", FIELD(stop.time), .sample = "12h",
-                       .help = "Time that the controller ran, over all epochs"},
-    [KEY_STOP_TRIALS] = {"stop.trials", WANT_INT, .settable = true, .none = true,
-                         .fallback = "none", .lo = 1, .hi = TRIALS_MOST,
-                         FIELD(stop.trials), .sample = "200",
-                         .help = "Trials completed, stopped and failed"},
-    [KEY_STOP_METRIC] = {"stop.metric", WANT_REAL, .settable = true, .none = true,
-                         .fallback = "none", .lo = -INFINITY, .hi = INFINITY,
-                         FIELD(stop.metric), .sample = "0.05",
-                         .help = "A value of the metric that is as good as one needs"},
-    [KEY_STOP_CPU_HOURS] = {"stop.cpu_hours", WANT_REAL, .settable = true, .none = true,
-                            .fallback = "none", .lo = 0, .hi = INFINITY,
-                            FIELD(stop.cpu_hours), .sample = "1000",
-                            .help = "CPU hours of all attempts"},
-    [KEY_STOP_GPU_HOURS] = {"stop.gpu_hours", WANT_REAL, .settable = true, .none = true,
-                            .fallback = "none", .lo = 0, .hi = INFINITY,
-                            FIELD(stop.gpu_hours), .sample = "100",
-                            .help = "GPU hours of all attempts"},
-    [KEY_STOP_NODE_HOURS] = {"stop.node_hours", WANT_REAL, .settable = true, .none = true,
-                             .fallback = "none", .lo = 0, .hi = INFINITY,
-                             FIELD(stop.node_hours), .sample = "50",
-                             .help = "Node hours of all attempts"},
+        .help = "When any of these is reached the sweep pauses; `rung resume --set` goes "
+                "on from there"},
+    [KEY_STOP_TIME] = {"stop.time", WANT_DURATION, FIELD(stop.time), .settable = true,
+        .none = true, .fallback = "none", .sample = "12h",
+        .help = "Time that the controller ran, over all epochs"},
+    [KEY_STOP_TRIALS] = {"stop.trials", WANT_INT, FIELD(stop.trials), .settable = true,
+        .none = true, .fallback = "none", .lo = 1, .hi = TRIALS_MOST, .sample = "200",
+        .help = "Trials completed, stopped and failed"},
+    [KEY_STOP_METRIC] = {"stop.metric", WANT_REAL, FIELD(stop.metric), .settable = true,
+        .none = true, .fallback = "none", .lo = -INFINITY, .hi = INFINITY,
+        .sample = "0.05",
+        .help = "A value of the metric that is as good as one needs"},
+    [KEY_STOP_CPU_HOURS] = {"stop.cpu_hours", WANT_REAL, FIELD(stop.cpu_hours),
+        .settable = true, .none = true, .fallback = "none", .lo = 0, .hi = INFINITY,
+        .sample = "1000",
+        .help = "CPU hours of all attempts"},
+    [KEY_STOP_GPU_HOURS] = {"stop.gpu_hours", WANT_REAL, FIELD(stop.gpu_hours),
+        .settable = true, .none = true, .fallback = "none", .lo = 0, .hi = INFINITY,
+        .sample = "100",
+        .help = "GPU hours of all attempts"},
+    [KEY_STOP_NODE_HOURS] = {"stop.node_hours", WANT_REAL, FIELD(stop.node_hours),
+        .settable = true, .none = true, .fallback = "none", .lo = 0, .hi = INFINITY,
+        .sample = "50",
+        .help = "Node hours of all attempts"},
     [KEY_KEEP] = {"keep", WANT_SECTION,
-                  .help = "What is left when the sweep is finished"},
-    [KEY_KEEP_CHECKPOINTS] =
-        {"keep.checkpoints", WANT_INT, .settable = true, .fallback = "3", .lo = 0,
-         .hi = TRIALS_MOST, FIELD(keep_checkpoints),
-         .help = "Checkpoints of the best trials. A stopped trial's goes "
-                 "at once unless it is among them; a paused one's stays "
-                 "until the sweep is finished"},
+        .help = "What is left when the sweep is finished"},
+    [KEY_KEEP_CHECKPOINTS] = {"keep.checkpoints", WANT_INT, FIELD(keep_checkpoints),
+        .settable = true, .fallback = "3", .lo = 0, .hi = TRIALS_MOST,
+        .help = "Checkpoints of the best trials. A stopped trial's goes at once unless "
+                "it is among them; a paused one's stays until the sweep is finished"},
     [KEY_PARSE] = {"parse", WANT_TEXT, FIELD(parse),
-                   .sample = "'epoch (?<step>\\d+): val_loss=(?<val_loss>\\S+)'",
-                   .help =
-                       "A PCRE2 expression with named groups, one of them `step`, that "
-                       "finds reports in what the program prints"},
-    [KEY_RESTART] = {"restart", WANT_FLAG, .fallback = "false", FIELD(spec.restart),
-                     .help =
-                         "`true`: a trial that is promoted starts from step 0, because "
-                         "it has no checkpoints"},
-    [KEY_CHECKPOINT_SIGNAL] = {"checkpoint_signal", WANT_WORD, .fallback = "none",
-                               .words = signal_names, FIELD(checkpoint_signal),
-                               .sample = "USR1",
-                               .help =
-                                   "`USR1`: the program is sent SIGUSR1 too when a "
-                                   "checkpoint is wanted; only for programs that catch "
-                                   "it"},
+        .sample = "'epoch (?<step>\\d+): val_loss=(?<val_loss>\\S+)'",
+        .help = "A PCRE2 expression with named groups, one of them `step`, that finds "
+                "reports in what the program prints"},
+    [KEY_RESTART] = {"restart", WANT_FLAG, FIELD(spec.restart), .fallback = "false",
+        .help = "`true`: a trial that is promoted starts from step 0, because it has no "
+                "checkpoints"},
+    [KEY_CHECKPOINT_SIGNAL] = {"checkpoint_signal", WANT_WORD, FIELD(checkpoint_signal),
+        .fallback = "none", .words = signal_names, .sample = "USR1",
+        .help = "`USR1`: the program is sent SIGUSR1 too when a checkpoint is wanted; "
+                "only for programs that catch it"},
+    /* clang-format on */
 };
 
 /* What other programs call things, and people write here. */

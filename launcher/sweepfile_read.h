@@ -43,6 +43,8 @@ void add_nearest(struct str *out, const char *word, const struct space *space,
  * last piece of the call. */
 bool call_was_cut(struct reader *r, const struct doc_node *list, size_t *i);
 
+/* What follows from several keys: in_place, has_metric, a grid's trials. */
+void rules_derive(struct sweepfile *f);
 /* What must hold between keys; `tell` is called for each rule that is broken. Rules that
  * need a bad key are not looked at; bad may be NULL. */
 void rules_check(const struct sweepfile *f, const bool bad[],

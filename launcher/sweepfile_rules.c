@@ -109,6 +109,14 @@ static void starts_count(const struct sweepfile *f, struct str *why)
             f->spec.n_start, (long long)f->spec.trials);
 }
 
+void rules_derive(struct sweepfile *f)
+{
+    if (f->spec.search == SEARCH_GRID && grids(f) == space_dims(f->spec.space))
+        f->spec.trials = 1; /* a second draw of the same point would be the same */
+    f->spec.in_place = f->trials_per_job != 1 && !f->command_has_until;
+    f->stop.has_metric = !isnan(f->stop.metric);
+}
+
 /* The first of `needs` is the key to blame. */
 static const struct {
     void (*check)(const struct sweepfile *f, struct str *why);
@@ -190,6 +198,6 @@ int sweepfile_set(struct sweepfile *f, const char *key, const char *value, struc
         memcpy(field, before, keys[id].size);
         return err_set(e, why.code, "%s", why.text);
     }
-    f->stop.has_metric = !isnan(f->stop.metric);
+    rules_derive(f);
     return 0;
 }
