@@ -27,7 +27,8 @@ static void read_line(void *ctx, const char *line, size_t n, bool cut)
     r->reports += parse_line(r->parse, line, n, &r->step, &metrics, &n_metrics);
 }
 
-static void flood(struct reader *r, const char *what, const char *line, const char *target)
+static void flood(struct reader *r, const char *what, const char *line,
+                  const char *target)
 {
     static char block[65536];
     struct lines l = LINES_INIT;
@@ -49,7 +50,8 @@ static void flood(struct reader *r, const char *what, const char *line, const ch
 int main(void)
 {
     struct reader r = {0};
-    if (parse_new("^epoch (?<step>\\d+) +val_loss[ =:]+(?<val_loss>\\S+)", &r.parse, NULL))
+    if (parse_new("^epoch (?<step>\\d+) +val_loss[ =:]+(?<val_loss>\\S+)", &r.parse,
+                  NULL))
         return 1;
     flood(&r, "printed reports through `parse:`", "epoch 3 val_loss=0.2134\n",
           ">= 50 MB/s");

@@ -111,7 +111,7 @@ static const char *env_get(char *const *envp, const char *name)
     return NULL;
 }
 
-static int32_t rank_of(char *const *envp)
+int32_t shim_rank(char *const *envp)
 {
     const char *text = env_get(envp, "SLURM_PROCID");
     int32_t rank = 0;
@@ -313,7 +313,7 @@ int shim_run(const struct shim *s)
     if (s->parent && getppid() != s->parent)
         return 128 + SIGTERM; /* it died before the line above: no signal will come */
 
-    l.r.rank = rank_of(s->envp);
+    l.r.rank = shim_rank(s->envp);
     l.program = start_program(s, &l.r.exec_errno);
     watch(&l, s->kill_seconds);
 

@@ -51,4 +51,7 @@ struct shim {
  * with default signals, but SIGUSR1 ignored, and dies with the shim. */
 int shim_run(const struct shim *s);
 
+/* The rank that an environment tells: SLURM_PROCID, OMPI_COMM_WORLD_RANK, else 0. */
+int32_t shim_rank(char *const *envp);
+
 #endif

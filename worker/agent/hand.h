@@ -1,0 +1,78 @@
+/* One slot's hand: the attempt that runs in a slot, from its directory to its end. */
+#ifndef WORKER_AGENT_HAND_H
+#define WORKER_AGENT_HAND_H
+
+#include "base/str.h"
+#include "worker/agent/door.h"
+#include "worker/agent/lines.h"
+#include "worker/agent/parse.h"
+#include "worker/agent/run.h"
+#include "worker/agent/shim.h"
+
+#include <sys/resource.h>
+
+/* What the hands of an agent share. */
+struct hand_tools {
+    const char *dir;     /* the sweep's */
+    const char *sockets; /* a private directory for the doors */
+    const struct agent_plug *plug;
+    struct parse *parse; /* NULL: the program's output goes straight to its log */
+    int checkpoint_signal;
+    double kill_seconds;
+    int null_fd;         /* the programs' stdin */
+    struct rlimit files; /* their limit of open files */
+    struct slice node, slurm_job;
+    uint64_t conns; /* connections so far */
+};
+
+enum hand_state {
+    HAND_FREE,
+    HAND_RUNNING,
+    HAND_CLEANING, /* the shim was killed: what it left behind is being ended */
+    HAND_ENDED     /* hand_facts() tells how; then hand_clear() */
+};
+
+struct hand {
+    struct hand_tools *tools;
+    enum hand_state state;
+    pid_t pid; /* of the shim, or of the launcher whose shims are elsewhere */
+    bool shimmed;
+    int report_fd, out_fd, log_fd; /* -1: none */
+    double end_at; /* shimmed, being ended: when the next, harder signal is due */
+    int ends;      /* signals sent to that end */
+    int out_at;    /* its place in a pollset, for run.c */
+    struct door *door;
+    struct lines out;
+    int64_t step;     /* that was printed last, -1: none */
+    struct str ranks; /* where shims elsewhere leave their reports, see ranks.h */
+    struct str program, note;
+    struct end_facts facts;
+};
+
+void hand_init(struct hand *h, struct hand_tools *tools);
+/* Starts an attempt. Where that fails the hand is ENDED at once, with cause NO_LAUNCH and
+ * a note. */
+void hand_start(struct hand *h, const struct item *work, int slot);
+void hand_end(struct hand *h, double now);
+void hand_save(struct hand *h); /* sends checkpoint_signal, if there is one */
+
+/* When hand_tick() is due; INFINITY. */
+double hand_deadline(const struct hand *h);
+void hand_tick(struct hand *h, double now);
+
+/* What a line of output said. */
+typedef void hand_printed_fn(void *ctx, int64_t step, const struct metric metrics[],
+                             int n);
+/* Reads some output, without waiting: into the log and, parsed, to printed(). False when
+ * there was none. */
+bool hand_read(struct hand *h, hand_printed_fn *printed, void *ctx);
+/* The process h->pid has ended, with wait()'s status. Reads the rest of the output. */
+void hand_reaped(struct hand *h, int status, hand_printed_fn *printed, void *ctx);
+/* CLEANING is over. */
+void hand_cleaned(struct hand *h);
+
+/* ENDED: how; its slices live until hand_clear(). */
+const struct end_facts *hand_facts(struct hand *h);
+void hand_clear(struct hand *h); /* FREE again; also gives up what still runs */
+
+#endif
