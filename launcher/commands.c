@@ -53,8 +53,10 @@ const struct cli_command cli_commands[] = {
      "    rung log step=3 val_loss=0.21\n\n"
      "saved=N says that the checkpoint directory now holds step N. The exit status is "
      "the\n"
-     "decision: 0 continue, 3 pause (save, then exit 0), 4 stop (exit 0). Outside a "
-     "sweep it\n"
+     "decision: 0 continue, 3 pause (save, then exit 0), 4 stop (exit 0); 1 is an "
+     "error.\n"
+     "With continue it prints \"save\" when a checkpoint is wanted soon. Outside a sweep "
+     "it\n"
      "prints the metrics and exits 0.",
      log_options, cmd_log},
     {"asktell", "FILE", "The engine over stdin and stdout, one JSON object a line",
