@@ -345,12 +345,11 @@ static void take_signals(struct server *s)
             continue;
         if (s->interrupts++ == 0) {
             s->status = info.ssi_signo == SIGINT ? EXIT_INTERRUPTED : EXIT_GOOD;
-            viewer_say(s->viewer,
-                       "pausing: running trials save at their next report; once more "
-                       "(Ctrl-C) ends them at once");
             controller_pause(s->controller, info.ssi_signo == SIGINT
                                                 ? "interrupted by Ctrl-C"
                                                 : "ended by a signal");
+            viewer_say(s->viewer, "running trials save at their next report; Ctrl-C once "
+                                  "more ends them at once");
         } else {
             controller_interrupt(s->controller);
         }
