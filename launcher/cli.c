@@ -1,5 +1,3 @@
-#include "config.h"
-
 #include "launcher/cli.h"
 
 #include "base/suggest.h"
@@ -156,7 +154,7 @@ int cli_next(struct cli *c, const char **value)
 
 /* ---- help ---- */
 
-static void option_text(const struct cli_option *o, struct str *out)
+void cli_option_text(const struct cli_option *o, struct str *out)
 {
     if (o->letter)
         str_addf(out, "-%c, ", o->letter);
@@ -176,78 +174,9 @@ void cli_help(const struct cli_command *command, struct str *out)
     str_add(out, "\noptions:\n");
     for (const struct cli_option *o = command->options; o && o->name; o++) {
         str_cut(&left, 0);
-        option_text(o, &left);
+        cli_option_text(o, &left);
         str_addf(out, "  %-22s  %s\n", left.p, o->help);
     }
     str_addf(out, "  %-22s  %s\n", "-h, --help", "show this help");
-    str_free(&left);
-}
-
-/* Text for man(7): a leading dot or quote and every backslash and dash are escaped. */
-static void roff(const char *text, struct str *out)
-{
-    bool line_start = true;
-
-    for (; *text; text++) {
-        if (line_start && (*text == '.' || *text == '\''))
-            str_add(out, "\\&");
-        if (*text == '\\')
-            str_add(out, "\\e");
-        else if (*text == '-')
-            str_add(out, "\\-");
-        else
-            str_addc(out, *text);
-        line_start = *text == '\n';
-    }
-}
-
-/* Blank lines part paragraphs; a paragraph with an indented line is shown as it is. */
-static void roff_details(const char *text, struct str *out)
-{
-    while (*text) {
-        const char *end = strstr(text, "\n\n");
-        size_t n = end ? (size_t)(end - text) : strlen(text);
-        struct str part = STR_INIT;
-        bool verbatim;
-
-        str_addn(&part, text, n);
-        verbatim = part.p[0] == ' ' || strstr(part.p, "\n ");
-        str_add(out, verbatim ? ".PP\n.nf\n" : ".PP\n");
-        roff(part.p, out);
-        str_add(out, verbatim ? "\n.fi\n" : "\n");
-        str_free(&part);
-        text += n + (end ? 2 : 0);
-    }
-}
-
-void cli_manual(const struct cli_command *command, struct str *out)
-{
-    struct str left = STR_INIT;
-
-    str_addf(out, ".TH RUNG\\-%s 1 \"\" \"rung %s\" \"rung\"\n.SH NAME\nrung\\-%s \\- ",
-             command->name, PACKAGE_VERSION, command->name);
-    roff(command->summary, out);
-    str_addf(out, "\n.SH SYNOPSIS\n.B rung %s\n", command->name);
-    roff(command->usage, out);
-    str_add(out, "\n.SH DESCRIPTION\n");
-    roff(command->summary, out);
-    str_add(out, ".\n");
-    if (command->details)
-        roff_details(command->details, out);
-    str_add(out, ".SH OPTIONS\n");
-    for (const struct cli_option *o = command->options; o && o->name; o++) {
-        str_cut(&left, 0);
-        option_text(o, &left);
-        str_add(out, ".TP\n.B ");
-        roff(left.p, out);
-        str_addc(out, '\n');
-        roff(o->help, out);
-        str_add(out, ".\n");
-    }
-    str_add(
-        out,
-        ".TP\n.B \\-h, \\-\\-help\nShow the help.\n.SH EXIT STATUS\n"
-        "0 good; 1 the sweep or the operation failed; 2 wrong usage or wrong input; 130 "
-        "interrupted.\n.SH SEE ALSO\n.BR rung (1)\n");
     str_free(&left);
 }

@@ -55,8 +55,14 @@ int cli_next(struct cli *c, const char **value);
 int cli_fail(const struct cli_command *command, int status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* --help's text, and the manual page in man(7)'s language. */
+/* "-n, --count K" */
+void cli_option_text(const struct cli_option *o, struct str *out);
+
+/* --help's text. (launcher/cli_pages.c:) The manual page of a command and that of all,
+ * rung(1), in man(7)'s language, and a bash completion. */
 void cli_help(const struct cli_command *command, struct str *out);
 void cli_manual(const struct cli_command *command, struct str *out);
+void cli_manual_overview(struct str *out);
+void cli_completion(struct str *out);
 
 #endif

@@ -36,6 +36,11 @@ static void say(const char *name, const char *fmt, ...)
     putchar('\n');
 }
 
+static const char *plural(long long n)
+{
+    return n == 1 ? "" : "s";
+}
+
 /* ---- the journal ---- */
 
 static bool check_journal(const struct loaded *l, int rc, const struct err *e,
@@ -50,16 +55,19 @@ static bool check_journal(const struct loaded *l, int rc, const struct err *e,
             say("", "lost: what came after event %lld", events);
         return false;
     }
-    say("journal", "whole: %lld events of %d epochs", events, l->replay.pos.epoch);
+    say("journal", "whole: %lld events, %d epoch%s", events, l->replay.pos.epoch,
+        plural(l->replay.pos.epoch));
     if (tail->torn_bytes > 0)
-        say("", "%lld bytes at its end are %s", (long long)tail->torn_bytes,
-            served ? "being written"
-                   : "of a commit that a crash cut off; none was acted on");
+        say("", "%lld byte%s behind: %s", (long long)tail->torn_bytes,
+            plural(tail->torn_bytes),
+            served ? "being written now"
+                   : "of a commit that a crash cut off, on which nobody acted");
     if (tail->ignored_bytes > 0)
-        say("", "%lld bytes of earlier epochs came after their successors began; ignored",
-            (long long)tail->ignored_bytes);
+        say("", "%lld byte%s of earlier epochs, written after they were over: ignored",
+            (long long)tail->ignored_bytes, plural(tail->ignored_bytes));
     if (tail->void_files > 0)
-        say("", "%d files are of epochs that never began; ignored", tail->void_files);
+        say("", "%d file%s of epochs that never began: ignored", tail->void_files,
+            plural(tail->void_files));
     return true;
 }
 
@@ -225,12 +233,11 @@ static bool check_checkpoints(struct loaded *l, bool served)
         find_lost(l, &c);
     }
     good = c.n_lost == 0;
-    say("checkpoints", "%d of %d that may be wanted are there; %d HDF5 files open",
-        c.wanted - c.n_lost, c.wanted, c.files);
+    say("checkpoints", "%d of %d that may be wanted; %d HDF5 file%s in them",
+        c.wanted - c.n_lost, c.wanted, c.files, plural(c.files));
     fputs(c.lost.p, stdout);
     if (c.empty > 0)
-        say("", "%d of their directories hold only logs: the program keeps nothing there",
-            c.empty);
+        say("", "%d with nothing but logs: the program keeps nothing there", c.empty);
     str_free(&c.lost);
     return good;
 }

@@ -147,7 +147,7 @@ static void put_decisions(struct shown *s)
 /* ---- attempts ---- */
 
 static const char *const outcome_words[OUTCOMES] = {
-    [OUTCOME_PAUSED] = "paused, to be promoted or not",
+    [OUTCOME_PAUSED] = "paused",
     [OUTCOME_COMPLETED] = "completed",
     [OUTCOME_STOPPED] = "stopped",
     [OUTCOME_FAILED] = "failed",

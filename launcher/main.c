@@ -37,24 +37,28 @@ static int unknown(const char *word)
     return EXIT_USAGE;
 }
 
-/* `rung help --man COMMAND` makes the manual pages when rung is built. */
+/* `rung help --man [COMMAND]` and `rung help --bash` make the manual pages and the
+ * completion when rung is built. */
 static int help(int argc, char **argv)
 {
-    bool manual = argc > 1 && strcmp(argv[1], "--man") == 0;
-    const char *name = argc > 1 + manual ? argv[1 + manual] : NULL;
+    const char *first = argc > 1 ? argv[1] : "";
+    bool manual = strcmp(first, "--man") == 0, bash = strcmp(first, "--bash") == 0;
+    const char *name = argc > 1 + manual && !bash ? argv[1 + manual] : NULL;
     const struct cli_command *c = name ? cli_find(name) : NULL;
     struct str out = STR_INIT;
 
-    if (!name) {
-        overview(stdout);
-        return EXIT_GOOD;
-    }
-    if (!c)
+    if (name && !c)
         return unknown(name);
-    if (manual)
+    if (bash)
+        cli_completion(&out);
+    else if (manual && c)
         cli_manual(c, &out);
-    else
+    else if (manual)
+        cli_manual_overview(&out);
+    else if (c)
         cli_help(c, &out);
+    else
+        overview(stdout);
     fputs(out.p, stdout);
     str_free(&out);
     return EXIT_GOOD;

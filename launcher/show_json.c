@@ -19,11 +19,11 @@ static size_t find_column(const struct table *t, const char *name)
     return c;
 }
 
-/* The first n columns as members, without those that are absent. */
-static void put_members(const struct table *t, const struct value cells[], size_t n,
-                        struct str *out)
+/* Columns from .. to as members, without those that are absent. */
+static void put_members(const struct table *t, const struct value cells[], size_t from,
+                        size_t to, struct str *out)
 {
-    for (size_t c = 0; c < n; c++) {
+    for (size_t c = from; c < to; c++) {
         if (cells[c].kind == VALUE_ABSENT)
             continue;
         json_put_key(out, t->columns[c].name);
@@ -43,7 +43,7 @@ static void put_rows(const struct table *t, const struct shown *s, struct value 
         if (cells[key].i != s->trial)
             continue;
         json_put_object(s->out);
-        put_members(t, cells, t->n_columns, s->out);
+        put_members(t, cells, 0, t->n_columns, s->out);
         json_put_close(s->out, '}');
     }
     json_put_close(s->out, ']');
@@ -55,9 +55,13 @@ static int put_table(void *ctx, const struct table *t, struct err *e)
     struct value *cells = mem_alloc(t->n_columns * sizeof(*cells));
     (void)e;
 
-    if (strcmp(t->name, "trials") == 0) { /* the parameters have a member of their own */
+    if (strcmp(t->name, "trials") == 0) {
+        /* the attempts themselves and the parameters have members of their own */
+        size_t attempts = find_column(t, "attempts");
+
         table_row(t, (size_t)s->trial, cells);
-        put_members(t, cells, find_column(t, "seconds") + 1, s->out);
+        put_members(t, cells, 0, attempts, s->out);
+        put_members(t, cells, attempts + 1, find_column(t, "seconds") + 1, s->out);
     } else if (find_column(t, "trial") < t->n_columns) {
         put_rows(t, s, cells);
     }
