@@ -30,6 +30,7 @@ struct app {
     struct options options;
     struct rung *rung;
     bool in_sweep;
+    long first_until; /* a stop at or past it says that the trial is complete */
     struct device *device;
     struct trainer *trainer;
     struct training training;
@@ -225,8 +226,8 @@ static int obey(struct app *a, bool *over, struct err *e)
         return err_set(e, ERR_IO, "%s", rung_error(a->rung));
     int decision = answer & ~RUNG_SAVE;
     *over = *over || decision != RUNG_CONTINUE;
-    if (decision == RUNG_STOP)
-        return 0;
+    if (decision == RUNG_STOP && (long)t->progress.step < a->first_until)
+        return 0; /* cut short: nobody wants its checkpoint */
     /* Ending unasked, at --epochs, is a pause too. */
     return *over || (answer & RUNG_SAVE) ? save(a, e) : 0;
 }
@@ -308,6 +309,7 @@ int main(int argc, char *argv[])
     signal(SIGXFSZ, SIG_IGN);
     a.rung = rung_open();
     a.in_sweep = rung_active(a.rung);
+    a.first_until = rung_until(a.rung);
     if (options_parse(&a.options, argc, argv, lookup, a.rung, &e) < 0) {
         complain(&a, e.text);
         status = EXIT_USAGE;
