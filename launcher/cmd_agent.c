@@ -99,6 +99,23 @@ static void put_devices(struct environment *env, const struct plug *p, int slot)
     str_free(&list);
 }
 
+/* `rung log` is found even where rung is not installed: its directory comes last. */
+static void put_path(struct environment *env)
+{
+    const char *path = getenv("PATH");
+    char self[4096];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    struct str all = STR_INIT;
+
+    if (n <= 0)
+        return;
+    self[n] = '\0';
+    *strrchr(self, '/') = '\0';
+    str_addf(&all, "%s%s%s", path ? path : "", path && *path ? ":" : "", self);
+    put_env(env, "PATH", all.p);
+    str_free(&all);
+}
+
 static char **make_env(const struct plug *p, const struct command_env *c, int slot,
                        struct slice params)
 {
@@ -116,6 +133,7 @@ static char **make_env(const struct plug *p, const struct command_env *c, int sl
     put_env(&env, "RUNG_CHECKPOINT_DIR", c->checkpoint_dir);
     put_env(&env, "RUNG_SWEEP_DIR", c->sweep_dir);
     put_params(&env, p->file->spec.space, c->values, params);
+    put_path(&env);
     put_devices(&env, p, slot);
     vec_push(&env.vars, NULL);
     return env.vars.v;
