@@ -158,6 +158,16 @@ static void note_setting(struct loaded *l, const struct event *ev)
     free(value);
 }
 
+/* The file is called sweep.yaml here, so what it was called first gives the name. */
+static void note_beginning(struct loaded *l, const struct event *ev)
+{
+    l->created_hash = ev->epoch.file_hash;
+    if (ev->epoch.name.len == 0)
+        return;
+    free(l->file->name);
+    l->file->name = mem_strndup(ev->epoch.name.p, ev->epoch.name.len);
+}
+
 static void on_event(void *ctx, const struct event *ev, const struct verdict *v)
 {
     struct loaded *l = ctx;
@@ -168,7 +178,7 @@ static void on_event(void *ctx, const struct event *ev, const struct verdict *v)
         l->epoch_began = ev->time;
         l->steps_before = sweep_totals(l->sw)->steps;
         if (ev->epoch.epoch == 1)
-            l->created_hash = ev->epoch.file_hash;
+            note_beginning(l, ev);
     } else if (ev->kind == EVENT_JOB && ev->job.agent != 0) {
         note_agent(l, ev);
     } else if (ev->kind == EVENT_SET) {

@@ -183,6 +183,7 @@ static int begin_epoch(struct server *s, struct err *e)
     gethostname(host, sizeof(host) - 1);
     command_line(&command);
     git_revision(&git);
+    ev.epoch.name = slice_of(s->o->name);
     ev.epoch.version = SLICE(PACKAGE_VERSION);
     ev.epoch.host = slice_of(host);
     ev.epoch.user = slice_of(pw ? pw->pw_name : "?");

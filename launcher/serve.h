@@ -14,9 +14,10 @@ struct serve_options {
     size_t n_sets;
     const struct request *asks; /* then these: `rung stop` without a controller */
     size_t n_asks;
-    bool submit; /* start jobs (not for `rung stop`) */
-    bool quiet;  /* no progress */
-    bool json;   /* at the end, the state as JSON on stdout */
+    const char *name; /* of a new sweep; NULL: its first epoch tells */
+    bool submit;      /* start jobs (not for `rung stop`) */
+    bool quiet;       /* no progress */
+    bool json;        /* at the end, the state as JSON on stdout */
 };
 
 /* Makes a sweep's directory: sweep.yaml (the text verbatim), journal/, keys/, requests/,

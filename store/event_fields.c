@@ -15,6 +15,7 @@ static const struct field epoch_fields[] = {
     FIELD("after", I32, epoch.after, NOTHING),
     FIELD("bytes", I64, epoch.after_bytes, NOTHING),
     FIELD("events", I64, epoch.after_events, NOTHING),
+    FIELD("name", TEXT, epoch.name, NOTHING),
     FIELD("version", TEXT, epoch.version, NOTHING),
     FIELD("host", TEXT, epoch.host, NOTHING),
     FIELD("user", TEXT, epoch.user, NOTHING),

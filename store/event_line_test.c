@@ -165,6 +165,7 @@ static void test_epoch(void **state)
     ev.epoch.after = 7;
     ev.epoch.after_bytes = INT64_C(1) << 60;
     ev.epoch.after_events = INT64_C(1) << 40;
+    ev.epoch.name = SLICE("fashion");
     ev.epoch.version = SLICE("0.1.0");
     ev.epoch.host = SLICE("node \"7\"\n");
     ev.epoch.user = SLICE("j\xc3\xbcrgen");
@@ -176,6 +177,7 @@ static void test_epoch(void **state)
     assert_int_equal(got.epoch.after, 7);
     assert_true(got.epoch.after_bytes == INT64_C(1) << 60);
     assert_true(got.epoch.after_events == INT64_C(1) << 40);
+    assert_slice(got.epoch.name, "fashion");
     assert_slice(got.epoch.version, "0.1.0");
     assert_slice(got.epoch.host, "node \"7\"\n");
     assert_slice(got.epoch.user, "j\xc3\xbcrgen");
