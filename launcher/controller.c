@@ -6,12 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* How long agents may take to leave after BYE. */
-#define FAREWELL_SECONDS 5
-/* Between a job's end and giving up its agent: its last packets may still be read. */
-#define LAST_WORDS_SECONDS 1
-/* How often the lives of agents and jobs are looked at. */
-#define CHECK_SECONDS       0.5
 #define STILLBORN_MAX       3
 #define LAUNCH_FAILURES_MAX 3
 
@@ -221,7 +215,7 @@ static void find_lost(struct controller *c)
             continue;
         state = c->port.job_state(c->ctx, p->job);
         if (state == JOB_GONE)
-            p->lost_at = c->now + LAST_WORDS_SECONDS;
+            p->lost_at = c->now + c->c.timers.s[TIMER_LAST_WORDS];
         else if (silent > s[TIMER_AGENT_SILENT] ||
                  (silent > s[TIMER_AGENT_LOST] && state == JOB_UNKNOWN))
             controller_lose(c, p, "its agent was not heard of any more");
@@ -242,7 +236,7 @@ void controller_job_gone(struct controller *c, const char *job, const char *why)
         struct peer *p = &c->peers.v[i];
 
         if (!p->gone && p->job && strcmp(p->job, job) == 0) {
-            p->lost_at = c->now + LAST_WORDS_SECONDS;
+            p->lost_at = c->now + c->c.timers.s[TIMER_LAST_WORDS];
             return;
         }
     }
@@ -507,7 +501,7 @@ bool controller_done(const struct controller *c)
 {
     if (!controller_over(c))
         return false;
-    if (c->now - c->over_since > FAREWELL_SECONDS)
+    if (c->now - c->over_since > c->c.timers.s[TIMER_FAREWELL])
         return true;
     for (size_t i = 0; i < c->peers.n; i++) {
         if (c->peers.v[i].known && !c->peers.v[i].gone)
@@ -581,7 +575,7 @@ void controller_tick(struct controller *c)
     if (c->next_check == 0)
         expect_orphans(c);
     if (c->now >= c->next_check) {
-        c->next_check = c->now + CHECK_SECONDS;
+        c->next_check = c->now + c->c.timers.s[TIMER_LOOK];
         find_lost(c);
     }
     check_stop_rules(c);

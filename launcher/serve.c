@@ -41,6 +41,7 @@ struct server {
     struct executor *executor;
     struct controller *controller;
     struct controller_file who;
+    struct timers timers;
     struct map routes;   /* agent -> index of peers */
     VEC(uint64_t) peers; /* where socket_send() reaches it */
     struct viewer *viewer;
@@ -281,13 +282,10 @@ static int set_up_controller(struct server *s, struct err *e)
                                   .release = PACKAGE_VERSION,
                                   .slots_per_job = s->executor->ops->slots_per_job,
                                   .keeps_idle = s->executor->ops->keeps_idle,
-                                  .uptime_before = s->sweep.uptime};
-    const char *timers = getenv("RUNG_TIMERS");
+                                  .uptime_before = s->sweep.uptime,
+                                  .timers = s->timers};
     int rc = 0;
 
-    timers_default(&c.timers);
-    if (timers && timers_parse(&c.timers, timers) != 0)
-        return err_set(e, ERR_INVAL, "RUNG_TIMERS: cannot be read: %s", timers);
     s->controller = controller_new(&c, &port, s, clock_mono());
     controller_clock(s->controller, clock_mono(), clock_wall());
     expect_agents(s);
@@ -313,9 +311,22 @@ static int watch_signals(struct server *s, struct err *e)
     return s->signals < 0 ? err_sys(e, "signalfd") : 0;
 }
 
+static int set_timers(struct server *s, struct err *e)
+{
+    const char *text = getenv("RUNG_TIMERS");
+
+    timers_default(&s->timers);
+    if (text && timers_parse(&s->timers, text) != 0)
+        return err_set(e, ERR_INVAL, "RUNG_TIMERS: cannot be read: %s", text);
+    return 0;
+}
+
 static int set_up(struct server *s, struct err *e)
 {
     int rc = watch_signals(s, e);
+
+    if (rc == 0)
+        rc = set_timers(s, e);
 
     /* the file first: begin_epoch() puts its hash into the journal */
     if (rc == 0)
@@ -330,7 +341,8 @@ static int set_up(struct server *s, struct err *e)
         rc = serve_socket(s, e);
     if (rc != 0)
         return rc;
-    s->viewer = viewer_new(&s->sweep, s->o->quiet, journal_epoch(s->journal));
+    s->viewer = viewer_new(&s->sweep, s->o->quiet, journal_epoch(s->journal),
+                           s->timers.s[TIMER_VIEW]);
     s->tidy = tidy_new(s->dir, s->sweep.sw, s->sweep.file->keep_checkpoints);
     return set_up_controller(s, e);
 }
@@ -384,7 +396,7 @@ static void take_requests(struct server *s, double now)
 {
     if (now < s->next_request)
         return;
-    s->next_request = now + 0.5;
+    s->next_request = now + s->timers.s[TIMER_REQUESTS];
     requests_read(s->dir, take_request, s, &s->taken, NULL);
 }
 

@@ -23,6 +23,7 @@
 struct viewer {
     const struct loaded *l;
     int32_t epoch;
+    double view_seconds;
     bool quiet, terminal, colour;
     double began, next_draw, next_line;
     int drawn; /* lines of the screen that stand there */
@@ -37,13 +38,15 @@ struct viewer {
     int failures;
 };
 
-struct viewer *viewer_new(const struct loaded *l, bool quiet, int32_t epoch)
+struct viewer *viewer_new(const struct loaded *l, bool quiet, int32_t epoch,
+                          double view_seconds)
 {
     struct viewer *v = mem_alloc(sizeof(*v));
     const char *term = getenv("TERM");
 
     v->l = l;
     v->epoch = epoch;
+    v->view_seconds = view_seconds;
     v->quiet = quiet;
     v->terminal = isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
     v->colour = v->terminal && !getenv("NO_COLOR");
@@ -210,7 +213,7 @@ static void child_ended(struct viewer *v, int status)
 
     v->child = 0;
     v->child_took = now - v->child_began;
-    v->next_child = now + fmax(1.0, v->child_took / SHARE);
+    v->next_child = now + fmax(v->view_seconds, v->child_took / SHARE);
     if (status == 0) {
         v->failures = 0;
     } else if (++v->failures == EXPORT_FAILED) {

@@ -11,7 +11,9 @@
 #include "launcher/loaded.h"
 
 struct viewer;
-struct viewer *viewer_new(const struct loaded *l, bool quiet, int32_t epoch);
+/* view_seconds: sweep.h5 is written at most that often. */
+struct viewer *viewer_new(const struct loaded *l, bool quiet, int32_t epoch,
+                          double view_seconds);
 void viewer_free(struct viewer *v); /* NULL is fine */
 void viewer_event(struct viewer *v, const struct event *ev,
                   const struct verdict *verdict);

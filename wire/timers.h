@@ -18,9 +18,10 @@
       "an agent this silent, whose job its executor cannot see either, is lost")         \
     X(AGENT_SILENT, 600.0,                                                               \
       "an agent this silent is lost, even if its job seems to live")                     \
-    X(REJOIN, 10.0,                                                                      \
-      "a new controller waits this long for its predecessor's agents, if their jobs "    \
-      "live")                                                                            \
+    X(LAST_WORDS, 1.0,                                                                   \
+      "between a job's end and giving up its agent: its last packets may still come")    \
+    X(FAREWELL, 5.0, "how long agents may take to leave a sweep that is over")           \
+    X(LOOK, 0.5, "how often a controller looks whether its agents and jobs live")        \
     X(KILL, 30.0, "between SIGTERM and SIGKILL")                                         \
     X(STAY, 600.0,                                                                       \
       "how long a program may stay after pause or stop, if `timeout` is not set")        \
