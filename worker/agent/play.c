@@ -9,13 +9,11 @@
 #include <string.h>
 #include <unistd.h>
 
-int play_open(struct play *p, struct err *e)
+int play_open(struct play *p, const char *below, struct err *e)
 {
-    *p = (struct play){.out = STR_INIT,
-                       .dir = "/tmp/rung-play-XXXXXX",
-                       .attempt = 1,
-                       .until = 1,
-                       .decision = DECISION_STOP};
+    *p = (struct play){
+        .out = STR_INIT, .attempt = 1, .until = 1, .decision = DECISION_STOP};
+    snprintf(p->dir, sizeof(p->dir), "%s/rung-play-XXXXXX", below);
     if (!mkdtemp(p->dir))
         return err_sys(e, "%s", p->dir);
     p->reader = packet_new();

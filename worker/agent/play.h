@@ -42,8 +42,8 @@ struct play {
     VEC(int64_t) saved;
 };
 
-/* Makes a sweep's directory with keys. 0 or an error, as below. */
-int play_open(struct play *p, struct err *e);
+/* Makes a sweep's directory, with keys, below a directory. 0 or an error, as below. */
+int play_open(struct play *p, const char *below, struct err *e);
 /* Begins an epoch, after another one without goodbye. */
 int play_serve(struct play *p, int epoch, struct err *e);
 /* Serves until enough(p), or for so many seconds: true in the first case. */

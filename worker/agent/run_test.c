@@ -186,7 +186,7 @@ static int launch(void *ctx, const struct item *work, int slot,
 static void begin(int slots, const char *const *scripts, int trials)
 {
     stage = (struct stage){.scripts = scripts};
-    assert_int_equal(play_open(&stage.play, NULL), 0);
+    assert_int_equal(play_open(&stage.play, "/tmp", NULL), 0);
     stage.play.trials = trials;
     struct agent_config *c = &stage.setup.config;
     stage.setup.dir = stage.play.dir;
