@@ -317,11 +317,10 @@ static int cleaned(void **state)
 static void three_trials_in_two_slots(void **state)
 {
     static const char *const scripts[] = {
-        "echo $RUNG_SOCKET; pwd; echo to stderr >&2; "
-        "exec $SELF say '{\"step\":1,\"metrics\":{\"loss\":0.5}}'",
+        ("echo $RUNG_SOCKET; pwd; echo to stderr >&2; "
+         "exec $SELF say '{\"step\":1,\"metrics\":{\"loss\":0.5}}'"),
         "exec $SELF say '{\"step\":1,\"metrics\":{\"loss\":0.25}}' '{\"saved\":1}'",
-        "kill -SEGV $$",
-    };
+        "kill -SEGV $$"};
     (void)state;
     begin(2, scripts, 3);
     run_all();
@@ -404,8 +403,7 @@ static void garbage(void **state)
         "$SELF say 'what?' '' '{\"step\":' "
         "'{\"step\":1,\"metrics\":{\"loss\":\"NaN\"}}'; "
         "head -c 3000000 /dev/zero | tr '\\0' x >long; "
-        "$SELF shout \"$(head -c 100000 long)\"; exec $SELF say '{\"saved\":1}'",
-    };
+        "$SELF shout \"$(head -c 100000 long)\"; exec $SELF say '{\"saved\":1}'"};
     (void)state;
     begin(1, scripts, 1);
     run_all();
@@ -422,8 +420,7 @@ static void shouts_and_goes(void **state)
 {
     static const char *const scripts[] = {
         "exec $SELF shout '{\"step\":1,\"metrics\":{\"a\":1}}' "
-        "'{\"step\":2,\"metrics\":{\"a\":1}}' '{\"step\":3,\"metrics\":{\"a\":1}}'",
-    };
+        "'{\"step\":2,\"metrics\":{\"a\":1}}' '{\"step\":3,\"metrics\":{\"a\":1}}'"};
     (void)state;
     for (int i = 0; i < 10; i++) {
         if (i > 0)
@@ -550,11 +547,10 @@ static void printed(void **state)
 {
     static const char *const scripts[] = {
         "echo begin; echo 'step 1 loss 0.5'; printf 'step 2 loss nan' >&2; exit 0",
-        "yes 'a line of no interest, again and again' | head -c 100000000; "
-        "echo step 7 loss 0.125",
-        "printf 'step 1 loss 2\\rstep 2 loss 1\\r'; head -c 200000 /dev/zero; echo; "
-        "echo step 3 loss 0.5",
-    };
+        ("yes 'a line of no interest, again and again' | head -c 100000000; "
+         "echo step 7 loss 0.125"),
+        ("printf 'step 1 loss 2\\rstep 2 loss 1\\r'; head -c 200000 /dev/zero; echo; "
+         "echo step 3 loss 0.5")};
     (void)state;
     begin(2, scripts, 3);
     stage.setup.parse = "step (?<step>\\d+) loss (?<loss>\\S+)";
@@ -604,10 +600,10 @@ static void flood_beside(void **state)
 static void launcher_with_ranks(void **state)
 {
     static const char *const scripts[] = {"exec $SELF launch", "exit 1",
-                                          "trap 'exit 5' USR2; "
-                                          ": >$RUNG_EXEC_REPORT.0; "
-                                          "$SELF shout '{\"step\":1,\"metrics\":{}}'; "
-                                          "while :; do sleep 0.05; done"};
+                                          ("trap 'exit 5' USR2; "
+                                           ": >$RUNG_EXEC_REPORT.0; "
+                                           "$SELF shout '{\"step\":1,\"metrics\":{}}'; "
+                                           "while :; do sleep 0.05; done")};
     (void)state;
     begin(1, scripts, 3);
     stage.shimmed = true;
