@@ -330,7 +330,7 @@ static double index_of(const struct dist *d, double u)
         k = floor(d->base * exp(u * d->ratio) + d->offset) - d->first;
     else
         k = floor(u * n);
-    return k < 0 ? 0 : k < n ? k : n - 1;
+    return k < n ? k : n - 1;
 }
 
 static double continuous(const struct dist *d, double u)

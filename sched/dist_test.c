@@ -109,6 +109,9 @@ static void mistakes_are_told(void **state)
          "3: q of quniform must be greater than 0; "
          "2: the upper bound of quniform must be greater than the lower; "},
         {"quniform", 3, {0, 1, 1e-17}, "3: q is too small for these bounds; "},
+        {"quniform", 3, {-9e15, 9e15, 1}, "3: q is too small for these bounds; "},
+        {"quniform", 3, {9e15, 9.1e15, 1}, "3: q is too small for these bounds; "},
+        {"quniform", 3, {-9.1e15, -9e15, 1}, "3: q is too small for these bounds; "},
         {"quniform", 3, {0.1, 0.4, 0.5}, "3: no multiple of q lies between the bounds; "},
         {"qrandint", 3, {0, 9, 0.5}, "3: qrandint(lo, hi, q) needs integers; "},
         {"randn",
@@ -212,6 +215,18 @@ static void continuous_ones_leave_hi_out(void **state)
         assert_true(dist_value(&d, LAST).r >= table[t].lo);
         assert_int_equal(d.dim.n, 0);
     }
+}
+
+static void the_middle_is_in_the_middle(void **state)
+{
+    struct dist plain = made("uniform", 2, -3, 5, 0);
+    struct dist log = made("loguniform", 2, 1e-4, 1e-2, 0);
+    struct dist tiny = made("quniform", 3, 0, 1e-21, 1e-22);
+    (void)state;
+    assert_true(dist_value(&plain, 0.5).r == 1);
+    assert_true(dist_value(&plain, 0.25).r == -1);
+    assert_true(fabs(dist_value(&log, 0.5).r - 1e-3) < 1e-18);
+    assert_true(dist_value(&tiny, 3.5 / 11).r == 3e-22);
 }
 
 static const struct {
@@ -387,6 +402,7 @@ int main(void)
         cmocka_unit_test(numbers_are_wanted_as_bounds),
         cmocka_unit_test(bounds),
         cmocka_unit_test(continuous_ones_leave_hi_out),
+        cmocka_unit_test(the_middle_is_in_the_middle),
         cmocka_unit_test(maps_are_monotone),
         cmocka_unit_test(maps_are_monotone_closely),
         cmocka_unit_test(multiples_are_the_nearest_doubles),

@@ -91,6 +91,9 @@ static void slips_in_words(void **state)
         {S, "$$$", "0: '$' has no meaning here (text needs quotes); "},
         {S, "\x01", "0: an unprintable character; "},
         {S, "gr\xc3\xb6sse + 1", "2: what is not ASCII may stand only in quotes; "},
+        {S, "\xc3\x80", "0: what is not ASCII may stand only in quotes; "},
+        {S, "1 'a\\x'",
+         "4: a backslash in quotes stands before \\, ', \", n or t only; "},
         {S, "\xff\xfe", "0: what is not ASCII may stand only in quotes; "},
         {S, "2x", "0: this is neither a number nor a word (text needs quotes); "},
         {S, "1.2.3", "0: this is neither a number nor a word (text needs quotes); "},
@@ -130,6 +133,7 @@ static void slips_in_syntax(void **state)
     static const struct mistake table[] = {
         {S, "1 +", "3: a value is wanted here; "},
         {S, "* 2", "0: a value is wanted here, not '*'; "},
+        {S, "1 2x", "2: this is neither a number nor a word (text needs quotes); "},
         {S, "1 2", "2: an operator or the end is wanted here, not '2'; "},
         {S, "i if t else n", "2: an operator or the end is wanted here, not 'if'; "},
         {S, "1, 2", "1: an operator or the end is wanted here, not ','; "},
@@ -203,6 +207,27 @@ static void slips_in_types_and_calls(void **state)
         {S, "1 + \"a\" * w",
          "4: '*' needs numbers, and this is text; "
          "10: '*' needs numbers, and this is text; "},
+        {S, "w <= 1", "0: '<=' needs numbers, and this is text; "},
+        {S, "w > 1", "0: '>' needs numbers, and this is text; "},
+        {S, "w >= 1", "0: '>=' needs numbers, and this is text; "},
+        {S, "w - 1", "0: '-' needs numbers, and this is text; "},
+        {S, "w / 1", "0: '/' needs numbers, and this is text; "},
+        {S, "w // 1", "0: '//' needs numbers, and this is text; "},
+        {S, "w % 1", "0: '%' needs numbers, and this is text; "},
+        {S, "w ** 1", "0: '**' needs numbers, and this is text; "},
+        {S, "+w", "1: '+' needs numbers, and this is text; "},
+        {S, "min(w, 1)", "4: 'min' needs numbers, and this is text; "},
+        {S, "abs(w) + exp(w)",
+         "4: 'abs' needs numbers, and this is text; "
+         "13: 'exp' needs numbers, and this is text; "},
+        {S, "int(w) + log(w)",
+         "4: 'int' needs numbers, and this is text; "
+         "13: 'log' needs numbers, and this is text; "},
+        {S, "log(w, 2)", "4: 'log' needs numbers, and this is text; "},
+        {S, "round(w) + sqrt(w)",
+         "6: 'round' needs numbers, and this is text; "
+         "16: 'sqrt' needs numbers, and this is text; "},
+        {S, "round(w, 1)", "6: 'round' needs numbers, and this is text; "},
         {S, "max(i, w)", "7: 'max' needs numbers, and this is text; "},
         {S, "choice(sgd, adam) + 1", "0: '+' needs numbers, and this is text; "},
         {S, "abs()", "0: 'abs' is called as abs(x), not with 0 arguments; "},
@@ -221,6 +246,7 @@ static void slips_in_types_and_calls(void **state)
         {S, "exp(1000)", "0: exp(1000) is beyond the range of a double; "},
         {S, "log(0)", "0: log(0) is not a real number; "},
         {S, "sqrt(-1)", "0: sqrt(-1) is not a real number; "},
+        {S, "log(2, 0)", "0: log(2, 0) is not a real number; "},
         {S, "log(2, 1)", "0: log(2, 1) divides by zero; "},
         {S, "int(1e19)", "0: int(1e+19) does not fit in 64 bits; "},
         {S, "round(2.5, -1)",
@@ -352,6 +378,7 @@ static void limits(void **state)
         {"abs(", "i", ")", 101, 1},
         {"(", "i", "", 30000, 1},
         {"1+", "i", "", 32767, 0},
+        {"1+", "i ", "", 32767, 0},
         {"1+", "i", "", 32768, 1},
         {"1/0+", "1", "", 1000, MISTAKES_MAX},
         {"1 or ", "i", "", 5000, 0},
@@ -386,18 +413,25 @@ static const struct {
     {"-i // 2", "-4"},
     {"n % 2", "1"},
     {"i % n", "-2"},
+    {"i % -1", "0"},
     {"-i % 5", "3"},
     {"r // 1", "2.0"},
     {"-r // 1", "-3.0"},
     {"-r % 2", "1.5"},
     {"r % -2", "-1.5"},
+    {"-z // 1", "-0.0"},
+    {"-z % 1", "0.0"},
+    {"r % 2.5", "0.0"},
+    {"r % -2.5", "-0.0"},
     {"z // -1", "-0.0"},
     {"i // 2.0", "3.0"},
+    {"2544586099346080.0 // 5.459983480655616", "466042820158960.0"},
     {"5 % -0.3", "-0.09999999999999981"},
     {"2 ** i", "128"},
     {"2 ** n", "0.125"},
     {"n ** 3", "-27"},
     {"n ** 0", "1"},
+    {"z ** r", "0.0"},
     {"0 ** 0", "1"},
     {"2 ** -1", "0.5"},
     {"r ** 2", "6.25"},
@@ -426,12 +460,26 @@ static const struct {
     {"big == 4611686018427387904.0", "true"},
     {"big + 1 == 4611686018427387904.0", "false"},
     {"i >= 8", "false"},
+    {"i >= 7", "true"},
+    {"r >= 2", "true"},
+    {"i <= 6", "false"},
+    {"i <= 7", "true"},
+    {"i > 7", "false"},
+    {"i > 6", "true"},
+    {"i < 7", "false"},
+    {"n < r", "true"},
     {"i and r", "2.5"},
     {"z and i", "0.0"},
     {"z or i", "7"},
     {"i or 1 / 0.5", "7"},
     {"t and not z and w == sgd", "true"},
     {"z or false or n", "-3"},
+    {"1 and 2", "2"},
+    {"0 and 3", "0"},
+    {"2 or 3", "2"},
+    {"0 or 3", "3"},
+    {"n + 3 or 5", "5"},
+    {"i - 6 and 2", "2"},
     {"not i == 7", "false"},
     {"abs(n)", "3"},
     {"abs(-r)", "2.5"},
@@ -448,10 +496,12 @@ static const struct {
     {"round(2.675, 2)", "2.67"},
     {"round(0.125, 2)", "0.12"},
     {"round(1e22, 3)", "1e+22"},
+    {"round(r, 0)", "2.0"},
     {"round(i, 1)", "7"},
     {"round(-0.04, 1)", "-0.0"},
     {"round(5.015, 2)", "5.01"},
     {"int(r)", "2"},
+    {"int(-9223372036854775808.0)", "-9223372036854775808"},
     {"int(-r)", "-2"},
     {"int(t)", "1"},
     {"int(-0.5)", "0"},
@@ -461,6 +511,7 @@ static const struct {
     {"exp(0)", "1.0"},
     {"exp(1)", "2.718281828459045"},
     {"sqrt(i + 2)", "3.0"},
+    {"sqrt(0.25)", "0.5"},
     {"sqrt(2)", "1.4142135623730951"},
     {"i + 2 * 3 - 4", "9"},
     {"(i + 2) * 3", "27"},
@@ -615,6 +666,29 @@ static void constants(void **state)
     expr_free(NULL);
 }
 
+static void texts_mean_what_is_written(void **state)
+{
+    static const struct {
+        const char *text, *value;
+    } table[] = {
+        {"''", ""},
+        {"\"a 'b'\"", "a 'b'"},
+        {"'\\n\\t\\\\\\'\\\"'", "\n\t\\'\""},
+        {"'gr\xc3\xb6\xc3\x9f'", "gr\xc3\xb6\xc3\x9f"},
+        {"choice(Zulu, aZ_9)", "Zulu"},
+        {"choice(azAZ_09)", "azAZ_09"},
+    };
+    (void)state;
+    for (size_t t = 0; t < COUNT(table); t++) {
+        struct expr *x = parsed(table[t].text);
+        struct value v;
+        assert_int_equal(expr_eval(x, values, 0, &v, NULL), 0);
+        assert_int_equal(v.kind, VALUE_STR);
+        assert_string_equal(v.s, table[t].value);
+        expr_free(x);
+    }
+}
+
 /* ---- whatever the text is, it is parsed or refused ---- */
 
 static uint32_t dice(uint32_t *n, uint32_t sides)
@@ -712,6 +786,7 @@ int main(void)
         cmocka_unit_test(types_are_inferred),
         cmocka_unit_test(draws_and_references),
         cmocka_unit_test(constants),
+        cmocka_unit_test(texts_mean_what_is_written),
         cmocka_unit_test(garbage_is_refused),
         cmocka_unit_test(mixed_words_are_parsed_or_refused),
         cmocka_unit_test(mutations_are_parsed_or_refused),

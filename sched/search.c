@@ -76,15 +76,6 @@ static int check_sobol(const struct source *s, struct err *e)
     return 0;
 }
 
-/* Whether a second point can differ from the first. */
-static bool can_redraw(const struct source *s)
-{
-    for (int d = 0; d < space_dims(s->space); d++)
-        if (s->method != SEARCH_GRID || space_dim(s->space, d)->kind != DIM_GRID)
-            return true;
-    return false;
-}
-
 int search_draw(const struct space *sp, enum search_method method, uint64_t seed,
                 uint32_t trial, int64_t drawn, int64_t repeats, struct draw *d,
                 struct err *e)
@@ -101,8 +92,7 @@ int search_draw(const struct space *sp, enum search_method method, uint64_t seed
     }
     if (rc != 0)
         return rc;
-    uint32_t redraws = can_redraw(&s) ? SEARCH_REDRAWS : 0;
-    for (uint32_t k = 0; k <= redraws; k++) {
+    for (uint32_t k = 0; k <= SEARCH_REDRAWS; k++) {
         set_point(&s, k, d->u);
         if (usable(&s, d, NULL)) {
             d->tries = k;
@@ -111,6 +101,6 @@ int search_draw(const struct space *sp, enum search_method method, uint64_t seed
         }
     }
     usable(&s, d, &why);
-    return err_set(e, ERR_RANGE, "none of %u draws satisfies the space; the last: %s",
-                   redraws + 1, why.text);
+    return err_set(e, ERR_RANGE, "none of %d draws satisfies the space; the last: %s",
+                   SEARCH_REDRAWS + 1, why.text);
 }

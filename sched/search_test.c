@@ -109,6 +109,30 @@ static void a_sequence_ends(void **state)
     space_free(sp);
 }
 
+static void sobol_has_its_limit(void **state)
+{
+    enum { MANY = SOBOL_DIMS + 1 };
+    const struct space_errors errors = {refuse, NULL};
+    char(*text)[16] = calloc(MANY, sizeof(*text));
+    const char **names = calloc(MANY, sizeof(*names));
+    struct space *sp = space_new();
+    struct draw d = {.next = 0};
+    struct err e;
+    (void)state;
+    for (int i = 0; i < MANY; i++) {
+        snprintf(text[i], sizeof(text[i]), "p%d", i);
+        names[i] = text[i];
+    }
+    space_declare(sp, names, MANY);
+    for (int i = 0; i < MANY; i++)
+        space_define(sp, i, "uniform(0, 1)", NULL, &errors, NULL);
+    assert_int_equal(search_draw(sp, SEARCH_SOBOL, 1, 0, 0, 1, &d, &e), ERR_RANGE);
+    assert_string_equal(e.text, "sobol has 21201 dimensions, and the space 21202");
+    space_free(sp);
+    free(names);
+    free(text);
+}
+
 static void random_is_a_function_of_seed_and_trial(void **state)
 {
     struct space *sp = built(plain, NULL);
@@ -205,6 +229,20 @@ static void grids_are_products(void **state)
          NULL,
          1,
          "sgd,0.5,1 sgd,0.5,2 sgd,0.9,1 sgd,0.9,2 adam,,1 adam,,2 --"},
+        {{{"a", "grid(0, 2)", NULL},
+          {"b", "6 // a", NULL},
+          {"c", "uniform(0, 1) < 2", NULL},
+          {NULL, NULL, NULL}},
+         NULL,
+         1,
+         "-2,3,true "},
+        {{{"x", "uniform(0, 1) < 2", NULL},
+          {"g", "grid(1, 2)", NULL},
+          {"k", "grid(3, 4)", "x and g == 1"},
+          {NULL, NULL, NULL}},
+         NULL,
+         1,
+         "true,1,3 true,1,4 true,2, -"},
         {{{"c", "3", NULL}, {NULL, NULL, NULL}}, NULL, 2, "3 3 "},
     };
     (void)state;
@@ -293,6 +331,7 @@ int main(void)
         cmocka_unit_test(methods_have_names),
         cmocka_unit_test(nothing_satisfies),
         cmocka_unit_test(a_sequence_ends),
+        cmocka_unit_test(sobol_has_its_limit),
         cmocka_unit_test(random_is_a_function_of_seed_and_trial),
         cmocka_unit_test(redraws_are_counted),
         cmocka_unit_test(sobol_goes_on_where_it_was),

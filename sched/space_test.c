@@ -1,5 +1,7 @@
 #include "sched/space.h"
 
+#include "base/hash.h"
+
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -164,6 +166,9 @@ static void keys_follow_names(void **state)
     static const struct line one[] = {{"lr", "uniform(0, 1)", NULL}, {NULL, NULL, NULL}};
     static const struct line two[] = {
         {"wd", "uniform(0, 1)", NULL}, {"lr", "uniform(0, 1)", NULL}, {NULL, NULL, NULL}};
+    static const struct line same[] = {{"p48300", "uniform(0, 1)", NULL},
+                                       {"p59959", "uniform(0, 1)", NULL},
+                                       {NULL, NULL, NULL}};
     struct space *a = built(one, NULL), *b = built(two, NULL);
     double u[1], v[2];
     (void)state;
@@ -172,6 +177,12 @@ static void keys_follow_names(void **state)
     assert_true(u[0] == v[1] && v[0] != v[1]);
     space_point(b, 7, 3, 1, v);
     assert_true(u[0] != v[1]);
+    /* These names have the same hash in 32 bits. */
+    assert_int_equal((uint32_t)hash64("p48300", 6), (uint32_t)hash64("p59959", 6));
+    struct space *c = built(same, NULL);
+    assert_int_equal(space_dim(c, 0)->key, (uint32_t)hash64("p48300", 6));
+    assert_int_equal(space_dim(c, 1)->key, space_dim(c, 0)->key + 1);
+    space_free(c);
     space_free(a);
     space_free(b);
 }
@@ -354,6 +365,13 @@ static void grids_are_counted(void **state)
     struct space *sp = built(lines, NULL);
     (void)state;
     assert_int_equal(space_grid_points(sp), 6);
+    const struct value absent[3] = {{0}};
+    const struct value present[3] = {{.kind = VALUE_INT}, {0}, {.kind = VALUE_INT}};
+    assert_false(space_repeats(sp, (double[]){0.17, 0.9, 0.25}, absent));
+    assert_true(space_repeats(sp, (double[]){0.5, 0.9, 0.25}, absent));
+    assert_true(space_repeats(sp, (double[]){0.17, 0.9, 0.75}, absent));
+    assert_true(space_repeats(sp, (double[]){0.17, 0.9, 0.5}, absent));
+    assert_false(space_repeats(sp, (double[]){0.5, 0.9, 0.75}, present));
     space_free(sp);
     str_add(&wide, "grid(0");
     for (int i = 1; i < 64; i++)
@@ -396,6 +414,15 @@ static void impossible_spaces_are_found(void **state)
         }
         space_free(sp);
     }
+    struct line broken[COUNT(lines)];
+    struct err e;
+    memcpy(broken, lines, sizeof(broken));
+    broken[0].expr = "2 ** randint(64, 70)";
+    struct space *sp = built(broken, NULL);
+    assert_int_equal(space_check(sp, 1, &e), ERR_RANGE);
+    assert_non_null(
+        strstr(e.text, "in 10000 of them the reason was: parameter 'n': 2 ** 6"));
+    space_free(sp);
 }
 
 static void wrong_parameters_are_refused(void **state)
@@ -413,6 +440,8 @@ static void wrong_parameters_are_refused(void **state)
          "parameter 'lr': a parameter is a number, a text, true or false"},
         {"{\"optimizer\":\"sgd\",\"lr\":[1]}", ERR_SYNTAX,
          "parameter 'lr': a parameter is a number, a text, true or false"},
+        {"{\"l1\":null}", ERR_SYNTAX,
+         "parameter 'l1': a parameter is a number, a text, true or false"},
         {"{\"lr\":1e999}", ERR_SYNTAX, NULL},
         {"{\"lr\":1", ERR_SYNTAX, NULL},
         {"[1]", ERR_SYNTAX, "parameters: an object is wanted"},
@@ -427,6 +456,7 @@ static void wrong_parameters_are_refused(void **state)
         struct value values[7];
         struct json j;
         struct err e = {0};
+        memset(values, 1, sizeof(values)); /* what was there does not matter */
         json_begin(&j, table[t].json, strlen(table[t].json));
         assert_int_equal(space_scan(sp, &j, values, &e), table[t].rc);
         if (table[t].text)

@@ -113,6 +113,8 @@ static void equality_is_pythons(void **state)
     assert_false(value_equal(of_text("sgd"), of_text("SGD")));
     assert_false(value_equal(of_int(0), (struct value){.kind = VALUE_ABSENT}));
     assert_false(value_equal(of_real(NAN), of_real(NAN)));
+    assert_int_equal(value_order(of_real(NAN), of_real(1)), VALUE_UNORDERED);
+    assert_int_equal(value_order(of_real(1), of_real(NAN)), VALUE_UNORDERED);
     assert_true(value_equal(of_int(1), of_real(1.0)));
     assert_true(value_equal(of_bool(true), of_int(1)));
     assert_true(value_equal(of_bool(false), of_real(-0.0)));
