@@ -74,7 +74,7 @@ void viewer_free(struct viewer *v)
 static void erase(struct viewer *v)
 {
     if (v->drawn > 0)
-        fprintf(stderr, "\033[%dA\033[J", v->drawn);
+        fprintf(stderr, "\r\033[%dA\033[J", v->drawn); /* \r: behind a typed ^C */
     v->drawn = 0;
 }
 
@@ -112,17 +112,19 @@ static struct view view_of(const struct viewer *v, int slots, const char *state)
                          .epoch = v->epoch};
 }
 
+/* What does not fit is left out: the cursor cannot go back above the first line. */
 static void draw(struct viewer *v, const struct view *view)
 {
-    struct winsize size = {.ws_col = 80};
+    struct winsize size = {.ws_col = 80, .ws_row = 24};
     struct str out = STR_INIT;
+    size_t end = 0;
 
     ioctl(STDERR_FILENO, TIOCGWINSZ, &size);
     view_screen(view, size.ws_col >= 40 ? size.ws_col : 80, v->colour, &out);
     erase(v);
-    fputs(out.p, stderr);
-    for (size_t i = 0; i < out.len; i++)
-        v->drawn += out.p[i] == '\n';
+    while (end < out.len && (size.ws_row < 3 || v->drawn < size.ws_row - 1))
+        v->drawn += out.p[end++] == '\n';
+    fwrite(out.p, 1, end, stderr);
     str_free(&out);
 }
 
@@ -275,8 +277,11 @@ void viewer_end(struct viewer *v, const struct journal *j, const char *state,
         if (strcmp(state, "finished") != 0)
             fprintf(stderr, "rung: paused: %s\nrung: go on with: rung resume %s\n",
                     reason, v->l->dir);
-        view_best(&view, &out);
-        fputs(out.p, stdout);
+        if (!v->terminal ||
+            !isatty(STDOUT_FILENO)) { /* else the screen has just said it */
+            view_best(&view, &out);
+            fputs(out.p, stdout);
+        }
     }
     str_free(&out);
 }
