@@ -619,3 +619,14 @@ int controller_slots(const struct controller *c)
 {
     return c->slots_held;
 }
+
+void controller_jobs(const struct controller *c, void (*fn)(void *ctx, const char *job),
+                     void *ctx)
+{
+    for (size_t i = 0; i < c->peers.n; i++) {
+        if (!c->peers.v[i].gone && c->peers.v[i].job)
+            fn(ctx, c->peers.v[i].job);
+    }
+    for (size_t i = 0; i < c->pending.n; i++)
+        fn(ctx, c->pending.v[i].job);
+}

@@ -79,5 +79,8 @@ bool controller_troubled(const struct controller *c); /* because something is wr
 /* All agents have left (or are given up): the process may end. */
 bool controller_done(const struct controller *c);
 int controller_slots(const struct controller *c); /* slots held by agents now */
+/* Calls fn for each job that may still live: its agent has not left, or never joined. */
+void controller_jobs(const struct controller *c, void (*fn)(void *ctx, const char *job),
+                     void *ctx);
 
 #endif

@@ -480,12 +480,18 @@ static int exit_status(const struct server *s)
     return n->best >= 0 || n->finishing ? EXIT_GOOD : EXIT_FAILED;
 }
 
+static void cancel_job(void *ctx, const char *job)
+{
+    struct server *s = ctx;
+
+    s->executor->ops->cancel(s->executor, job);
+}
+
 static void wind_up(struct server *s)
 {
     struct err e = {0};
 
-    for (size_t i = 0; i < s->sweep.agents.n; i++)
-        s->executor->ops->cancel(s->executor, s->sweep.agents.v[i].job);
+    controller_jobs(s->controller, cancel_job, s);
     if (controller_state(s->controller) == CONTROLLER_FINISHED)
         tidy_all(s->tidy);
     snprintf(s->who.state, sizeof(s->who.state), "%s", state_word(s));
