@@ -207,8 +207,11 @@ uint64_t proc_start_time(pid_t pid)
     snprintf(path, sizeof(path), "/proc/%ld/stat", (long)pid);
     if (file_read(path, 4096, &s, NULL) == 0) {
         /* Field 2 is the program's name in parentheses and may hold anything;
-         * field 22 is the start time (proc(5)). */
+         * field 22 is the start time (proc(5)). Field 3 is Z once it has ended: it
+         * may be reaped much later, or never in a container without an init. */
         char *p = strrchr(s.p, ')');
+        if (p && strncmp(p, ") Z", 3) == 0)
+            p = NULL;
         for (int field = 2; p && field < 22; field++)
             p = strchr(p + 1, ' ');
         if (p)

@@ -26,7 +26,8 @@ int proc_run(char *const argv[], const char *input, double seconds, struct proc_
 void proc_result_free(struct proc_result *r);
 
 /* Start time of a process in clock ticks since boot, 0 when there is no such
- * process: (pid, start) names a process for ever, a pid alone is reused. */
+ * process, or none but a zombie: (pid, start) names a process for ever, a pid alone is
+ * reused. */
 uint64_t proc_start_time(pid_t pid);
 
 /* Splits by the shell's quoting rules (POSIX 2.2: blanks, '', "", \), without

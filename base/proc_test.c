@@ -283,6 +283,8 @@ static void test_start_time(void **state)
         _exit(pause());
     assert_true(proc_start_time(pid) > self);
     kill(pid, SIGKILL);
+    assert_int_equal(waitid(P_PID, (id_t)pid, &(siginfo_t){0}, WEXITED | WNOWAIT), 0);
+    assert_int_equal(proc_start_time(pid), 0); /* a zombie */
     assert_int_equal(waitpid(pid, NULL, 0), pid);
     assert_int_equal(proc_start_time(pid), 0);
 }
