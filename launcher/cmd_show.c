@@ -16,6 +16,8 @@
 #include <string.h>
 
 #define SPARK_WIDTH 60
+#define TAIL_LINES  5 /* of a failed attempt's log */
+#define TAIL_BYTES  2000
 
 enum { OPT_JSON };
 const struct cli_option show_options[] = {
@@ -60,7 +62,7 @@ static void put_params(struct shown *s)
     const struct space *space = s->l->file->spec.space;
     struct value *drawn = look_params(s->l, s->number, true);
     struct value *now = look_params(s->l, s->number, false);
-    struct columns table = {0};
+    struct columns table = {.left = true};
     struct str text = STR_INIT;
     int n = space_count(space);
 
@@ -197,6 +199,44 @@ static void put_cost(const struct attempt_row *a, double now, struct str *out)
         str_addf(out, ", %.0f J", a->energy);
 }
 
+/* Where the last TAIL_LINES lines of text[0 .. n) begin. */
+static size_t last_lines(const char *text, size_t n)
+{
+    int lines = TAIL_LINES;
+
+    while (n > 0 && (text[n - 1] != '\n' || --lines > 0))
+        n--;
+    return n;
+}
+
+/* The end of a log, as a terminal can bear it. */
+static void put_tail(const char *path, struct str *out)
+{
+    FILE *f = fopen(path, "re");
+    char text[TAIL_BYTES];
+    size_t n;
+
+    if (!f)
+        return;
+    if (fseek(f, -TAIL_BYTES, SEEK_END) != 0)
+        rewind(f); /* it is shorter */
+    n = fread(text, 1, TAIL_BYTES, f);
+    fclose(f);
+    while (n > 0 && text[n - 1] == '\n')
+        n--;
+    for (size_t i = last_lines(text, n), start = i; i < n; i++) {
+        unsigned char c = (unsigned char)text[i];
+
+        if (i == start || text[i - 1] == '\n')
+            str_add(out, "          | ");
+        if (c >= ' ' || c == '\t' || c == '\n')
+            str_addc(out, (char)c);
+        if (i == n - 1)
+            str_addc(out, '\n');
+    }
+}
+
+/* Where its log is; and the end of it, which tells most when it failed. */
 static void put_log(struct shown *s, const struct attempt_row *a)
 {
     char *dir = look_trial_dir(s->l, s->number);
@@ -204,8 +244,11 @@ static void put_log(struct shown *s, const struct attempt_row *a)
 
     if (dir)
         str_addf(&path, "%s/attempt-%02d.log", dir, a->attempt);
-    if (dir && file_exists(path.p))
+    if (dir && file_exists(path.p)) {
         str_addf(s->out, "    log   %s\n", path.p);
+        if (!a->open && outcome_class(a->outcome) == OUTCOME_IS_FAULT)
+            put_tail(path.p, s->out);
+    }
     str_free(&path);
     free(dir);
 }

@@ -3,7 +3,6 @@
 #include "base/num.h"
 
 #include <math.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,7 +58,7 @@ static bool is_number(const char *text)
 static void measure(const struct columns *c, size_t column, size_t *width, bool *right)
 {
     *width = 0;
-    *right = true;
+    *right = !c->left;
     for (size_t i = column; i < c->cells.n; i += c->n) {
         size_t w = width_of(c->cells.v[i]);
 

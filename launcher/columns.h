@@ -7,8 +7,11 @@
 #include "base/str.h"
 #include "base/vec.h"
 
+#include <stdbool.h>
+
 struct columns {
     size_t n; /* heads so far, until the first cell */
+    bool left;
     VEC(char *) cells;
 };
 

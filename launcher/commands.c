@@ -30,10 +30,12 @@ const struct cli_command cli_commands[] = {
      run_options, cmd_run},
     {"status", "[DIR]", "Show a sweep on one screen", DIR_DEFAULT, status_options,
      cmd_status},
-    {"watch", "[DIR]", "The same, live", DIR_DEFAULT, watch_options, cmd_watch},
-    {"best", "[DIR]", "The best trials with their parameters", DIR_DEFAULT, best_options,
-     cmd_best},
-    {"show", "[DIR] TRIAL", "Everything about one trial",
+    {"watch", "[DIR]", "Show a sweep live, until q or Ctrl-C",
+     "The screen of `rung status`, drawn anew each second. " DIR_DEFAULT, watch_options,
+     cmd_watch},
+    {"best", "[DIR]", "List the best trials with their parameters", DIR_DEFAULT,
+     best_options, cmd_best},
+    {"show", "[DIR] TRIAL", "Show everything about one trial",
      "Parameters, learning curve, each decision with its rung's cutoff and rank, and "
      "each\n"
      "attempt with how it ended and where its log is.\n\n" DIR_DEFAULT,
@@ -46,8 +48,12 @@ const struct cli_command cli_commands[] = {
      "A finished sweep is left alone, unless --set gives it more to do:\n\n"
      "    rung resume --set search.trials=200\n\n" DIR_UNFINISHED,
      resume_options, cmd_resume},
-    {"export", "[DIR]", "Write a sweep in another format", DIR_DEFAULT, export_options,
-     cmd_export},
+    {"export", "[DIR]", "Write a sweep in other formats",
+     "The tables and their columns are those of sweep.h5 (doc/sweep-h5.md). In CSV, what "
+     "is\n"
+     "missing and what is not a number are empty cells. Files are replaced as a "
+     "whole.\n\n" DIR_DEFAULT,
+     export_options, cmd_export},
     {"log", "NAME=VALUE...", "Report metrics from inside a trial",
      "For programs without a library for it, shell scripts above all:\n\n"
      "    rung log step=3 val_loss=0.21\n\n"
@@ -67,7 +73,13 @@ const struct cli_command cli_commands[] = {
      no_options, cmd_asktell},
     {"replay", "[DIR]", "Recompute every decision from the journal and compare",
      DIR_DEFAULT, replay_options, cmd_replay},
-    {"fsck", "[DIR]", "Check journal, sweep.h5 and checkpoints", DIR_DEFAULT,
+    {"fsck", "[DIR]", "Check journal, sweep.h5 and checkpoints",
+     "Says what is lost, if anything: events of the journal that are damaged, and "
+     "checkpoints\n"
+     "of trials that may go on or are among the best. sweep.h5 is never lost: `rung "
+     "export\n"
+     "--hdf5` makes it from the journal. Nothing is changed; the exit status is 1 when\n"
+     "something is wrong.\n\n" DIR_DEFAULT,
      fsck_options, cmd_fsck},
     {"agent", "DIR", "What a job runs: started by rung, seldom by hand",
      "Joins the sweep, asks for trials and runs them until none is left. One started by\n"

@@ -183,6 +183,9 @@ static void on_event(void *ctx, const struct event *ev, const struct verdict *v)
         note_agent(l, ev);
     } else if (ev->kind == EVENT_SET) {
         note_setting(l, ev);
+    } else if (ev->kind == EVENT_PAUSE) {
+        free(l->why_paused);
+        l->why_paused = mem_strndup(ev->why.reason.p, ev->why.reason.len);
     }
     l->last_event = ev->time;
 }
@@ -279,6 +282,7 @@ void loaded_close(struct loaded *l)
         history_clear(&l->history);
     sweep_free(l->sw);
     sweepfile_free(l->file);
+    free(l->why_paused);
     free(l->dir);
     *l = (struct loaded){0};
 }

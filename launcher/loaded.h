@@ -24,6 +24,7 @@ struct loaded {
     double epoch_began; /* wall clock; NaN: there is none */
     double last_event;
     int64_t steps_before;  /* taken in earlier epochs */
+    char *why_paused;      /* the reason of the last pause, NULL: it was never paused */
     uint64_t created_hash; /* of sweep.yaml, as the first epoch found it */
     /* NULL; or, set by the caller between loaded_file() and loaded_replay(): read no
      * further */

@@ -53,7 +53,7 @@ struct view look_view(const struct loaded *l)
             v.slots += l->agents.v[i].slots;
     } else if (n->pausing && n->open == 0) {
         v.state = "paused";
-        v.note = "`rung resume` goes on";
+        v.note = l->why_paused;
     } else {
         v.state = "interrupted";
         v.note = "no controller serves this sweep; `rung resume` goes on";
