@@ -144,7 +144,9 @@ struct screen {
 
 static void paint(struct screen *s, const char *code, const char *text)
 {
-    str_addf(s->out, "%s%s%s", s->colour ? code : "", text, s->colour ? PLAIN : "");
+    bool painted = s->colour && *code;
+
+    str_addf(s->out, "%s%s%s", painted ? code : "", text, painted ? PLAIN : "");
 }
 
 /* Terminal columns of UTF-8 text: here, its characters. */
@@ -269,6 +271,13 @@ static void trials_line(struct screen *s)
     str_addc(s->out, '\n');
 }
 
+static bool is_integer(struct slice number)
+{
+    int64_t i;
+
+    return num_parse_int(number.p, number.len, &i) == 0;
+}
+
 /* "l1 64  lr 0.0031", broken at the width and indented under what stands before. */
 static void params(struct screen *s, int32_t trial, int indent)
 {
@@ -289,12 +298,15 @@ static void params(struct screen *s, int32_t trial, int indent)
         str_addc(&pair, ' ');
         if (type == JSON_STRING) {
             json_unescape(json_string(&j), &pair);
-        } else if (type == JSON_NUMBER) {
-            num_format_short(number, json_num(&j), 4);
-            str_add(&pair, number);
         } else {
             struct slice raw = json_raw(&j);
+            double real;
 
+            if (type == JSON_NUMBER && !is_integer(raw) &&
+                num_parse(raw.p, raw.len, &real) == 0) {
+                num_format_short(number, real, 4);
+                raw = slice_of(number);
+            }
             str_addn(&pair, raw.p, raw.len);
         }
         if (at > indent && at + 2 + columns(pair.p, pair.len) > s->width) {
@@ -326,26 +338,53 @@ static void best_lines(struct screen *s)
     params(s, n->best, 8);
 }
 
+/* A sentence under its name, broken at the width. */
+static void sentence(struct screen *s, const char *name, const char *text)
+{
+    int indent = 8, at = indent;
+
+    str_addf(s->out, "%-*s", indent, name);
+    while (*text) {
+        size_t n = strcspn(text, " ");
+        int width = columns(text, n);
+
+        if (at > indent && at + 1 + width > s->width) {
+            str_addf(s->out, "\n%*s", indent, "");
+            at = indent;
+        } else if (at > indent) {
+            str_addc(s->out, ' ');
+            at++;
+        }
+        str_addn(s->out, text, n);
+        at += width;
+        text += n;
+        text += strspn(text, " ");
+    }
+    str_addc(s->out, '\n');
+}
+
 static void cost_line(struct screen *s)
 {
     const struct sweep_totals *n = sweep_totals(s->v->sw);
     double seconds = slot_seconds(s->v), full;
     int32_t begun = 0;
     char time[UNITS_MAX];
+    struct str text = STR_INIT;
 
     for (int32_t i = 0; i < sweep_trials(s->v->sw); i++)
         begun += sweep_trial(s->v->sw, i)->attempts > 0;
     full = (double)begun * (double)sweep_spec(s->v->sw)->max_t;
     if (seconds <= 0)
         return;
-    str_addf(s->out, "cost    %s of slots", duration_format(time, seconds));
+    str_addf(&text, "%s of slots", duration_format(time, seconds));
     if (n->cpu_seconds > 0)
-        str_addf(s->out, ", %s of CPU", duration_format(time, n->cpu_seconds));
+        str_addf(&text, ", %s of CPU", duration_format(time, n->cpu_seconds));
     if (full > 0 && (double)n->steps < full)
-        str_addf(s->out, "; %lld steps, %.0f %% fewer than all to step %lld",
+        str_addf(&text, "; %lld steps, %.0f %% below all to step %lld",
                  (long long)n->steps, 100 * (1 - (double)n->steps / full),
                  (long long)sweep_spec(s->v->sw)->max_t);
-    str_addc(s->out, '\n');
+    sentence(s, "cost", text.p);
+    str_free(&text);
 }
 
 static void left_line(struct screen *s)
@@ -356,7 +395,7 @@ static void left_line(struct screen *s)
     if (strcmp(s->v->state, "running") == 0 && !isnan(left))
         str_addf(s->out, "left    about %s\n", duration_format(time, left));
     if (s->v->note)
-        str_addf(s->out, "note    %s\n", s->v->note);
+        sentence(s, "note", s->v->note);
 }
 
 /* Cuts lines that are wider than the terminal: a wrapped line would spoil the redraw. */
