@@ -33,11 +33,12 @@ extern const struct cli_option agent_options[], best_options[], check_options[],
 
 /* launcher/cmd_resume.c, shared with cmd_stop.c */
 
-/* The directory as given, or the one unfinished sweep below the current directory (several
- * are an error that lists them), or the newest; absolute; free() it. */
+/* The directory as given, or the one unfinished sweep below the current directory
+ * (several are an error that lists them), or the newest; absolute; free() it. */
 char *sweep_dir_unfinished(const char *dir, struct err *e);
-/* Hands requests to the controller that serves the sweep, and waits until it took them. */
+/* Hands requests to the controller that serves the sweep; waits until it took them. */
 int requests_hand_over(const struct cli_command *self, const char *dir,
-                       const struct controller_file *f, const struct request *r, size_t n);
+                       const struct controller_file *f, const struct request *r,
+                       size_t n);
 
 #endif

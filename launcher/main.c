@@ -68,7 +68,8 @@ int main(int argc, char **argv)
 {
     const struct cli_command *c;
 
-    setlocale(LC_CTYPE, ""); /* may bars be drawn in UTF-8? numbers stay in the C locale */
+    /* May bars be drawn in UTF-8? Numbers stay in the C locale. */
+    setlocale(LC_CTYPE, "");
     if (argc < 2) {
         overview(stderr);
         return EXIT_USAGE;

@@ -136,7 +136,7 @@ struct event {
             int32_t after;        /* the predecessor, 0 for none */
             int64_t after_bytes;  /* its accepted length */
             int64_t after_events; /* events of all epochs up to there */
-            struct slice name; /* of the sweep, which the file alone may not tell */
+            struct slice name;    /* of the sweep, which the file alone may not tell */
             struct slice version, host, user, command; /* who began it */
             struct slice git; /* revision of the directory, or empty */
             int64_t pid;

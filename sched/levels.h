@@ -30,7 +30,8 @@ struct levels {
 /* The unrounded products r * eta^k by repeated multiplication, each rounded half up,
  * one not above its predecessor dropped, as long as they are < max_t; then max_t.
  * ERR_RANGE for max_t < r, r < 1, or more than LEVELS_MAX levels. */
-int levels_make(struct levels *lv, int64_t r, struct eta eta, int64_t max_t, struct err *e);
+int levels_make(struct levels *lv, int64_t r, struct eta eta, int64_t max_t,
+                struct err *e);
 void levels_free(struct levels *lv);
 
 /* The probability of bracket s (0 <= s < brackets <= lv->n): proportional to

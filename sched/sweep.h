@@ -54,7 +54,7 @@ struct trial {
     uint64_t nonce, agent;
     int32_t slot;
     uint32_t ask, last_number;
-    int64_t began_until; /* RUNG_UNTIL it was started with */
+    int64_t began_until;   /* RUNG_UNTIL it was started with */
     int64_t attempt_start; /* the step it began from */
     double attempt_started;
     double created, started, ended; /* wall clock; NaN: not yet */
@@ -65,21 +65,21 @@ struct trial {
 /* A report's or a start's consequence, for the journal, the program and the tables. */
 struct verdict {
     enum decision decision;
-    int64_t until;   /* after CONTINUE: the next milestone */
-    int32_t rung;    /* the rung that this report was recorded at, or that the start
-                        promotes out of; -1: none */
-    bool stale;      /* a repetition: kept, decides nothing */
-    bool in_place;   /* CONTINUE because it was promoted while running */
-    bool mismatch;   /* the event's own decision differs from the rules' */
-    double value;    /* recorded, user's sign; NaN when rung is -1 */
-    uint32_t rank;   /* from 1, among `size` recorded at the rung, this one included;
-                        0 for none */
+    int64_t until; /* after CONTINUE: the next milestone */
+    int32_t rung;  /* the rung that this report was recorded at, or that the start
+                      promotes out of; -1: none */
+    bool stale;    /* a repetition: kept, decides nothing */
+    bool in_place; /* CONTINUE because it was promoted while running */
+    bool mismatch; /* the event's own decision differs from the rules' */
+    double value;  /* recorded, user's sign; NaN when rung is -1 */
+    uint32_t rank; /* from 1, among `size` recorded at the rung, this one included;
+                      0 for none */
     uint32_t size;
-    double cutoff;   /* user's sign; NaN: none */
+    double cutoff; /* user's sign; NaN: none */
 };
 
 enum work_kind {
-    WORK_WAIT, /* nothing now, but reports or ends may still change that */
+    WORK_WAIT,  /* nothing now, but reports or ends may still change that */
     WORK_TRIAL, /* start or go on with `trial` */
     WORK_DRAW,  /* a new trial is due: sweep_draw(), apply it, ask again */
     WORK_DONE,  /* nothing any more: the sweep is over, or it pauses and nothing runs */
@@ -103,7 +103,8 @@ void sweep_free(struct sweep *sw);
  * when the event cannot follow on this state (an unknown trial, a second open
  * attempt, ...), which changes nothing: a live controller has made a mistake, a
  * journal was damaged. */
-int sweep_apply(struct sweep *sw, const struct event *ev, struct verdict *v, struct err *e);
+int sweep_apply(struct sweep *sw, const struct event *ev, struct verdict *v,
+                struct err *e);
 
 /* What a free slot should do now. Changes nothing that can be seen. */
 struct work sweep_next(struct sweep *sw);
@@ -149,12 +150,12 @@ struct rung_info sweep_rung(const struct sweep *sw, int s, int k);
 
 struct sweep_totals {
     int32_t state[TRIAL_STATES];
-    int32_t open;      /* running attempts */
-    int64_t planned;   /* trials that the search will make in all, as set now */
-    int32_t best;      /* trial, -1: none */
-    double seconds;    /* of ended attempts */
+    int32_t open;    /* running attempts */
+    int64_t planned; /* trials that the search will make in all, as set now */
+    int32_t best;    /* trial, -1: none */
+    double seconds;  /* of ended attempts */
     double cpu_seconds, gpu_seconds; /* as far as known */
-    int64_t steps;     /* sum of each trial's last step */
+    int64_t steps;                   /* sum of each trial's last step */
     int64_t reports;
     int32_t attempts;
     bool pausing, finishing, finished;

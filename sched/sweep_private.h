@@ -11,18 +11,18 @@ struct sweep {
     const struct spec *spec;
     struct levels levels;
     int n_brackets;
-    struct rung **bracket;    /* [n_brackets] -> [sweep_rungs()] */
-    VEC(struct rung *) order; /* as get_job looks: the highest milestone first, then the
-                                 lower bracket */
+    struct rung **bracket; /* [n_brackets] -> [sweep_rungs()] */
+    /* as get_job looks: the highest milestone first, then the lower bracket */
+    VEC(struct rung *) order;
     VEC(struct trial) trials;
     struct sweep_totals totals;
     int32_t open_finalists; /* finalists that run or are to go on */
     int32_t at_max;         /* trials, finalists or not, that are complete */
-    int32_t open_others;                    /* running, and no finalists */
-    uint32_t records;                       /* in all rungs: the next one's order */
-    int64_t cursor;                         /* the searcher's */
-    int32_t starts_used;                    /* entries of start: made into trials */
-    bool exhausted;                         /* a grid whose last points break constraints */
+    int32_t open_others;    /* running, and no finalists */
+    uint32_t records;       /* in all rungs: the next one's order */
+    int64_t cursor;         /* the searcher's */
+    int32_t starts_used;    /* entries of start: made into trials */
+    bool exhausted;         /* a grid whose last points break constraints */
     struct queue again; /* interrupted or to be retried: promoted, higher ones first */
     struct queue fresh; /* drawn, never started */
     struct map slots;   /* slot_key() -> trial */
@@ -34,7 +34,8 @@ struct sweep {
 
 uint64_t sweep_slot_key(uint64_t agent, int32_t slot);
 
-static inline struct rung *sweep_rung_of(const struct sweep *sw, const struct trial *t, int32_t k)
+static inline struct rung *sweep_rung_of(const struct sweep *sw, const struct trial *t,
+                                         int32_t k)
 {
     return &sw->bracket[t->bracket][k];
 }
