@@ -41,6 +41,17 @@ int edit_distance(const char *a, const char *b)
     return distance;
 }
 
+bool edit_slip(const char *a, const char *b)
+{
+    while (*a && lower(*a) == lower(*b))
+        a++, b++;
+    size_t na = strlen(a), nb = strlen(b);
+    while (na > 0 && nb > 0 && lower(a[na - 1]) == lower(b[nb - 1]))
+        na--, nb--;
+    return (na <= 1 && nb <= 1) || (na == 2 && nb == 2 && lower(a[0]) == lower(b[1]) &&
+                                    lower(a[1]) == lower(b[0]));
+}
+
 const char *suggest(const char *word, const char *const names[], size_t n)
 {
     const char *nearest = NULL;

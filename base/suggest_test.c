@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -34,6 +35,25 @@ static void test_distance(void **state)
         assert_int_equal(edit_distance(cases[i].a, cases[i].b), cases[i].distance);
         assert_int_equal(edit_distance(cases[i].b, cases[i].a), cases[i].distance);
     }
+}
+
+/* All pairs of words of up to four letters out of two, in both cases. */
+static void test_slip(void **state)
+{
+    static const char letters[] = "aBb";
+    char words[121][5] = {""};
+    size_t n = 1;
+    (void)state;
+    for (size_t i = 0; n < 121; i++)
+        for (size_t k = 0; k < 3; k++) {
+            size_t len = strlen(words[i]);
+            memcpy(words[n], words[i], len);
+            words[n++][len] = letters[k];
+        }
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < n; k++)
+            assert_int_equal(edit_slip(words[i], words[k]),
+                             edit_distance(words[i], words[k]) <= 1);
 }
 
 static void test_suggest(void **state)
@@ -98,6 +118,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_distance),
+        cmocka_unit_test(test_slip),
         cmocka_unit_test(test_suggest),
         cmocka_unit_test(test_limits),
     };

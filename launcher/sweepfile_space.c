@@ -5,11 +5,11 @@
  * parameter is that word: `opt: sgd`. A scalar in quotes is an expression if it holds a
  * call, since "uniform(0.5, 0.99)" must be quoted inside { }; else it is text. */
 #include "base/num.h"
+#include "base/suggest.h"
 
 #include "launcher/command_line.h"
 #include "launcher/sweepfile_read.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -151,29 +151,11 @@ static bool has_call(const char *text)
     return false;
 }
 
-static bool same(char a, char b)
-{
-    return tolower((unsigned char)a) == tolower((unsigned char)b);
-}
-
-/* One letter too many, too few, wrong, or two in the wrong order? As edit_distance() <= 1
- * says, but fast: a space may have thousands of words and parameters. */
-static bool one_slip(const char *a, const char *b)
-{
-    while (*a && same(*a, *b))
-        a++, b++;
-    size_t na = strlen(a), nb = strlen(b);
-    while (na > 0 && nb > 0 && same(a[na - 1], b[nb - 1]))
-        na--, nb--;
-    return (na <= 1 && nb <= 1) ||
-           (na == 2 && nb == 2 && same(a[0], b[1]) && same(a[1], b[0]));
-}
-
 /* Might this word be a misspelt parameter? */
 static bool near_parameter(const struct space *sp, const char *word)
 {
     for (int i = 0; i < space_count(sp); i++)
-        if (one_slip(word, space_name(sp, i)))
+        if (edit_slip(word, space_name(sp, i)))
             return true;
     return false;
 }

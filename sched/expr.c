@@ -197,8 +197,8 @@ static bool word_is_meant(struct parser *p, const struct operand *o)
     const char *word = o->value.s;
     for (int i = 0; i < p->scope->n; i++) {
         const char *name = p->scope->names[i];
-        int slip = strlen(word) > 1 || strlen(name) > 1;
-        if (edit_distance(word, name) > slip)
+        bool letters = strlen(word) == 1 && strlen(name) == 1;
+        if (letters ? edit_distance(word, name) > 0 : !edit_slip(word, name))
             continue;
         MISTAKE(
             p, o->offset,
