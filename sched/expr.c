@@ -137,10 +137,7 @@ static struct slice token_slice(const struct parser *p, struct token t)
 
 static int find_param(const struct parser *p, struct slice name)
 {
-    for (int i = 0; i < p->scope->n; i++)
-        if (slice_eq(name, p->scope->names[i]))
-            return i;
-    return -1;
+    return p->scope->find(p->scope->ctx, name);
 }
 
 static const struct function {

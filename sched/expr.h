@@ -30,6 +30,8 @@ struct expr_scope {
         *types; /* [n]; kinds 0: unusable, its own mistakes were told */
     int n;
     int below; /* only those before this one may be used */
+    int (*find)(void *ctx, struct slice name); /* the index of a name, or -1 */
+    void *ctx;
 };
 
 #define EXPR_TEXT_MAX  65536 /* bytes of text */

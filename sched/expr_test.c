@@ -41,10 +41,19 @@ static void note(void *ctx, size_t offset, const char *text)
     str_addf(ctx, "%zu: %s; ", offset, text);
 }
 
+static int find(void *ctx, struct slice name)
+{
+    (void)ctx;
+    for (int i = 0; i < PARAMS; i++)
+        if (slice_eq(name, names[i]))
+            return i;
+    return -1;
+}
+
 static struct expr *parse(enum expr_role role, const char *text, struct str *mistakes)
 {
-    struct expr_scope scope = {role, names, types, PARAMS,
-                               role == EXPR_CONSTRAINT ? PARAMS : SELF};
+    struct expr_scope scope = {
+        role, names, types, PARAMS, role == EXPR_CONSTRAINT ? PARAMS : SELF, find, NULL};
     struct space_errors errors = {note, mistakes};
     return expr_parse(text, &scope, &errors);
 }
@@ -340,7 +349,7 @@ static void count(void *ctx, size_t offset, const char *text)
 static int mistakes_in(const char *text)
 {
     int n = 0;
-    struct expr_scope scope = {EXPR_SAMPLE, names, types, PARAMS, SELF};
+    struct expr_scope scope = {EXPR_SAMPLE, names, types, PARAMS, SELF, find, NULL};
     struct space_errors errors = {count, &n};
     struct expr *x = expr_parse(text, &scope, &errors);
     struct value v;

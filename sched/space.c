@@ -29,6 +29,8 @@ struct constraint {
 struct space {
     int n;
     const char **names;
+    struct map by_name; /* hash64(name): index of the parameter */
+    struct map by_key;  /* the keys of dimensions in use */
     struct param *params;
     struct arith_type *types; /* what each parameter's values can be */
     VEC(struct dim) dims;
@@ -56,6 +58,8 @@ void space_free(struct space *sp)
     }
     vec_free(&sp->constraints);
     vec_free(&sp->dims);
+    map_free(&sp->by_name);
+    map_free(&sp->by_key);
     free(sp->params);
     free(sp->types);
     free(sp->names);
@@ -70,17 +74,37 @@ void space_declare(struct space *sp, const char *const names[], size_t n)
     sp->types = mem_alloc(n * sizeof(*sp->types));
     for (size_t i = 0; i < n; i++) {
         sp->names[i] = mem_strdup(names[i]);
+        map_put(&sp->by_name, hash64(names[i], strlen(names[i])), (uint32_t)i);
         sp->params[i].dim = -1;
     }
 }
 
 /* ---- definitions ---- */
 
-static struct expr *parse(const struct space *sp, enum expr_role role, int below,
+static int find_name(const struct space *sp, struct slice name)
+{
+    uint32_t i;
+    if (map_get(&sp->by_name, hash64(name.p, name.len), &i) &&
+        slice_eq(name, sp->names[i]))
+        return (int)i;
+    return -1;
+}
+
+static int find_in_scope(void *ctx, struct slice name)
+{
+    return find_name(ctx, name);
+}
+
+static struct expr *parse(struct space *sp, enum expr_role role, int below,
                           const char *text, const struct space_errors *errors)
 {
-    struct expr_scope scope = {
-        .role = role, .names = sp->names, .types = sp->types, .n = sp->n, .below = below};
+    struct expr_scope scope = {.role = role,
+                               .names = sp->names,
+                               .types = sp->types,
+                               .n = sp->n,
+                               .below = below,
+                               .find = find_in_scope,
+                               .ctx = sp};
     return expr_parse(text, &scope, errors);
 }
 
@@ -95,14 +119,12 @@ static void inherit(const struct space *sp, const struct expr *x, bool *conditio
     }
 }
 
-static uint32_t new_key(const struct space *sp, const char *name)
+static uint32_t new_key(struct space *sp, const char *name)
 {
-    uint32_t key = (uint32_t)hash64(name, strlen(name));
-    for (size_t i = 0; i < sp->dims.n; i++)
-        if (sp->dims.v[i].key == key) {
-            key++;
-            i = (size_t)-1; /* from the first one again */
-        }
+    uint32_t key = (uint32_t)hash64(name, strlen(name)), taken;
+    while (map_get(&sp->by_key, key, &taken))
+        key++;
+    map_put(&sp->by_key, key, 1);
     return key;
 }
 
@@ -176,10 +198,7 @@ const char *space_name(const struct space *sp, int i)
 
 int space_find(const struct space *sp, const char *name)
 {
-    for (int i = 0; i < sp->n; i++)
-        if (strcmp(sp->names[i], name) == 0)
-            return i;
-    return -1;
+    return find_name(sp, slice_of(name));
 }
 
 bool space_conditional(const struct space *sp, int i)
@@ -430,12 +449,9 @@ void space_json(const struct space *sp, const struct value values[], struct str 
 /* The parameter of a key; keys mostly come in the order of the file. */
 static int find_key(const struct space *sp, struct slice key, int expected)
 {
-    if (expected < sp->n && json_is(key, sp->names[expected]))
+    if (expected < sp->n && slice_eq(key, sp->names[expected]))
         return expected;
-    for (int i = 0; i < sp->n; i++)
-        if (json_is(key, sp->names[i]))
-            return i;
-    return -1;
+    return find_name(sp, key);
 }
 
 static int unknown_key(const struct space *sp, struct slice key, struct err *e)
