@@ -80,7 +80,7 @@ void cli_manual(const struct cli_command *command, struct str *out)
 /* ---- the overview ---- */
 
 static const char about[] =
-    "rung tunes hyperparameters, as job arrays of a Slurm cluster or on this machine.\n"
+    "rung tunes hyperparameters: trials of any program, on this machine.\n"
     "A sweep file describes the space to search, the command to run and what it "
     "reports;\n"
     "trials that fall behind are paused or stopped early (ASHA), and everything that\n"
