@@ -20,6 +20,7 @@ struct conn {
     struct lines in;
     struct str out; /* what could not be sent yet; nothing is read meanwhile */
     bool over;      /* the program has closed its side; it may still read */
+    bool deaf;      /* it reads no more */
     int at;         /* its place in the pollset, -1: not watched */
 };
 
@@ -125,30 +126,28 @@ void door_watch(struct door *d, bool read, struct pollset *set)
 
 static void conn_flush(struct conn *c)
 {
-    while (c->fd >= 0 && c->out.len > 0) {
+    while (c->out.len > 0) {
         ssize_t n = send(c->fd, c->out.p, c->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n > 0)
             str_drop(&c->out, (size_t)n);
         else if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
             return;
         else if (n < 0 && errno != EINTR)
-            conn_close(c);
+            c->deaf = true; /* it is gone; what it said before may still come */
+        if (c->deaf)
+            str_cut(&c->out, 0);
     }
     if (c->out.cap > READ_SIZE)
         str_free(&c->out);
 }
 
-static void conn_send(struct conn *c, const char *line, size_t n)
-{
-    str_addn(&c->out, line, n);
-    conn_flush(c);
-}
-
 void door_reply(struct door *d, uint64_t conn, const char *line, size_t n)
 {
     for (size_t i = 0; i < d->conns.n; i++)
-        if (d->conns.v[i].id == conn)
-            conn_send(&d->conns.v[i], line, n);
+        if (d->conns.v[i].id == conn) {
+            str_addn(&d->conns.v[i].out, line, n);
+            conn_flush(&d->conns.v[i]);
+        }
 }
 
 struct hearer {
@@ -216,18 +215,25 @@ static void let_in(struct door *d)
     }
 }
 
+static void conn_serve(struct conn *c, const struct pollfd *p, struct hearer *h)
+{
+    if (p->events & POLLOUT) { /* then nothing was asked about reading */
+        if (p->revents)
+            conn_flush(c);
+    } else if (p->revents & POLLIN) {
+        conn_read(c, h);
+    } else if (p->revents) {
+        conn_close(c);
+    }
+}
+
 void door_serve(struct door *d, const struct pollset *set, door_fn *said, void *ctx)
 {
     for (size_t i = 0; i < d->conns.n; i++) {
         struct conn *c = &d->conns.v[i];
-        short got = c->fd >= 0 && c->at >= 0 ? set->v[c->at].revents : 0;
         struct hearer h = {d, c->id, said, ctx};
-        if (got & POLLOUT)
-            conn_flush(c);
-        if (got & POLLIN)
-            conn_read(c, &h);
-        else if (got & (POLLHUP | POLLERR | POLLNVAL))
-            conn_close(c);
+        if (c->at >= 0)
+            conn_serve(c, &set->v[c->at], &h);
     }
     if (d->at >= 0 && set->v[d->at].revents)
         let_in(d);

@@ -167,6 +167,24 @@ static void closing(void **state)
     house_close(&h);
 }
 
+/* That it cannot be answered any more does not unsay what it said. */
+static void answer_to_nobody(void **state)
+{
+    struct house h;
+    (void)state;
+    house_open(&h);
+    int a = visit();
+    say(a, "one\n");
+    settle(&h);
+    say(a, "two\nthree");
+    close(a);
+    door_reply(h.door, 1, "answer\n", 7);
+    door_reply(h.door, 1, "answer\n", 7);
+    assert_true(settle(&h) < 10);
+    assert_string_equal(h.said.p, "1<one>1<two>1<three>");
+    house_close(&h);
+}
+
 /* A program that said something and was gone before anybody looked. */
 static void gone_already(void **state)
 {
@@ -264,6 +282,32 @@ static void answers_unread(void **state)
     house_close(&h);
 }
 
+/* The same, and then it closes: what it had said is heard to the end. */
+static void answers_unread_and_gone(void **state)
+{
+    static char text[1001];
+    struct house h;
+    size_t sent = 0, n_heard = 0;
+    ssize_t n;
+    (void)state;
+    house_open(&h);
+    h.echo = true;
+    memset(text, 'x', sizeof(text) - 1);
+    text[999] = '\n';
+    int a = visit();
+    for (int i = 0; i < 20; i++) {
+        while ((n = send(a, text, 1000, MSG_DONTWAIT)) > 0)
+            sent += (size_t)n;
+        settle(&h);
+    }
+    close(a);
+    settle(&h);
+    for (const char *p = h.said.p; (p = strchr(p, '<')); p++)
+        n_heard++;
+    assert_int_equal(n_heard, (sent + 999) / 1000);
+    house_close(&h);
+}
+
 static void crowd(void **state)
 {
     int fds[DOOR_CONNECTIONS + 10];
@@ -337,10 +381,12 @@ int main(void)
         cmocka_unit_test(cannot_open),
         cmocka_unit_test(lines_and_answers),
         cmocka_unit_test(closing),
+        cmocka_unit_test(answer_to_nobody),
         cmocka_unit_test(gone_already),
         cmocka_unit_test(nobody_is_read_while_choked),
         cmocka_unit_test(long_lines),
         cmocka_unit_test(answers_unread),
+        cmocka_unit_test(answers_unread_and_gone),
         cmocka_unit_test(crowd),
         cmocka_unit_test(no_descriptors),
         cmocka_unit_test(strangers),

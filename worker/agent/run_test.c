@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -144,6 +145,7 @@ struct stage {
     pid_t agent;
     struct agent_setup setup;
     bool shimmed;
+    struct rusage usage; /* of the agent, when it has ended */
 };
 
 static struct stage stage;
@@ -247,7 +249,7 @@ static void play_until(bool (*enough)(const struct play *))
 static int agent_status(void)
 {
     int status;
-    assert_int_equal(waitpid(stage.agent, &status, 0), stage.agent);
+    assert_int_equal(wait4(stage.agent, &status, 0, &stage.usage), stage.agent);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
@@ -571,6 +573,7 @@ static void printed(void **state)
     int fd = open(path, O_RDONLY);
     assert_int_equal(lseek(fd, 0, SEEK_END), 100000000 + 18);
     close(fd);
+    assert_true(stage.usage.ru_maxrss < 60000); /* kB: the flood went through it */
 }
 
 /* A program that prints without end is one of two; the other is heard all the same. */

@@ -238,7 +238,7 @@ static void take_signal(struct life *l, int sig, double kill_seconds)
             l->kill_at = clock_mono() + kill_seconds;
         }
     } else if (l->program) {
-        kill(l->program, sig);
+        kill(-l->program, sig); /* a shell's child may be the one that catches it */
     }
 }
 

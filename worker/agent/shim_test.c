@@ -411,6 +411,21 @@ static void tree_is_ended(void **state)
     done(&r);
 }
 
+/* A shell ignores SIGUSR1, being begun so; what it runs may catch it. */
+static void signals_reach_the_group(void **state)
+{
+    struct run r;
+    char script[5000];
+    (void)state;
+    snprintf(script, sizeof(script), "'%s' handle; exit $?", self);
+    start(&r, ARGS(W("sh"), W("-c"), script));
+    wait_ready(&r);
+    kill(r.shim, SIGUSR1);
+    finish(&r);
+    assert_int_equal(r.r.exit_code, 6);
+    done(&r);
+}
+
 static bool wait_gone(pid_t pid)
 {
     for (double end = clock_mono() + 20; clock_mono() < end; usleep(1000)) {
@@ -562,6 +577,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_teardown(ignored_interrupt_is_passed_on, nobody_left),
         cmocka_unit_test_teardown(strays_are_ended, nobody_left),
         cmocka_unit_test_teardown(tree_is_ended, nobody_left),
+        cmocka_unit_test_teardown(signals_reach_the_group, nobody_left),
         cmocka_unit_test_teardown(program_dies_with_its_shim, nobody_left),
         cmocka_unit_test_teardown(shim_ends_all_when_its_parent_dies, nobody_left),
         cmocka_unit_test_teardown(late_shim_starts_nothing, nobody_left),
