@@ -346,9 +346,7 @@ static int draw_given(struct sweep *sw, const struct value given[], int bracket,
     enum space_verdict verdict = SPACE_REDRAW;
 
     for (uint32_t k = 0; k < SEARCH_REDRAWS && verdict != SPACE_OK; k++) {
-        for (int d = 0; d < space_dims(spec->space); d++)
-            sw->u[d] =
-                rng_unit(spec->seed, RNG_SEARCH, (uint32_t)sw->trials.n, (uint32_t)d, k);
+        space_point(spec->space, spec->seed, (uint32_t)sw->trials.n, k, sw->u);
         verdict = space_complete(spec->space, given, sw->u, sw->values, e);
     }
     if (verdict == SPACE_REDRAW)
