@@ -101,12 +101,11 @@ static const char files[] =
 
 void cli_manual_overview(struct str *out)
 {
-    str_addf(
-        out,
-        ".TH RUNG 1 \"\" \"rung %s\" \"rung\"\n.SH NAME\nrung \\- hyperparameter "
-        "tuner for Slurm\n.SH SYNOPSIS\n.B rung\n.I COMMAND\n[\n.I ARGUMENT\n.RI ... "
-        "]\n.SH DESCRIPTION\n",
-        PACKAGE_VERSION);
+    str_addf(out,
+             ".TH RUNG 1 \"\" \"rung %s\" \"rung\"\n.SH NAME\nrung \\- hyperparameter "
+             "tuner\n.SH SYNOPSIS\n.B rung\n.I COMMAND\n[\n.I ARGUMENT\n.RI ... "
+             "]\n.SH DESCRIPTION\n",
+             PACKAGE_VERSION);
     roff_details(about, out);
     str_add(out, ".SH COMMANDS\n");
     for (const struct cli_command *c = cli_commands; c->name; c++) {

@@ -81,10 +81,13 @@ void columns_print(struct columns *c, int indent, struct str *out)
 
         str_addf(out, "%*s", k == 0 ? indent : GAP, "");
         str_addf(out, "%*s%s", right[k] ? (int)pad : 0, "", c->cells.v[i]);
-        if (last)
-            str_addc(out, '\n');
-        else if (!right[k])
+        if (!right[k] && !last)
             str_addf(out, "%*s", (int)pad, "");
+        if (last) {
+            while (out->p[out->len - 1] == ' ')
+                str_cut(out, out->len - 1);
+            str_addc(out, '\n');
+        }
     }
     for (size_t i = 0; i < c->cells.n; i++)
         free(c->cells.v[i]);
