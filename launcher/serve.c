@@ -48,7 +48,7 @@ struct server {
     struct tidy *tidy;
     int signals; /* signalfd */
     int interrupts;
-    double next_request;
+    double next_request, next_look;
     char **taken; /* requests of this round, removed when it is durable */
     double began;
     int status;
@@ -437,6 +437,27 @@ static int commit(struct server *s, struct err *e)
     return rc;
 }
 
+/* A predecessor that was slow to begin may have written controller.json after us; then
+ * agents would look for it for ever. */
+static int stay_announced(struct server *s, double now, struct err *e)
+{
+    struct controller_file f;
+
+    if (now < s->next_look)
+        return 0;
+    s->next_look = now + s->timers.s[TIMER_CONTROLLER_LOOK];
+    if (controller_file_read(s->dir, &f, NULL) == 0) {
+        if (f.epoch == s->who.epoch)
+            return 0;
+        if (f.epoch > s->who.epoch)
+            return err_set(
+                e, ERR_FENCED,
+                "the controller on %s (process %ld) has taken over, as epoch %d", f.host,
+                f.pid, f.epoch);
+    }
+    return controller_file_write(s->dir, &s->who, e);
+}
+
 static int serve_round(struct server *s, struct err *e)
 {
     struct pollfd fds[1] = {{.fd = s->signals, .events = POLLIN}};
@@ -450,7 +471,7 @@ static int serve_round(struct server *s, struct err *e)
         return rc;
     now = clock_mono();
     controller_clock(s->controller, now, clock_wall());
-    if ((rc = take_packets(s, e)) < 0)
+    if ((rc = stay_announced(s, now, e)) != 0 || (rc = take_packets(s, e)) < 0)
         return rc;
     take_signals(s);
     take_requests(s, now);
