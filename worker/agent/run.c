@@ -2,11 +2,10 @@
  * from programs and printed output at once; whatever comes is told to the mind, which
  * answers through the port.
  *
- * Below /tmp the agent has a directory of its own, 0700, where each attempt has a socket
- * named by its nonce. A shim belongs to this thread (PR_SET_PDEATHSIG): when the agent is
- * gone, its attempts end. Should a shim be killed, the agent, being a subreaper, inherits
- * what ran under it: its children are the shims and launchers it knows, and, only then,
- * others, which are killed. */
+ * Each attempt has a socket, named by its nonce, in a private directory. A shim belongs
+ * to this thread (PR_SET_PDEATHSIG): when the agent is gone, its attempts end. Should a
+ * shim be killed, the agent, being a subreaper, inherits what ran under it: its children
+ * are the shims and launchers it knows, and, only then, others, which are killed. */
 #include "worker/agent/run.h"
 
 #include "base/clock.h"
@@ -14,6 +13,7 @@
 #include "wire/socket.h"
 #include "worker/agent/hand.h"
 #include "worker/agent/kin.h"
+#include "worker/agent/private_dir.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -44,7 +44,7 @@ struct hands {
     double clean_at;
     int signals; /* signalfd */
     struct pollset set;
-    char sockets[32]; /* the private directory */
+    struct private_dir sockets;
     char slurm_job[64];
     bool done;
     int status;
@@ -361,12 +361,10 @@ static int hands_open(struct hands *h, struct err *e)
         rc = arrange_signals(h, e);
     if (rc)
         return rc;
-    strcpy(h->sockets, "/tmp/rung-XXXXXX"); /* short: a socket's path has 107 bytes */
-    if (!mkdtemp(h->sockets)) {
-        rc = err_sys(e, "%s", h->sockets);
-        h->sockets[0] = '\0';
+    rc = private_dir_make(&h->sockets, e);
+    if (rc)
         return rc;
-    }
+    h->tools.sockets = h->sockets.path;
     h->tools.null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (h->tools.null_fd < 0)
         return err_sys(e, "/dev/null");
@@ -389,8 +387,7 @@ static void hands_close(struct hands *h)
     socket_close(h->socket);
     parse_free(h->tools.parse);
     vec_free(&h->set);
-    if (h->sockets[0])
-        rmdir(h->sockets);
+    private_dir_remove(&h->sockets);
     if (h->tools.null_fd >= 0)
         close(h->tools.null_fd);
     if (h->signals >= 0)
@@ -410,7 +407,6 @@ int agent_run(const struct agent_setup *setup)
                                 .node = setup->config.host,
                                 .null_fd = -1}};
     struct err e = {0};
-    h.tools.sockets = h.sockets;
     int rc = hands_open(&h, &e);
     while (!rc && !h.done)
         rc = turn(&h, &e);

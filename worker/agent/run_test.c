@@ -344,7 +344,7 @@ static void three_trials_in_two_slots(void **state)
              "%s\n%s/trials/000000/a01\nto stderr\n{\"decision\":\"stop\"", door,
              stage.play.dir);
     assert_int_equal(strncmp(log, wanted, strlen(wanted)), 0);
-    assert_int_equal(strncmp(door, "/tmp/rung-", 10), 0);
+    assert_int_equal(strncmp(door, "/tmp/rung-agent-", 16), 0);
     *strrchr(door, '/') = '\0';
     assert_int_not_equal(access(door, F_OK), 0);
 }
@@ -462,7 +462,7 @@ static void shim_is_killed(void **state)
     check_end(1, 0, 0, CAUSE_NOTHING, "");
 }
 
-/* All that nobody can do for it then is to remove its directory below /tmp. */
+/* Its directory below /tmp is left for the next agent to remove, or, here, the test. */
 static void agent_is_killed(void **state)
 {
     static const char *const scripts[] = {"echo $RUNG_SOCKET; exec $SELF deaf"};
