@@ -119,9 +119,11 @@ static void lock_dies_with_its_holder(void **state)
         if (fork() == 0) {
             close(d.fd);
             close(hold[1]);
+            if (write(name[1], d.path, sizeof(path)) != sizeof(path))
+                _exit(1);
             _exit(read(hold[0], &byte, 1) != 0);
         }
-        _exit(write(name[1], d.path, sizeof(path)) != sizeof(path));
+        _exit(0);
     }
     assert_int_equal(read(name[0], path, sizeof(path)), sizeof(path));
     assert_int_equal(waitpid(agent, NULL, 0), agent);
