@@ -11,7 +11,8 @@
 static void overview(FILE *to)
 {
     fputs("usage: rung COMMAND [ARGUMENT...]\n\n"
-          "rung tunes hyperparameters: trials of any program, promoted or ended by ASHA.\n\n",
+          "rung tunes hyperparameters: trials of any program, promoted or ended by "
+          "ASHA.\n\n",
           to);
     for (const struct cli_command *c = cli_commands; c->name; c++) {
         if (c->summary[0])
