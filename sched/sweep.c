@@ -366,6 +366,13 @@ static void apply_metric(struct sweep *sw, struct trial *t, const struct event *
     v->value = sweep_turn(sw, t->value);
 }
 
+/* A program may report any step; the sum of wild ones stays at the largest number. */
+static void take_steps(struct sweep *sw, int64_t more)
+{
+    if (__builtin_add_overflow(sw->totals.steps, more, &sw->totals.steps))
+        sw->totals.steps = INT64_MAX;
+}
+
 static int apply_report(struct sweep *sw, const struct event *ev, struct verdict *v,
                         struct err *e)
 {
@@ -388,7 +395,7 @@ static int apply_report(struct sweep *sw, const struct event *ev, struct verdict
                (ev->report.step == t->last_step && !t->merging)) {
         v->stale = true;
     } else {
-        sw->totals.steps += ev->report.step - t->last_step;
+        take_steps(sw, ev->report.step - t->last_step);
         t->last_step = ev->report.step;
         t->merging = true;
         m = find_metric(sw, ev);

@@ -155,7 +155,7 @@ struct sweep_totals {
     int32_t best;    /* trial, -1: none */
     double seconds;  /* of ended attempts */
     double cpu_seconds, gpu_seconds; /* as far as known */
-    int64_t steps;                   /* sum of each trial's last step */
+    int64_t steps; /* sum of each trial's last step, at most INT64_MAX */
     int64_t reports;
     int32_t attempts;
     bool pausing, finishing, finished;

@@ -355,6 +355,22 @@ static void test_reports(void **state)
     play_free(p);
 }
 
+static void test_wild_steps(void **state)
+{
+    struct play *p = play_new("3", 9, 3);
+
+    (void)state;
+    play_begin(p);
+    for (int32_t t = 0; t < 3; t++) {
+        assert_int_equal(ask(p), t);
+        assert_int_equal(report(p, t, INT64_MAX, 1), DECISION_STOP);
+        assert_int_equal(end(p, t, exited(0, DECISION_STOP, INT64_MAX)),
+                         OUTCOME_COMPLETED);
+        assert_true(sweep_totals(p->sw)->steps == INT64_MAX);
+    }
+    play_free(p);
+}
+
 static void test_best(void **state)
 {
     struct play *p = play_new("3", 27, 5);
@@ -650,6 +666,7 @@ int main(void)
         cmocka_unit_test(test_in_place),
         cmocka_unit_test(test_finalists),
         cmocka_unit_test(test_reports),
+        cmocka_unit_test(test_wild_steps),
         cmocka_unit_test(test_best),
         cmocka_unit_test(test_stop_mode),
         cmocka_unit_test(test_retries),
