@@ -229,8 +229,9 @@ static void on_saved(struct controller *c, struct peer *p, const struct item *it
     struct event ev = {.kind = EVENT_SAVED, .trial = it->saved.trial};
 
     (void)p;
+    /* the last said counts, not the highest: who repeats steps saves over later ones */
     if (!is_open(c, it->saved.trial, it->saved.attempt, it->saved.nonce) ||
-        it->saved.step <= sweep_trial(c->sw, it->saved.trial)->saved)
+        it->saved.step == sweep_trial(c->sw, it->saved.trial)->saved)
         return;
     ev.attempt = it->saved.attempt;
     ev.saved.step = it->saved.step;
