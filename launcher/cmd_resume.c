@@ -85,15 +85,49 @@ int requests_hand_over(const struct cli_command *self, const char *dir,
     return EXIT_GOOD;
 }
 
+/* Would all of `--set` be taken? It says why not. */
+static bool settings_good(const struct cli_command *self, struct sweepfile *f,
+                          const struct serve_options *o)
+{
+    struct err e = {0};
+
+    for (size_t i = 0; i < o->n_sets; i++) {
+        if (sweepfile_set(f, o->sets[i].key, o->sets[i].value, &e) != 0) {
+            cli_fail(self, EXIT_USAGE, "--set %s: %s", o->sets[i].key, e.text);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* EXIT_GOOD, or why the sweep cannot go on. */
+static int look_before(const struct cli_command *self, const char *dir,
+                       const struct serve_options *o, bool *finished)
+{
+    struct loaded l;
+    struct err e = {0};
+    int status = EXIT_GOOD;
+
+    if (loaded_open(&l, dir, false, &e) != 0)
+        status = cli_fail(self, EXIT_FAILED, "%s", e.text);
+    else if (!settings_good(self, l.file, o))
+        status = EXIT_USAGE;
+    else
+        *finished = sweep_totals(l.sw)->finished;
+    loaded_close(&l);
+    return status;
+}
+
 static int resume(const struct cli_command *self, const char *dir,
                   struct serve_options *o)
 {
     struct controller_file f;
-    struct loaded l;
-    struct err e = {0};
+    bool finished = false;
+    int status = look_before(self, dir, o, &finished);
     enum serving serving = sweep_served(dir, &f);
-    bool finished;
 
+    if (status != EXIT_GOOD)
+        return status;
     if (serving != SERVING_NO && o->n_sets > 0)
         return requests_hand_over(self, dir, &f, o->sets, o->n_sets);
     if (serving == SERVING_HERE)
@@ -102,12 +136,6 @@ static int resume(const struct cli_command *self, const char *dir,
     if (serving == SERVING_ELSEWHERE)
         fprintf(stderr, "rung: taking over from the controller on %s (process %ld)\n",
                 f.host, f.pid);
-    if (loaded_open(&l, dir, false, &e) != 0) {
-        loaded_close(&l);
-        return cli_fail(self, EXIT_FAILED, "%s", e.text);
-    }
-    finished = sweep_totals(l.sw)->finished;
-    loaded_close(&l);
     if (finished && o->n_sets == 0) {
         fprintf(stderr, "rung: %s is finished; nothing to resume\n", dir);
         return EXIT_GOOD;

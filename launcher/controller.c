@@ -214,8 +214,10 @@ static void find_lost(struct controller *c)
         if (p->lost_at > 0 || (p->known && silent < 2 * s[TIMER_BEAT]))
             continue;
         state = c->port.job_state(c->ctx, p->job);
-        if (state == JOB_GONE)
+        if (state == JOB_GONE && p->known)
             p->lost_at = c->now + c->c.timers.s[TIMER_LAST_WORDS];
+        else if (state == JOB_GONE) /* it never spoke to us, so no words are under way */
+            controller_lose(c, p, "its job ended");
         else if (silent > s[TIMER_AGENT_SILENT] ||
                  (silent > s[TIMER_AGENT_LOST] && state == JOB_UNKNOWN))
             controller_lose(c, p, "its agent was not heard of any more");

@@ -61,6 +61,7 @@ int request_write(const char *dir, const struct request *r, char **path, struct 
 static int decode(const struct str *text, struct request *r)
 {
     struct slice key, op = {0};
+    int64_t trial = -1;
     struct json j;
 
     *r = (struct request){.trial = -1};
@@ -75,7 +76,7 @@ static int decode(const struct str *text, struct request *r)
         if (json_is(key, "op")) {
             op = json_string(&j);
         } else if (json_is(key, "trial")) {
-            r->trial = (int32_t)json_int(&j);
+            trial = json_int(&j);
         } else if (field) {
             free(*field);
             *field = json_text(json_string(&j));
@@ -86,6 +87,9 @@ static int decode(const struct str *text, struct request *r)
     json_end(&j);
     if (j.error)
         return ERR_SYNTAX;
+    if (trial < -1 || trial > INT32_MAX)
+        return ERR_RANGE;
+    r->trial = (int32_t)trial;
     for (int i = 0; i < 3; i++) {
         if (slice_eq(op, op_names[i])) {
             r->op = (enum request_op)i;
@@ -148,9 +152,14 @@ int requests_read(const char *dir,
 
 void requests_remove(char **done)
 {
-    for (size_t i = 0; done && done[i]; i++) {
+    for (size_t i = 0; done && done[i]; i++)
         unlink(done[i]);
+    requests_free(done);
+}
+
+void requests_free(char **done)
+{
+    for (size_t i = 0; done && done[i]; i++)
         free(done[i]);
-    }
     free(done);
 }

@@ -19,12 +19,13 @@ struct request {
 /* Writes one; *path (free() it) tells which file vanishes when it was taken. */
 int request_write(const char *dir, const struct request *r, char **path, struct err *e);
 
-/* Calls fn for each whole request, oldest first, and puts its path on *done (NULL-ended,
- * free each and the array) for requests_remove() once what followed is durable. Files
+/* Calls fn for each whole request, oldest first, and puts its path on *done (NULL-ended)
+ * for requests_remove() once what followed is durable, or else requests_free(). Files
  * that cannot be read are renamed to NAME.bad and said through fn with r NULL. */
 int requests_read(const char *dir,
                   void (*fn)(void *ctx, const struct request *r, const char *bad),
                   void *ctx, char ***done, struct err *e);
-void requests_remove(char **done);
+void requests_remove(char **done); /* the files, and the list */
+void requests_free(char **done);   /* the list alone */
 
 #endif

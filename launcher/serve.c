@@ -225,6 +225,23 @@ static int serve_socket(struct server *s, struct err *e)
     return controller_file_write(s->dir, &s->who, e);
 }
 
+/* What `--set` and `--slots` change counts for the agents, too; the controller journals
+ * it (set_up_controller()). */
+static int apply_sets(struct server *s, struct err *e)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < s->o->n_sets; i++) {
+        const struct request *r = &s->o->sets[i];
+        struct str text = STR_INIT;
+
+        rc = sweepfile_set(s->sweep.file, r->key, r->value, e);
+        str_addf(&text, "%s=%s", r->key, r->value);
+        vec_push(&s->sweep.settings, str_take(&text));
+    }
+    return rc;
+}
+
 static int make_executor(struct server *s, struct err *e)
 {
     int slots = s->sweep.file->slots_per_job_set ? s->sweep.file->slots_per_job
@@ -256,16 +273,14 @@ static int make_executor(struct server *s, struct err *e)
     return 0;
 }
 
-/* Agents of earlier epochs that may still live: who joined and did not end. */
+/* Agents of earlier epochs that joined and did not end, as far as is known. Whose jobs
+ * are gone will be lost soon, and then so are their attempts. */
 static void expect_agents(struct server *s)
 {
-    const struct known_agent *a;
-
     for (size_t i = 0; i < s->sweep.agents.n; i++) {
-        a = &s->sweep.agents.v[i];
-        if (s->executor->ops->state(s->executor, a->job) != JOB_GONE ||
-            sweep_in_slot(s->sweep.sw, a->id, 0) >= 0)
-            controller_expect(s->controller, a->id, a->job, a->host, a->slots);
+        const struct known_agent *a = &s->sweep.agents.v[i];
+
+        controller_expect(s->controller, a->id, a->job, a->host, a->slots);
     }
 }
 
@@ -289,7 +304,8 @@ static int set_up_controller(struct server *s, struct err *e)
     s->controller = controller_new(&c, &port, s, clock_mono());
     controller_clock(s->controller, clock_mono(), clock_wall());
     expect_agents(s);
-    if (sweep_totals(s->sweep.sw)->pausing || sweep_totals(s->sweep.sw)->finished)
+    if (s->o->submit &&
+        (sweep_totals(s->sweep.sw)->pausing || sweep_totals(s->sweep.sw)->finished))
         controller_resume(s->controller, "rung resume");
     for (size_t i = 0; rc == 0 && i < s->o->n_sets; i++)
         rc = controller_set(s->controller, s->o->sets[i].key, s->o->sets[i].value, e);
@@ -335,6 +351,8 @@ static int set_up(struct server *s, struct err *e)
         rc = begin_epoch(s, e);
     if (rc == 0)
         rc = loaded_replay(&s->sweep, false, e);
+    if (rc == 0)
+        rc = apply_sets(s, e);
     if (rc == 0)
         rc = make_executor(s, e);
     if (rc == 0)
@@ -510,16 +528,18 @@ static void cancel_job(void *ctx, const char *job)
 
 static void wind_up(struct server *s)
 {
+    const char *reason = controller_reason(s->controller);
     struct err e = {0};
 
+    if (!*reason && s->sweep.why_paused)
+        reason = s->sweep.why_paused; /* it was paused before */
     controller_jobs(s->controller, cancel_job, s);
     if (controller_state(s->controller) == CONTROLLER_FINISHED)
         tidy_all(s->tidy);
     snprintf(s->who.state, sizeof(s->who.state), "%s", state_word(s));
     if (controller_file_write(s->dir, &s->who, &e) != 0)
         fprintf(stderr, "rung: %s\n", e.text);
-    viewer_end(s->viewer, s->journal, state_word(s), controller_reason(s->controller),
-               s->o->json);
+    viewer_end(s->viewer, s->journal, state_word(s), reason, s->o->json);
 }
 
 static void tear_down(struct server *s)
@@ -534,9 +554,20 @@ static void tear_down(struct server *s)
     loaded_close(&s->sweep);
     map_free(&s->routes);
     vec_free(&s->peers);
-    requests_remove(s->taken);
+    requests_free(s->taken); /* not durable: they stay for the next controller */
     if (s->signals >= 0)
         close(s->signals);
+}
+
+/* What was asked on the command line. Who only came to stop something starts nothing:
+ * the rest of the sweep waits for `rung resume`. */
+static void take_asks(struct server *s)
+{
+    for (size_t i = 0; i < s->o->n_asks; i++)
+        take_request(s, &s->o->asks[i], NULL);
+    if (!s->o->submit)
+        controller_pause(s->controller, "no controller served it when it was to stop "
+                                        "some of its trials");
 }
 
 int serve(const char *dir, const struct serve_options *o)
@@ -546,8 +577,7 @@ int serve(const char *dir, const struct serve_options *o)
     int rc = set_up(&s, &e);
 
     if (rc == 0) {
-        for (size_t i = 0; i < o->n_asks; i++)
-            take_request(&s, &o->asks[i], NULL);
+        take_asks(&s);
         while (rc == 0 && !controller_done(s.controller))
             rc = serve_round(&s, &e);
     }
