@@ -16,6 +16,7 @@ if rung.start() > 0:
     w = dict(np.load(path))  # go on from there
 
 for epoch in range(rung.start() + 1, epochs + 1):
+    rng = np.random.default_rng((rung.seed(), epoch))  # the same, interrupted or not
     for i in rng.integers(0, 3000, (300, 32)):  # 300 batches of 32
         h = np.tanh(x[i] @ w["a"])
         error = h @ w["b"] - y[i]
