@@ -386,6 +386,12 @@ static bool items_are_out(const struct agent *a)
     return outbox_unacked(a->outbox) > outbox_unsent(a->outbox);
 }
 
+bool agent_wants_controller(const struct agent *a, double now)
+{
+    return agent_lost_controller(a, now) ||
+           (items_are_out(a) && now >= a->heard + timer(a, TIMER_RESEND));
+}
+
 static double resend_due(const struct agent *a)
 {
     return items_are_out(a) ? a->progress_due : INFINITY;

@@ -74,8 +74,11 @@ void agent_evict(struct agent *a, const char *why, double now);
 void agent_tick(struct agent *a, double now);
 double agent_deadline(const struct agent *a); /* when to call it at the latest */
 
-/* The transport should look for a new controller (controller.json) now. */
+/* Nothing was heard of the controller for CONTROLLER_SILENT seconds. */
 bool agent_lost_controller(const struct agent *a, double now);
+/* The transport should look into controller.json for a new one: it is lost, or leaves
+ * something unanswered for RESEND seconds. */
+bool agent_wants_controller(const struct agent *a, double now);
 /* So much is unacknowledged that programs should not be read for a while. */
 bool agent_choked(const struct agent *a);
 /* The open attempt in a slot, or NULL. */

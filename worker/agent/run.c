@@ -295,7 +295,7 @@ static void tell_ends(struct hands *h, double now)
 static double seconds_to_wait(const struct hands *h)
 {
     double now = clock_mono(), due = agent_deadline(h->mind);
-    if (agent_lost_controller(h->mind, now))
+    if (agent_wants_controller(h->mind, now))
         due = fmin(due, h->look_at);
     if (any(h, HAND_CLEANING))
         due = fmin(due, h->clean_at);
@@ -322,7 +322,7 @@ static int turn(struct hands *h, struct err *e)
     if (any(h, HAND_CLEANING) && now >= h->clean_at)
         clean(h, now);
     tell_ends(h, now);
-    if (now >= h->look_at && agent_lost_controller(h->mind, now))
+    if (now >= h->look_at && agent_wants_controller(h->mind, now))
         look_for_controller(h, now);
     agent_tick(h->mind, now);
     return 0;
