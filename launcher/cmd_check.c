@@ -7,6 +7,7 @@
 #include "launcher/forecast.h"
 #include "launcher/mistakes.h"
 #include "launcher/sweepfile.h"
+#include "launcher/tidy.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -260,8 +261,7 @@ static void add_slots(const struct outlook *o, struct str *out)
 
 static int64_t checkpoints_kept(const struct outlook *o)
 {
-    int64_t keep = o->f->keep_checkpoints, trials = o->forecast.trials;
-    return keep < trials ? keep : trials;
+    return tidy_kept(o->f, (int32_t)o->forecast.trials);
 }
 
 static void add_disk(const struct outlook *o, struct str *out)

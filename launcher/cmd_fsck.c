@@ -11,6 +11,7 @@
 #include "launcher/cli.h"
 #include "launcher/commands.h"
 #include "launcher/look.h"
+#include "launcher/tidy.h"
 #include "store/h5.h"
 #include "store/tensors.h"
 
@@ -189,9 +190,9 @@ static void check_trial(const struct loaded *l, int32_t trial, struct checkpoint
  * until the sweep is over, and the best. */
 static void mark_wanted(const struct loaded *l, bool wanted[])
 {
-    int trials = sweep_trials(l->sw), keep = l->file->keep_checkpoints;
+    int trials = sweep_trials(l->sw);
     int32_t *best = mem_alloc(((size_t)trials + 1) * sizeof(*best));
-    int n = sweep_best(l->sw, best, keep < trials ? keep : trials);
+    int n = sweep_best(l->sw, best, tidy_kept(l->file, trials));
 
     for (int i = 0; i < n; i++)
         wanted[best[i]] = true;

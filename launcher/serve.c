@@ -361,7 +361,7 @@ static int set_up(struct server *s, struct err *e)
         return rc;
     s->viewer = viewer_new(&s->sweep, s->o->quiet, journal_epoch(s->journal),
                            s->timers.s[TIMER_VIEW]);
-    s->tidy = tidy_new(s->dir, s->sweep.sw, s->sweep.file->keep_checkpoints);
+    s->tidy = tidy_new(s->dir, s->sweep.sw, s->sweep.file);
     return set_up_controller(s, e);
 }
 

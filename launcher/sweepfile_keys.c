@@ -193,8 +193,9 @@ const struct key keys[KEYS] = {
         .help = "What is left when the sweep is finished"},
     [KEY_KEEP_CHECKPOINTS] = {"keep.checkpoints", WANT_INT, FIELD(keep_checkpoints),
         .settable = true, .fallback = "3", .lo = 0, .hi = TRIALS_MOST,
-        .help = "Checkpoints of the best trials. A stopped trial's goes at once unless "
-                "it is among them; a paused one's stays until the sweep is finished"},
+        .help = "Checkpoints of the best trials, one at least. A stopped trial's goes at "
+                "once unless it is among them; a paused one's stays until the sweep is "
+                "finished"},
     [KEY_PARSE] = {"parse", WANT_TEXT, FIELD(parse),
         .sample = "'epoch (?<step>\\d+): val_loss=(?<val_loss>\\S+)'",
         .help = "A PCRE2 expression with named groups, one of them `step`, that finds "

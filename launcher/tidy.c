@@ -3,25 +3,39 @@
 #include "base/file.h"
 #include "base/vec.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct tidy {
     const struct sweep *sw;
+    const struct sweepfile *file;
     char *trials; /* DIR/trials */
-    int keep;
+    /* What the worst of the best had when they were last looked for, smaller is better:
+     * who has less to show is none of them now. INFINITY: there were fewer. */
+    double bar;
+    int bar_of; /* so many were kept then */
     VEC(int32_t) due;
 };
 
-struct tidy *tidy_new(const char *dir, const struct sweep *sw, int keep)
+struct tidy *tidy_new(const char *dir, const struct sweep *sw,
+                      const struct sweepfile *file)
 {
     struct tidy *t = mem_alloc(sizeof(*t));
 
     t->sw = sw;
+    t->file = file;
     t->trials = path_join(dir, "trials");
-    t->keep = keep;
+    t->bar = INFINITY;
     return t;
+}
+
+int tidy_kept(const struct sweepfile *f, int32_t trials)
+{
+    int keep = f->keep_checkpoints > 0 ? f->keep_checkpoints : 1;
+
+    return keep < trials ? keep : trials;
 }
 
 void tidy_free(struct tidy *t)
@@ -33,12 +47,36 @@ void tidy_free(struct tidy *t)
     free(t);
 }
 
-static bool among_best(const struct tidy *t, int32_t trial)
+static double turned_best(const struct tidy *t, int32_t trial)
 {
-    int32_t *best = mem_alloc(((size_t)t->keep + 1) * sizeof(best[0]));
-    int n = sweep_best(t->sw, best, t->keep);
-    bool yes = false;
+    double best = sweep_trial(t->sw, trial)->best;
 
+    return sweep_spec(t->sw)->maximize ? -best : best;
+}
+
+/* The trials whose checkpoints are kept; free() them. */
+static int32_t *find_best(struct tidy *t, int *n)
+{
+    int keep = tidy_kept(t->file, sweep_trials(t->sw));
+    int32_t *best = mem_alloc((size_t)keep * sizeof(best[0]));
+
+    *n = sweep_best(t->sw, best, keep);
+    t->bar = *n > 0 && *n == keep ? turned_best(t, best[*n - 1]) : INFINITY;
+    t->bar_of = keep;
+    return best;
+}
+
+static bool among_best(struct tidy *t, int32_t trial)
+{
+    double value = turned_best(t, trial);
+    int32_t *best;
+    bool yes = false;
+    int n;
+
+    if (isnan(value) ||
+        (value > t->bar && t->bar_of == tidy_kept(t->file, sweep_trials(t->sw))))
+        return false;
+    best = find_best(t, &n);
     for (int i = 0; i < n; i++)
         yes |= best[i] == trial;
     free(best);
@@ -100,9 +138,18 @@ void tidy_some(struct tidy *t)
 
 void tidy_all(struct tidy *t)
 {
-    for (int32_t i = 0; i < sweep_trials(t->sw); i++) {
-        if (sweep_trial(t->sw, i)->attempts > 0 && !among_best(t, i))
+    int32_t trials = sweep_trials(t->sw);
+    bool *kept = mem_alloc((size_t)trials * sizeof(kept[0]));
+    int n;
+    int32_t *best = find_best(t, &n);
+
+    for (int i = 0; i < n; i++)
+        kept[best[i]] = true;
+    for (int32_t i = 0; i < trials; i++) {
+        if (sweep_trial(t->sw, i)->attempts > 0 && !kept[i])
             remove_checkpoints(t, i);
     }
+    free(best);
+    free(kept);
     t->due.n = 0;
 }

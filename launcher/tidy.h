@@ -4,10 +4,17 @@
 #ifndef LAUNCHER_TIDY_H
 #define LAUNCHER_TIDY_H
 
+#include "launcher/sweepfile.h"
 #include "sched/sweep.h"
 
 struct tidy;
-struct tidy *tidy_new(const char *dir, const struct sweep *sw, int keep);
+/* How many of so many trials keep theirs: keep.checkpoints, but the best one always does.
+ */
+int tidy_kept(const struct sweepfile *f, int32_t trials);
+
+/* keep.checkpoints may change meanwhile. */
+struct tidy *tidy_new(const char *dir, const struct sweep *sw,
+                      const struct sweepfile *file);
 void tidy_free(struct tidy *t);
 void tidy_event(struct tidy *t, const struct event *ev); /* after it was applied */
 void tidy_some(
