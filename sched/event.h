@@ -114,13 +114,13 @@ struct end_facts {
     bool oom;      /* the kernel's OOM killer struck in it */
     enum end_cause cause;
     enum decision answered; /* the last answer that the program was given */
-    int64_t last_step;      /* highest step it reported, 0 for none */
-    uint32_t reports;       /* how many reports it made */
-    double started, ended;  /* wall clock of the agent */
-    double cpu_seconds;     /* user + system of all its processes; NaN unknown */
-    double max_rss;         /* bytes; NaN unknown */
-    double gpu_seconds;     /* NaN unknown */
-    double energy;          /* joules; NaN unknown */
+    int64_t last_step; /* highest step it reported (told to pause: until then), 0: none */
+    uint32_t reports;  /* how many reports it made */
+    double started, ended; /* wall clock of the agent */
+    double cpu_seconds;    /* user + system of all its processes; NaN unknown */
+    double max_rss;        /* bytes; NaN unknown */
+    double gpu_seconds;    /* NaN unknown */
+    double energy;         /* joules; NaN unknown */
     struct slice node, slurm_job, slurm_step, slurm_state; /* empty: none */
     struct slice note; /* a sentence for `rung show`, or empty */
 };

@@ -133,7 +133,9 @@ void slot_ended(struct agent *a, struct slot *s, const struct end_facts *facts)
     if (at->cause != CAUSE_NOTHING)
         it.end.facts.cause = at->cause;
     it.end.facts.answered = at->answered;
-    it.end.facts.last_step = at->last_step;
+    /* what it reports after it was told to pause is not where it paused */
+    it.end.facts.last_step =
+        at->answered == DECISION_PAUSE ? at->final_step : at->last_step;
     it.end.facts.reports = at->reports;
     outbox_put(a->outbox, &it);
     s->waiting.n = 0;

@@ -755,6 +755,14 @@ static void test_after_final(void **state)
     str_cut(&seen, 0);
     ended(0, -1);
     assert_non_null(strstr(seen.p, "after_pause, told pause, step 3 of 1;"));
+
+    join_and_run();
+    step(0, 9, 3);
+    answer(2, 7, 1, 1, DECISION_PAUSE, 3);
+    step(0, 9, 4);
+    str_cut(&seen, 0);
+    ended(0, 0); /* it paused at 3, whatever it went on to */
+    assert_non_null(strstr(seen.p, "told pause, step 3 of 2;"));
 }
 
 static void test_hang(void **state)
@@ -897,7 +905,7 @@ static void test_pause_promote(void **state)
     step(1, 9, 4);
     saw("1/9: {\"decision\":\"pause\"}\nend 1\nto 1: 10:report 8.1 #2 step 4;\n");
     ended(1, -1);
-    saw("to 1: 11:end 8.1 exit -1, pausing, told pause, step 4 of 2; 12:ask 1/2;\n");
+    saw("to 1: 11:end 8.1 exit -1, pausing, told pause, step 3 of 2; 12:ask 1/2;\n");
     work(12, 2, 1, 9, 1, 3); /* the sweep goes on: only what ran was to pause */
     step(2, 9, 1);
     saw("start 9.1 in 2 with {}\n"
