@@ -16,6 +16,8 @@
 #include <unistd.h>
 
 #define READ_SIZE 65536 /* of output in one turn, so that a flood waits for its turn */
+/* More than a pipe holds. A shim that was killed may leave behind who writes for ever. */
+#define DRAIN_READS 64
 /* A launcher whose ranks do not end by SIGUSR2 gets this long after their SIGKILL. */
 #define LAUNCHER_SECONDS 5.0
 
@@ -387,7 +389,7 @@ static void take_ranks(struct hand *h, int status)
 void hand_reaped(struct hand *h, int status, hand_printed_fn *printed, void *ctx)
 {
     struct shim_report r;
-    while (hand_read(h, printed, ctx))
+    for (int i = 0; i < DRAIN_READS && hand_read(h, printed, ctx); i++)
         ;
     struct reader reader = {h, printed, ctx};
     lines_finish(&h->out, read_line, &reader);
