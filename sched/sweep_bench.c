@@ -114,13 +114,13 @@ static void run(enum schedule_mode mode)
             break;
         }
     }
-    printf(
-        "sched, mode %-7s  %.2f us a report  target < 1 us  %d trials, %lld reports at "
-        "their milestones\n",
-        mode_names[mode], b.reports / (double)b.n_reports * 1e6, sweep_trials(b.sw),
-        (long long)b.n_reports);
-    printf("sched, mode %-7s  %.2f us a trial for drawing, %.2f us for starts and ends\n",
-           mode_names[mode], b.draws / TRIALS * 1e6, b.others / TRIALS * 1e6);
+    printf("%.2f us\t< 1 us\ta report, mode %s; %d trials, %lld reports at milestones\n",
+           b.reports / (double)b.n_reports * 1e6, mode_names[mode], sweep_trials(b.sw),
+           (long long)b.n_reports);
+    printf("%.2f us\t-\tdraw of a trial, mode %s\n", b.draws / TRIALS * 1e6,
+           mode_names[mode]);
+    printf("%.2f us\t-\tstarts and ends of a trial, mode %s\n", b.others / TRIALS * 1e6,
+           mode_names[mode]);
     sweep_free(b.sw);
     spec_clear(&b.spec);
 }
