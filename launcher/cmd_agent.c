@@ -7,6 +7,7 @@
 #include "base/rng.h"
 #include "launcher/cli.h"
 #include "launcher/commands.h"
+#include "launcher/gpus.h"
 #include "launcher/loaded.h"
 #include "slurm/executor.h"
 #include "worker/agent/run.h"
@@ -26,7 +27,7 @@ const struct cli_option agent_options[] = {
 struct plug {
     const struct sweepfile *file;
     const char *dir;
-    VEC(char *) gpus; /* those of this machine that the job may use */
+    struct gpus *gpus;
 };
 
 /* ---- the environment ---- */
@@ -84,19 +85,21 @@ static void put_params(struct environment *env, const struct space *sp,
     str_free(&name);
 }
 
-/* The slot's own share of the machine's GPUs, and threads for its CPUs. */
-static void put_devices(struct environment *env, const struct plug *p, int slot)
+/* The slot's share of the GPUs, and threads for its CPUs. */
+static int put_devices(struct environment *env, const struct plug *p, int slot,
+                       struct err *e)
 {
-    size_t each = (size_t)p->file->resources.gpus, first = (size_t)slot * each;
     struct str list = STR_INIT;
+    int rc = 0;
 
-    for (size_t i = first; i < first + each && i < p->gpus.n; i++)
-        str_addf(&list, "%s%s", list.len ? "," : "", p->gpus.v[i]);
-    if (each > 0)
-        put_env(env, "CUDA_VISIBLE_DEVICES", list.p);
+    if (p->file->resources.gpus > 0) {
+        rc = gpus_of_slot(p->gpus, slot, &list, e);
+        put_env(env, "CUDA_VISIBLE_DEVICES", list.len ? list.p : "");
+    }
     if (!getenv("OMP_NUM_THREADS"))
         put_env_int(env, "OMP_NUM_THREADS", p->file->resources.cpus);
     str_free(&list);
+    return rc;
 }
 
 /* `rung log` is found even where rung is not installed: its directory comes last. */
@@ -116,14 +119,15 @@ static void put_path(struct environment *env)
     str_free(&all);
 }
 
-static char **make_env(const struct plug *p, const struct command_env *c, int slot,
-                       struct slice params)
+static int make_env(const struct plug *p, const struct command_env *c, int slot,
+                    struct slice params, char ***out, struct err *e)
 {
     struct environment env = {0};
+    int rc;
 
-    for (char **e = environ; *e; e++) {
-        if (strncmp(*e, "RUNG_", 5) != 0)
-            vec_push(&env.vars, mem_strdup(*e));
+    for (char **var = environ; *var; var++) {
+        if (strncmp(*var, "RUNG_", 5) != 0)
+            vec_push(&env.vars, mem_strdup(*var));
     }
     put_env_int(&env, "RUNG_TRIAL", c->trial);
     put_env_int(&env, "RUNG_ATTEMPT", c->attempt);
@@ -134,9 +138,10 @@ static char **make_env(const struct plug *p, const struct command_env *c, int sl
     put_env(&env, "RUNG_SWEEP_DIR", c->sweep_dir);
     put_params(&env, p->file->spec.space, c->values, params);
     put_path(&env);
-    put_devices(&env, p, slot);
+    rc = put_devices(&env, p, slot, e);
     vec_push(&env.vars, NULL);
-    return env.vars.v;
+    *out = env.vars.v;
+    return rc;
 }
 
 /* ---- the command ---- */
@@ -180,8 +185,8 @@ static int make_launch(void *ctx, const struct item *work, int slot,
     json_begin(&j, work->work.params.p, work->work.params.len);
     rc = space_scan(sp, &j, values, e);
     if (rc == 0) {
-        *out = (struct launch){.argv = command_words(p->file, &c),
-                               .envp = make_env(p, &c, slot, work->work.params)};
+        *out = (struct launch){.argv = command_words(p->file, &c)};
+        rc = make_env(p, &c, slot, work->work.params, &out->envp, e);
         if (p->file->resources.tasks > 1)
             out->argv = under_mpirun(out->argv, p->file->resources.tasks);
     }
@@ -191,32 +196,6 @@ static int make_launch(void *ctx, const struct item *work, int slot,
 }
 
 /* ---- the agent ---- */
-
-static void find_gpus(struct plug *p)
-{
-    const char *visible = getenv("CUDA_VISIBLE_DEVICES");
-
-    if (p->file->resources.gpus == 0)
-        return;
-    if (visible) {
-        char *copy = mem_strdup(visible), *rest = copy, *word;
-
-        while ((word = strsep(&rest, ",")) != NULL) {
-            if (*word)
-                vec_push(&p->gpus, mem_strdup(word));
-        }
-        free(copy);
-        return;
-    }
-    for (int i = 0; i < 64; i++) {
-        char device[32], number[NUM_MAX];
-
-        snprintf(device, sizeof(device), "/dev/nvidia%d", i);
-        num_format_int(number, i);
-        if (file_exists(device))
-            vec_push(&p->gpus, mem_strdup(number));
-    }
-}
 
 /* Changes that are in the journal, which the agent does not read. */
 static int apply_settings(struct sweepfile *f, char *const settings[], size_t n,
@@ -272,14 +251,12 @@ static int run_agent(const struct cli_command *self, const char *dir, int slots,
     c->timeout = l.file->timeout;
     c->trials_per_job = l.file->trials_per_job;
     plug.file = l.file;
-    find_gpus(&plug);
+    plug.gpus = gpus_new(dir, slots, l.file->resources.gpus);
     setup.plug = (struct agent_plug){.ctx = &plug, .launch = make_launch};
     setup.parse = l.file->parse;
     setup.checkpoint_signal = l.file->checkpoint_signal;
     status = agent_run(&setup);
-    for (size_t i = 0; i < plug.gpus.n; i++)
-        free(plug.gpus.v[i]);
-    vec_free(&plug.gpus);
+    gpus_free(plug.gpus);
     str_free(&job);
     loaded_close(&l);
     return status;
