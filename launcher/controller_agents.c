@@ -142,7 +142,7 @@ static void on_hello(struct controller *c, struct peer *p, const struct item *it
         p->host = mem_strndup(it->hello.host.p, it->hello.host.len);
         free(p->slots);
         p->n_slots = it->hello.slots;
-        p->held = it->hello.slots - it->hello.closed;
+        p->held = it->hello.closed < p->n_slots ? p->n_slots - it->hello.closed : 0;
         p->slots = mem_alloc((size_t)p->n_slots * sizeof(p->slots[0]));
         controller_joined(c, p);
     }

@@ -35,9 +35,9 @@ struct loaded {
  * now while it is served, else last_event). */
 double loaded_uptime(const struct loaded *l, double until);
 
-/* The newest sweep directory (by name's stamp, else mtime) below the current directory,
- * one level deep, or the current directory itself if it is one; free() it. NULL and *e.
- */
+/* The sweep directory below the current one, one level deep, that was served last (by the
+ * times of its files), or the current directory itself if it is one; free() it. NULL and
+ * *e. */
 char *sweep_dir_newest(struct err *e);
 /* All sweeps one level below a directory: names in a NULL-ended array; free each and it.
  */
