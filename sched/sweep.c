@@ -554,7 +554,7 @@ static int apply_pause(struct sweep *sw, const struct event *ev, struct verdict 
     (void)v, (void)e;
     sw->totals.pausing = ev->kind == EVENT_PAUSE;
     if (ev->kind == EVENT_RESUME)
-        sw->totals.finished = false;
+        sw->totals.finished = sw->totals.finishing = false;
     return 0;
 }
 
