@@ -93,3 +93,33 @@ ends()
         END { for (i = 1; i <= n; i++) print line[i] }
     ' "$1/trials.csv" "$1/attempts.csv"
 }
+
+# begin NAME [OPTION...]: the same as run_sweep, in the background: $controller.
+begin()
+{
+    name=$1
+    shift
+    rung run --dir "$name" "$@" "$name.yaml" 2>"$name.err" &
+    controller=$!
+}
+
+# ended STATUS: waits for the controller to end, with that exit status.
+ended()
+{
+    until_true "! test -e /proc/$controller/exe" || return
+    wait "$controller"
+    status=$?
+    test "$status" = "$1" || { echo "exit status $status, not $1" >&2; return 1; }
+}
+
+# reached NAME N KIND [TEXT]: waits for N lines of the journal of that kind.
+reached()
+{
+    until_true "test \$(events '$1' '$3' '${4-}' 2>/dev/null | wc -l) -ge $2"
+}
+
+# field NAME < LINES: the value of that member in each line of a journal.
+field()
+{
+    sed -n "s/.*\"$1\":\"\\{0,1\\}\\([^,\"}]*\\).*/\\1/p"
+}
