@@ -187,7 +187,7 @@ case $what in
 flood) yes 'a line of no interest' | head -c 50000000 ;;
 wide) head -c 50000000 /dev/zero | tr '\0' 'y'; echo ;;
 binary) head -c 1000000 /dev/urandom; echo ;;
-nan) loss=nan ;;
+nan | waits_nan) loss=nan ;;
 bad | bad_stubborn) loss=100 ;;
 esac
 for step in 1 2 3 4 5 6 7 8 9; do
@@ -197,7 +197,7 @@ for step in 1 2 3 4 5 6 7 8 9; do
     fail.2) exit 3 ;;
     silent.2) sleep 1000 ;;
     slow.[258]) sleep 0.6 ;;
-    bad.2 | "waits.$RUNG_UNTIL") echo; sleep 1000 ;;
+    bad.2 | nan.2 | "waits.$RUNG_UNTIL" | "waits_nan.$RUNG_UNTIL") echo; sleep 1000 ;;
     bad_stubborn.2) trap '' TERM; echo; while :; do sleep 1000; done ;;
     esac
 done
@@ -226,7 +226,7 @@ test_expect_success 'parse: what is printed is read, and who is stopped is ended
 	slow completed 9: completed(0,0)0-9
 	fail failed 2: failed(3,0)0-2 failed(3,0)0-2
 	silent failed 2: hung(-1,15)0-2 hung(-1,15)0-2
-	nan stopped 2: stopped(0,0)0-9
+	nan stopped 2: stopped(-1,15)0-2
 	bad stopped 2: stopped(-1,15)0-2
 	bad_stubborn stopped 2: stopped(-1,9)0-2
 	END
@@ -235,7 +235,7 @@ test_expect_success 'parse: what is printed is read, and who is stopped is ended
 
 test_expect_success 'parse, restart: who is promoted begins anew' '
     sweep_file restart "sh \"$PWD/print.sh\" {what}" <<-END &&
-	space: {what: "grid(waits, nan, fail)"}
+	space: {what: "grid(waits, waits_nan, fail)"}
 	search: {method: grid}
 	schedule: {mode: promote, grace_period: 3, max_t: 10, reduction_factor: 3}
 	retry: {failures: 0}
@@ -248,7 +248,7 @@ test_expect_success 'parse, restart: who is promoted begins anew' '
     ends restart what >actual &&
     cat >expected <<-END &&
 	waits completed 9: paused(-1,15)0-3 completed(0,0)0-9
-	nan paused 3: paused(0,0)0-9
+	waits_nan paused 3: paused(-1,15)0-3
 	fail failed 2: failed(3,0)0-2
 	END
     test_cmp expected actual
