@@ -53,7 +53,8 @@ inf) loss=-inf; train ;;
 garbage) say garbage && train ;;
 long) say long && train ;;
 at_once) say at_once ;;
-leap) report 5; report 6; report 9; exec sleep 1000 ;;
+# where 6 is too far, it is ended before it can report 9
+leap) report 5; report 6; sleep 0.5; report 9; exec sleep 1000 ;;
 child) sleep 1000 & train ;;
 orphan) (sleep 1000 & exec sleep 1000 &) ; train ;;
 session) setsid sh -c 'setsid sleep 1000 & exec sleep 1000' & train ;;
