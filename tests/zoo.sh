@@ -39,7 +39,7 @@ silent) exec sleep 1000 ;;
 stubborn) trap '' TERM; while :; do sleep 1000; done ;;
 nothing) exit 0 ;;
 early) report 1; exit 0 ;;
-flood) head -c 100000000 /dev/zero | tr '\0' 'y'; train ;;
+flood) head -c 10000000 /dev/zero | tr '\0' 'y'; train ;;
 # until the milestone and no further, whatever it is told
 until)
     step=$RUNG_START
