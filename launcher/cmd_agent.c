@@ -248,6 +248,7 @@ static int run_agent(const struct cli_command *self, const char *dir, int slots,
         l.file->spec.schedule == SCHEDULE_ASHA && l.file->spec.mode == MODE_PROMOTE;
     c->printed = l.file->parse != NULL;
     c->restart = l.file->spec.restart;
+    c->max_t = l.file->spec.max_t;
     c->timeout = l.file->timeout;
     c->trials_per_job = l.file->trials_per_job;
     plug.file = l.file;

@@ -21,6 +21,7 @@ struct agent_config { /* its slices live as long as the agent */
                                the sweep saves and interrupts it */
     bool printed;           /* `parse:`: it cannot hear answers */
     bool restart;           /* `restart: true`: it has no checkpoints to ask for */
+    int64_t max_t;          /* at this step a trial is complete; 0: not known */
     double timeout;         /* silence that counts as hung, seconds; 0: none */
     int64_t trials_per_job; /* attempts that each slot makes at most; 0: no such limit */
     double ends;            /* when the job's time is over, on the clock of `now`; 0: not

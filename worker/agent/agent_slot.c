@@ -318,6 +318,14 @@ static void wait_for_decision(struct agent *a, struct slot *s, struct asker to)
         vec_push(&s->waiting, to);
 }
 
+/* What a controller would say at max_t is known, and no other. */
+static enum decision decide_alone(const struct agent *a, const struct attempt *at)
+{
+    if (a->c.max_t > 0 && at->last_step >= a->c.max_t)
+        return DECISION_STOP;
+    return a->c.promote ? DECISION_PAUSE : DECISION_CONTINUE;
+}
+
 /* What was said is on its way; the program wants to know what to do. step: of a report,
  * else -1. */
 static void respond(struct agent *a, struct slot *s, struct asker to, int64_t step,
@@ -334,7 +342,7 @@ static void respond(struct agent *a, struct slot *s, struct asker to, int64_t st
     else if (s->waiting.n > 0 || (asks && !at->alone))
         wait_for_decision(a, s, to);
     else
-        tell(a, s, &to, DECISION_CONTINUE);
+        tell(a, s, &to, at->alone ? decide_alone(a, at) : DECISION_CONTINUE);
     if (stays)
         slot_end(a, s, after(at->answered));
 }
@@ -449,7 +457,7 @@ void slot_tick(struct agent *a, struct slot *s)
         return;
     if (decision_due(a, s) <= a->now) {
         at->alone = !a->c.promote;
-        resolve(a, s, UINT32_MAX, a->c.promote ? DECISION_PAUSE : DECISION_CONTINUE);
+        resolve(a, s, UINT32_MAX, decide_alone(a, at));
     }
     if (save_due(s) <= a->now) {
         double left = a->c.ends - a->now;

@@ -878,6 +878,28 @@ static void test_decides_alone_stop(void **state)
     saw("0/9: {\"decision\":\"stop\"}\nend 0\nto 1: 5:report 7.1 #4 step 5;\n");
 }
 
+/* Else a program that only ends when it is told to would never end. */
+static void test_stops_alone_at_max_t(void **state)
+{
+    (void)state;
+    config.promote = false;
+    config.max_t = 5;
+    join_and_run();
+    step(0, 9, 3);
+    pass(61);
+    step(0, 9, 4);
+    str_cut(&seen, 0);
+    step(0, 9, 5);
+    saw("0/9: {\"decision\":\"stop\"}\nto 1: 4:report 7.1 #3 step 5?;\n");
+
+    config.promote = true; /* a finalist, who was to go on to there */
+    join_and_run();
+    step(0, 9, 5);
+    str_cut(&seen, 0);
+    pass(61);
+    assert_non_null(strstr(seen.p, "0/9: {\"decision\":\"stop\"}\n"));
+}
+
 /* ---- pausing the sweep ---- */
 
 static void test_pause_promote(void **state)
@@ -1203,6 +1225,7 @@ int main(void)
         TEST(test_decides_alone_promote),
         TEST(test_waits_for_the_living),
         TEST(test_decides_alone_stop),
+        TEST(test_stops_alone_at_max_t),
         TEST(test_pause_promote),
         TEST(test_pause_stop),
         TEST(test_kill),
