@@ -5,55 +5,6 @@ test_description='sweeps that people interrupt, stop, change and resume'
 # shellcheck source=tests/sweeps.sh
 . "$top_srcdir/tests/sweeps.sh"
 
-# A program with a checkpoint, which is a file that names its step. While there is a file
-# `hold` it stays at step 1.
-cat >steps.sh <<'END'
-echo "$RUNG_SOCKET" >>"$RUNG_SWEEP_DIR/sockets"
-step=$RUNG_START
-if test "$step" -gt 0; then
-    test "$(cat "$RUNG_CHECKPOINT_DIR/checkpoint")" = "$step" || exit 9
-fi
-while :; do
-    while test "$step" -ge 1 && test -e "$RUNG_SWEEP_DIR/../hold"; do
-        sleep 0.02
-    done
-    step=$((step + 1))
-    save=$(rung log step=$step loss="$RUNG_PARAM_x")
-    decision=$?
-    if test $decision = 3 || test "$save" = save; then
-        echo $step >"$RUNG_CHECKPOINT_DIR/checkpoint"
-        test $decision = 3 || rung log saved=$step
-    fi
-    test $decision = 0 || exit 0
-done
-END
-
-# sweep NAME MODE [KEY...]: NAME.yaml with trials of steps.sh.
-sweep()
-{
-    name=$1 mode=$2
-    shift 2
-    sweep_file "$name" "sh \"$PWD/steps.sh\"" <<-END
-	space: {x: "uniform(0, 1)"}
-	schedule: {mode: $mode, grace_period: 3, max_t: 9}
-	slots: 2
-	$(printf '%s\n' "search: {trials: 6}" "$@")
-	END
-}
-
-# going_on NAME: each attempt after the first began at the step that the one before it
-# had saved, and lost nothing.
-going_on()
-{
-    rung export --csv "$1" && awk -F, '
-        NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
-        $at["attempt"] > 1 && $at["first_step"] != last[$at["trial"]] { exit 1 }
-        { last[$at["trial"]] = $at["last_step"] }' "$1/attempts.csv"
-}
-
-hold() { : >hold; }
-go() { rm -f hold; }
-
 for mode in promote stop; do
     test_expect_success "$mode: Ctrl-C saves what runs, and resume goes on from there" '
         sweep ctrl-c-$mode $mode && hold &&

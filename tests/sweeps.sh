@@ -44,7 +44,7 @@ run_sweep()
 # events NAME KIND [TEXT]: the lines of its journal of that kind with that text inside.
 events()
 {
-    cat "$1"/journal/*.jsonl | grep "^{\"e\":\"$2\"" | grep -F -e "${3-}"
+    grep -h "^{\"e\":\"$2\"" "$1"/journal/*.jsonl | grep -F -e "${3-}"
 }
 
 # pids NAME: the processes that belong to the sweep in that directory: agents and their
@@ -57,16 +57,26 @@ pids()
       grep -lzxF -e"$dir" /proc/[0-9]*/cmdline; } 2>/dev/null | cut -d / -f 3
 }
 
-# nothing_left NAME: no process, no socket in /tmp. Programs of these tests write the
+# nobody_left NAME: no process.
+nobody_left()
+{
+    until_true "test -z \"\$(pids '$1')\""
+}
+
+# homes NAME: the directories that agents had in /tmp. Programs of these tests write the
 # paths of their sockets to NAME/sockets.
+homes()
+{
+    sed 's|/[^/]*$||' "$1/sockets" | sort -u
+}
+
+# nothing_left NAME: no process, nothing in /tmp.
 nothing_left()
 {
-    until_true "test -z \"\$(pids '$1')\"" &&
-        if test -e "$1/sockets"; then
-            sort -u "$1/sockets" | while read -r path; do
-                test ! -e "${path%/*}" || return 1
-            done
-        fi
+    nobody_left "$1" &&
+        for home in $(test ! -e "$1/sockets" || homes "$1"); do
+            test ! -e "$home" || return
+        done
 }
 
 # sound NAME: the journal is whole, and every decision in it is what it should be.
@@ -122,4 +132,42 @@ reached()
 field()
 {
     sed -n "s/.*\"$1\":\"\\{0,1\\}\\([^,\"}]*\\).*/\\1/p"
+}
+
+# What `sweep` runs.
+# shellcheck disable=SC2154 # it is known
+steps="sh '$top_srcdir/tests/steps.sh'"
+
+# sweep NAME MODE [KEY...]: NAME.yaml with six trials of $steps, or as the keys say.
+sweep()
+{
+    name=$1 mode=$2
+    shift 2
+    sweep_file "$name" "$steps" <<-END
+	space: {x: "uniform(0, 1)"}
+	schedule: {mode: $mode, grace_period: 3, max_t: 9}
+	slots: 2
+	$(printf '%s\n' "search: {trials: 6}" "$@")
+	END
+}
+
+# going_on NAME: each attempt after the first began at the step that the one before it
+# had saved, and lost nothing.
+going_on()
+{
+    rung export --csv "$1" && awk -F, '
+        NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
+        $at["attempt"] > 1 && $at["first_step"] != last[$at["trial"]] { exit 1 }
+        { last[$at["trial"]] = $at["last_step"] }' "$1/attempts.csv"
+}
+
+# hold, go: whether trials of steps.sh stay at step 1.
+hold()
+{
+    : >hold
+}
+
+go()
+{
+    rm -f hold
 }
