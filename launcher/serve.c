@@ -1,17 +1,15 @@
-/* The order of one round is the promise that nothing an agent hears is ever lost: take in
- * what has come, decide, append; then write and fsync; look for a successor; and only
- * then send. A round takes in all that waits, so that one fsync serves many reports. */
+/* The controller's loop: sockets, jobs, signals, requests and the screen around an epoch
+ * (launcher/epoch.h). A round takes in all that waits, so that one fsync serves many
+ * reports. */
 #include "config.h"
 
 #include "launcher/serve.h"
 
 #include "base/clock.h"
 #include "base/file.h"
-#include "base/hash.h"
 #include "base/proc.h"
 #include "launcher/cli.h"
-#include "launcher/controller.h"
-#include "launcher/loaded.h"
+#include "launcher/epoch.h"
 #include "launcher/tidy.h"
 #include "launcher/view.h"
 #include "launcher/viewer.h"
@@ -35,12 +33,9 @@
 struct server {
     const char *dir;
     const struct serve_options *o;
-    struct loaded sweep;
-    struct journal *journal;
+    struct epoch ep;
     struct socket *socket;
     struct executor *executor;
-    struct controller *controller;
-    struct controller_file who;
     struct timers timers;
     struct map routes;   /* agent -> index of peers */
     VEC(uint64_t) peers; /* where socket_send() reaches it */
@@ -48,7 +43,7 @@ struct server {
     struct tidy *tidy;
     int signals; /* signalfd */
     int interrupts;
-    double next_request, next_look;
+    double next_request;
     char **taken; /* requests of this round, removed when it is durable */
     double began;
     int status;
@@ -61,7 +56,7 @@ static void port_append(void *ctx, const struct event *ev, const struct verdict 
 {
     struct server *s = ctx;
 
-    journal_append(s->journal, ev, v);
+    journal_append(s->ep.journal, ev, v);
     viewer_event(s->viewer, ev, v);
     tidy_event(s->tidy, ev);
 }
@@ -86,7 +81,7 @@ static void job_started(void *ctx, const char *job)
 {
     struct server *s = ctx;
 
-    controller_job_started(s->controller, job);
+    controller_job_started(s->ep.controller, job);
 }
 
 static void port_submit(void *ctx, int jobs)
@@ -96,7 +91,7 @@ static void port_submit(void *ctx, int jobs)
 
     if (s->o->submit &&
         s->executor->ops->submit(s->executor, jobs, job_started, s, &e) != 0)
-        controller_pause(s->controller, e.text);
+        controller_pause(s->ep.controller, e.text);
 }
 
 static enum job_state port_job_state(void *ctx, const char *job)
@@ -110,7 +105,7 @@ static void job_gone(void *ctx, const char *job, const char *why)
 {
     struct server *s = ctx;
 
-    controller_job_gone(s->controller, job, why);
+    controller_job_gone(s->ep.controller, job, why);
 }
 
 /* ---- the sweep's directory ---- */
@@ -191,9 +186,8 @@ static int begin_epoch(struct server *s, struct err *e)
     ev.epoch.command = slice_of(command.p);
     ev.epoch.git = slice_of(git.p);
     ev.epoch.pid = getpid();
-    ev.epoch.file_hash = hash64(s->sweep.file->text.p, s->sweep.file->text.len);
-    rc = journal_begin(s->dir, &ev, &s->journal, &torn, e);
-    if (rc == 0 && torn > 0)
+    rc = epoch_begin(&s->ep, s->dir, &ev, &torn, e);
+    if (torn > 0)
         fprintf(stderr,
                 "rung: the journal ended in %lld bytes that were never durable; nothing "
                 "was acted on by them, and they are set aside\n",
@@ -205,6 +199,7 @@ static int begin_epoch(struct server *s, struct err *e)
 
 static int serve_socket(struct server *s, struct err *e)
 {
+    struct controller_file *who = &s->ep.who;
     struct key_pair own, agents;
     int rc = keys_load(s->dir, &agents, e);
 
@@ -214,15 +209,14 @@ static int serve_socket(struct server *s, struct err *e)
         rc = socket_serve(&s->socket, &own, agents.public_key, true, e);
     if (rc != 0)
         return rc;
-    s->who.epoch = journal_epoch(s->journal);
-    memcpy(s->who.public_key, own.public_key, sizeof(s->who.public_key));
-    snprintf(s->who.address, sizeof(s->who.address), "%s", socket_address(s->socket));
-    gethostname(s->who.host, sizeof(s->who.host) - 1);
-    s->who.pid = getpid();
-    s->who.pid_start = proc_start_time(getpid());
-    s->who.since = clock_wall();
-    snprintf(s->who.state, sizeof(s->who.state), "running");
-    return controller_file_write(s->dir, &s->who, e);
+    memcpy(who->public_key, own.public_key, sizeof(who->public_key));
+    snprintf(who->address, sizeof(who->address), "%s", socket_address(s->socket));
+    gethostname(who->host, sizeof(who->host) - 1);
+    who->pid = getpid();
+    who->pid_start = proc_start_time(getpid());
+    who->since = clock_wall();
+    snprintf(who->state, sizeof(who->state), "running");
+    return controller_file_write(s->dir, who, e);
 }
 
 /* What `--set` and `--slots` change counts for the agents, too; the controller journals
@@ -235,17 +229,17 @@ static int apply_sets(struct server *s, struct err *e)
         const struct request *r = &s->o->sets[i];
         struct str text = STR_INIT;
 
-        rc = sweepfile_set(s->sweep.file, r->key, r->value, e);
+        rc = sweepfile_set(s->ep.sweep.file, r->key, r->value, e);
         str_addf(&text, "%s=%s", r->key, r->value);
-        vec_push(&s->sweep.settings, str_take(&text));
+        vec_push(&s->ep.sweep.settings, str_take(&text));
     }
     return rc;
 }
 
 static int make_executor(struct server *s, struct err *e)
 {
-    int slots = s->sweep.file->slots_per_job_set ? s->sweep.file->slots_per_job
-                                                 : s->sweep.file->slots;
+    int slots = s->ep.sweep.file->slots_per_job_set ? s->ep.sweep.file->slots_per_job
+                                                    : s->ep.sweep.file->slots;
     char self[4096], number[16], *jobs = path_join(s->dir, "jobs");
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
     char agent[] = "agent", option[] = "--slots", set[] = "--set";
@@ -261,27 +255,16 @@ static int make_executor(struct server *s, struct err *e)
     vec_push(&argv, agent);
     vec_push(&argv, option);
     vec_push(&argv, number);
-    for (size_t i = 0; i < s->sweep.settings.n; i++) {
+    for (size_t i = 0; i < s->ep.sweep.settings.n; i++) {
         vec_push(&argv, set);
-        vec_push(&argv, s->sweep.settings.v[i]);
+        vec_push(&argv, s->ep.sweep.settings.v[i]);
     }
-    vec_push(&argv, s->sweep.dir);
+    vec_push(&argv, s->ep.sweep.dir);
     vec_push(&argv, NULL);
     s->executor = executor_local(argv.v, jobs, slots);
     vec_free(&argv);
     free(jobs);
     return 0;
-}
-
-/* Agents of earlier epochs that joined and did not end, as far as is known. Whose jobs
- * are gone will be lost soon, and then so are their attempts. */
-static void expect_agents(struct server *s)
-{
-    for (size_t i = 0; i < s->sweep.agents.n; i++) {
-        const struct known_agent *a = &s->sweep.agents.v[i];
-
-        controller_expect(s->controller, a->id, a->job, a->host, a->slots);
-    }
 }
 
 static int set_up_controller(struct server *s, struct err *e)
@@ -291,24 +274,15 @@ static int set_up_controller(struct server *s, struct err *e)
                                                 .submit = port_submit,
                                                 .job_state = port_job_state,
                                                 .say = port_say};
-    struct controller_config c = {.file = s->sweep.file,
-                                  .sw = s->sweep.sw,
-                                  .epoch = journal_epoch(s->journal),
-                                  .release = PACKAGE_VERSION,
+    struct controller_config c = {.release = PACKAGE_VERSION,
                                   .slots_per_job = s->executor->ops->slots_per_job,
                                   .keeps_idle = s->executor->ops->keeps_idle,
-                                  .uptime_before = s->sweep.uptime,
                                   .timers = s->timers};
     int rc = 0;
 
-    s->controller = controller_new(&c, &port, s, clock_mono());
-    controller_clock(s->controller, clock_mono(), clock_wall());
-    expect_agents(s);
-    if (s->o->submit &&
-        (sweep_totals(s->sweep.sw)->pausing || sweep_totals(s->sweep.sw)->finished))
-        controller_resume(s->controller, "rung resume");
+    epoch_control(&s->ep, &c, s->o->submit, &port, s, clock_mono(), clock_wall());
     for (size_t i = 0; rc == 0 && i < s->o->n_sets; i++)
-        rc = controller_set(s->controller, s->o->sets[i].key, s->o->sets[i].value, e);
+        rc = controller_set(s->ep.controller, s->o->sets[i].key, s->o->sets[i].value, e);
     return rc;
 }
 
@@ -344,13 +318,8 @@ static int set_up(struct server *s, struct err *e)
     if (rc == 0)
         rc = set_timers(s, e);
 
-    /* the file first: begin_epoch() puts its hash into the journal */
-    if (rc == 0)
-        rc = loaded_file(&s->sweep, s->dir, e);
     if (rc == 0)
         rc = begin_epoch(s, e);
-    if (rc == 0)
-        rc = loaded_replay(&s->sweep, false, e);
     if (rc == 0)
         rc = apply_sets(s, e);
     if (rc == 0)
@@ -359,9 +328,9 @@ static int set_up(struct server *s, struct err *e)
         rc = serve_socket(s, e);
     if (rc != 0)
         return rc;
-    s->viewer = viewer_new(&s->sweep, s->o->quiet, journal_epoch(s->journal),
+    s->viewer = viewer_new(&s->ep.sweep, s->o->quiet, journal_epoch(s->ep.journal),
                            s->timers.s[TIMER_VIEW]);
-    s->tidy = tidy_new(s->dir, s->sweep.sw, s->sweep.file);
+    s->tidy = tidy_new(s->dir, s->ep.sweep.sw, s->ep.sweep.file);
     return set_up_controller(s, e);
 }
 
@@ -376,13 +345,13 @@ static void take_signals(struct server *s)
             continue;
         if (s->interrupts++ == 0) {
             s->status = info.ssi_signo == SIGINT ? EXIT_INTERRUPTED : EXIT_GOOD;
-            controller_pause(s->controller, info.ssi_signo == SIGINT
-                                                ? "interrupted by Ctrl-C"
-                                                : "ended by a signal");
+            controller_pause(s->ep.controller, info.ssi_signo == SIGINT
+                                                   ? "interrupted by Ctrl-C"
+                                                   : "ended by a signal");
             viewer_say(s->viewer, "running trials save at their next report; Ctrl-C once "
                                   "more ends them at once");
         } else {
-            controller_interrupt(s->controller);
+            controller_interrupt(s->ep.controller);
         }
     }
 }
@@ -397,15 +366,15 @@ static void take_request(void *ctx, const struct request *r, const char *bad)
         str_addf(&text, "a request could not be read and was set aside: %s", bad);
         viewer_say(s->viewer, text.p);
     } else if (r->op == REQUEST_SET) {
-        if (controller_set(s->controller, r->key, r->value, &e) != 0)
+        if (controller_set(s->ep.controller, r->key, r->value, &e) != 0)
             viewer_say(s->viewer, e.text);
     } else {
         str_addf(&text, "rung %s by %s", r->op == REQUEST_STOP ? "stop" : "stop --pause",
                  r->who ? r->who : "?");
         if (r->op == REQUEST_STOP)
-            controller_stop(s->controller, r->trial, text.p);
+            controller_stop(s->ep.controller, r->trial, text.p);
         else
-            controller_pause(s->controller, text.p);
+            controller_pause(s->ep.controller, text.p);
     }
     str_free(&text);
 }
@@ -430,7 +399,7 @@ static int take_packets(struct server *s, struct err *e)
         if (rc <= 0)
             break;
         rc = 0;
-        agent = controller_packet(s->controller, packet.p, packet.len);
+        agent = controller_packet(s->ep.controller, packet.p, packet.len);
         if (agent == 0)
             continue;
         if (!map_get(&s->routes, agent, &i)) {
@@ -445,41 +414,19 @@ static int take_packets(struct server *s, struct err *e)
 
 static int commit(struct server *s, struct err *e)
 {
-    int rc = journal_pending(s->journal) ? journal_commit(s->journal, e) : 0;
+    int rc = epoch_commit(&s->ep, e);
 
     if (rc == 0) {
-        controller_flush(s->controller);
         requests_remove(s->taken);
         s->taken = NULL;
     }
     return rc;
 }
 
-/* A predecessor that was slow to begin may have written controller.json after us; then
- * agents would look for it for ever. */
-static int stay_announced(struct server *s, double now, struct err *e)
-{
-    struct controller_file f;
-
-    if (now < s->next_look)
-        return 0;
-    s->next_look = now + s->timers.s[TIMER_CONTROLLER_LOOK];
-    if (controller_file_read(s->dir, &f, NULL) == 0) {
-        if (f.epoch == s->who.epoch)
-            return 0;
-        if (f.epoch > s->who.epoch)
-            return err_set(
-                e, ERR_FENCED,
-                "the controller on %s (process %ld) has taken over, as epoch %d", f.host,
-                f.pid, f.epoch);
-    }
-    return controller_file_write(s->dir, &s->who, e);
-}
-
 static int serve_round(struct server *s, struct err *e)
 {
     struct pollfd fds[1] = {{.fd = s->signals, .events = POLLIN}};
-    double now = clock_mono(), until = controller_deadline(s->controller);
+    double now = clock_mono(), until = controller_deadline(s->ep.controller);
     int rc;
 
     if (s->next_request < until)
@@ -488,17 +435,18 @@ static int serve_round(struct server *s, struct err *e)
     if (rc < 0)
         return rc;
     now = clock_mono();
-    controller_clock(s->controller, now, clock_wall());
-    if ((rc = stay_announced(s, now, e)) != 0 || (rc = take_packets(s, e)) < 0)
+    controller_clock(s->ep.controller, now, clock_wall());
+    if ((rc = epoch_announce(&s->ep, &s->timers, now, e)) != 0 ||
+        (rc = take_packets(s, e)) < 0)
         return rc;
     take_signals(s);
     take_requests(s, now);
     s->executor->ops->poll(s->executor, job_gone, s);
-    controller_tick(s->controller);
+    controller_tick(s->ep.controller);
     if ((rc = commit(s, e)) != 0)
         return rc;
-    viewer_tick(s->viewer, s->journal, controller_slots(s->controller),
-                controller_state(s->controller));
+    viewer_tick(s->viewer, s->ep.journal, controller_slots(s->ep.controller),
+                controller_state(s->ep.controller));
     tidy_some(s->tidy);
     return 0;
 }
@@ -507,15 +455,16 @@ static int serve_round(struct server *s, struct err *e)
 
 static const char *state_word(const struct server *s)
 {
-    return controller_state(s->controller) == CONTROLLER_FINISHED ? "finished" : "paused";
+    return controller_state(s->ep.controller) == CONTROLLER_FINISHED ? "finished"
+                                                                     : "paused";
 }
 
 static int exit_status(const struct server *s)
 {
-    const struct sweep_totals *n = sweep_totals(s->sweep.sw);
+    const struct sweep_totals *n = sweep_totals(s->ep.sweep.sw);
 
-    if (controller_state(s->controller) == CONTROLLER_PAUSED)
-        return controller_troubled(s->controller) ? EXIT_FAILED : s->status;
+    if (controller_state(s->ep.controller) == CONTROLLER_PAUSED)
+        return controller_troubled(s->ep.controller) ? EXIT_FAILED : s->status;
     return n->best >= 0 || n->finishing ? EXIT_GOOD : EXIT_FAILED;
 }
 
@@ -528,30 +477,28 @@ static void cancel_job(void *ctx, const char *job)
 
 static void wind_up(struct server *s)
 {
-    const char *reason = controller_reason(s->controller);
+    const char *reason = controller_reason(s->ep.controller);
     struct err e = {0};
 
-    if (!*reason && s->sweep.why_paused)
-        reason = s->sweep.why_paused; /* it was paused before */
-    controller_jobs(s->controller, cancel_job, s);
-    if (controller_state(s->controller) == CONTROLLER_FINISHED)
+    if (!*reason && s->ep.sweep.why_paused)
+        reason = s->ep.sweep.why_paused; /* it was paused before */
+    controller_jobs(s->ep.controller, cancel_job, s);
+    if (controller_state(s->ep.controller) == CONTROLLER_FINISHED)
         tidy_all(s->tidy);
-    snprintf(s->who.state, sizeof(s->who.state), "%s", state_word(s));
-    if (controller_file_write(s->dir, &s->who, &e) != 0)
+    snprintf(s->ep.who.state, sizeof(s->ep.who.state), "%s", state_word(s));
+    if (controller_file_write(s->dir, &s->ep.who, &e) != 0)
         fprintf(stderr, "rung: %s\n", e.text);
-    viewer_end(s->viewer, s->journal, state_word(s), reason, s->o->json);
+    viewer_end(s->viewer, s->ep.journal, state_word(s), reason, s->o->json);
 }
 
 static void tear_down(struct server *s)
 {
-    controller_free(s->controller);
     viewer_free(s->viewer);
     tidy_free(s->tidy);
     socket_close(s->socket);
     if (s->executor)
         s->executor->ops->free(s->executor);
-    journal_close(s->journal);
-    loaded_close(&s->sweep);
+    epoch_end(&s->ep);
     map_free(&s->routes);
     vec_free(&s->peers);
     requests_free(s->taken); /* not durable: they stay for the next controller */
@@ -566,8 +513,8 @@ static void take_asks(struct server *s)
     for (size_t i = 0; i < s->o->n_asks; i++)
         take_request(s, &s->o->asks[i], NULL);
     if (!s->o->submit)
-        controller_pause(s->controller, "no controller served it when it was to stop "
-                                        "some of its trials");
+        controller_pause(s->ep.controller, "no controller served it when it was to stop "
+                                           "some of its trials");
 }
 
 int serve(const char *dir, const struct serve_options *o)
@@ -578,7 +525,7 @@ int serve(const char *dir, const struct serve_options *o)
 
     if (rc == 0) {
         take_asks(&s);
-        while (rc == 0 && !controller_done(s.controller))
+        while (rc == 0 && !controller_done(s.ep.controller))
             rc = serve_round(&s, &e);
     }
     if (rc == 0) {
