@@ -177,7 +177,7 @@ static void on_event(void *ctx, const struct event *ev, const struct verdict *v)
         close_epoch(l);
         l->epoch_began = ev->time;
         l->steps_before = sweep_totals(l->sw)->steps;
-        if (ev->epoch.epoch == 1)
+        if (ev->epoch.after == 0) /* not always 1: one that never began is void */
             note_beginning(l, ev);
     } else if (ev->kind == EVENT_JOB && ev->job.agent != 0) {
         note_agent(l, ev);
