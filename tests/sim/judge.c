@@ -1,0 +1,756 @@
+/* What must hold, whatever happened. The accepted journal is read once more, by rules
+ * written from doc/scheduling.md and doc/trial-protocol.md alone: lists and loops,
+ * nothing incremental. It is held against
+ *   - what was promised: everything that a controller had appended when it sent a packet,
+ *     and every decision that a program went on by, is in it;
+ *   - what programs said: the reports of an attempt are all there, in order, once, as
+ * they were said, up to where its agent was lost;
+ *   - the rules: each decision, promotion, outcome and start; never two open attempts of
+ * a trial, nor more than `slots` in all;
+ *   - the real state machine, replaying it. */
+#include "base/hash.h"
+#include "tests/sim/disk.h"
+#include "tests/sim/world.h"
+
+#include <math.h>
+#include <stdio.h>
+
+struct said { /* a report, by its program */
+    uint64_t nonce;
+    uint32_t number;
+    int64_t step;
+    double value; /* NaN, too */
+    bool metric;
+    bool went_on;            /* from its milestone */
+    enum decision told;      /* by a controller */
+    enum decision journaled; /* NONE: it is not in the journal */
+};
+
+struct begun { /* an attempt, by its agent */
+    uint64_t nonce;
+    int32_t trial, attempt;
+    int64_t start, until;
+    bool journaled;
+};
+
+struct trial_rules {
+    enum trial_state state;
+    int bracket, rung, promoted, failures, attempts, short_ends;
+    bool finalist, complete, stop_asked, merging;
+    double value; /* turned, at `rung` */
+    int64_t last_step, saved, attempt_start, began_until;
+    enum decision answered;
+    uint64_t nonce;
+    uint32_t last_number;
+};
+
+struct record {
+    int bracket, rung, trial;
+    double value;
+};
+
+struct judge {
+    VEC(struct said) said;
+    VEC(struct begun) begun;
+    struct map by_report, by_nonce;
+    VEC(int64_t) promised; /* events of each epoch */
+    /* the journal by the rules */
+    struct world *w;
+    VEC(struct trial_rules) trials;
+    VEC(struct record) records;
+    VEC(int64_t) level;
+    int open;
+    bool pausing, finishing, finished;
+    int32_t epoch;
+    VEC(int64_t) lines; /* of each epoch */
+};
+
+struct judge *judge_new(void)
+{
+    return mem_alloc(sizeof(struct judge));
+}
+
+void judge_free(struct judge *j)
+{
+    vec_free(&j->said);
+    vec_free(&j->begun);
+    vec_free(&j->promised);
+    vec_free(&j->trials);
+    vec_free(&j->records);
+    vec_free(&j->level);
+    vec_free(&j->lines);
+    map_free(&j->by_report);
+    map_free(&j->by_nonce);
+    free(j);
+}
+
+/* ---- while it happens ---- */
+
+static uint64_t report_key(uint64_t nonce, uint32_t number)
+{
+    return nonce + number * UINT64_C(0x9E3779B97F4A7C15);
+}
+
+static struct said *said_at(struct judge *j, uint64_t nonce, uint32_t number)
+{
+    uint32_t i;
+
+    return map_get(&j->by_report, report_key(nonce, number), &i) ? &j->said.v[i] : NULL;
+}
+
+static struct begun *begun_at(struct judge *j, uint64_t nonce)
+{
+    uint32_t i;
+
+    return map_get(&j->by_nonce, nonce, &i) ? &j->begun.v[i] : NULL;
+}
+
+void judge_sent(struct world *w, const struct process *p)
+{
+    struct judge *j = w->judge;
+    size_t epoch = (size_t)p->ep.who.epoch;
+
+    while (j->promised.n <= epoch)
+        vec_push(&j->promised, 0);
+    if (j->promised.v[epoch] < p->appended)
+        j->promised.v[epoch] = p->appended;
+}
+
+void judge_started(struct world *w, const struct machine *m, const struct item *it)
+{
+    struct judge *j = w->judge;
+    struct begun b = {.nonce = it->work.nonce,
+                      .trial = it->work.trial,
+                      .attempt = it->work.attempt,
+                      .start = it->work.start,
+                      .until = it->work.until};
+
+    if (begun_at(j, b.nonce))
+        broken(w, "attempt %d of trial %d begins twice, now in job %s", b.attempt,
+               b.trial, m->job);
+    map_put(&j->by_nonce, b.nonce, (uint32_t)j->begun.n);
+    vec_push(&j->begun, b);
+}
+
+void judge_said(struct world *w, const struct program *p, int64_t step, double value,
+                bool metric)
+{
+    struct judge *j = w->judge;
+
+    map_put(&j->by_report, report_key(p->nonce, p->number), (uint32_t)j->said.n);
+    vec_push(&j->said, ((struct said){.nonce = p->nonce,
+                                      .number = p->number,
+                                      .step = step,
+                                      .value = value,
+                                      .metric = metric}));
+}
+
+void judge_went_on(struct world *w, const struct program *p)
+{
+    struct said *s = said_at(w->judge, p->nonce, p->number);
+
+    if (!s)
+        broken(w, "a program goes on by a report that it did not make");
+    s->went_on = true;
+}
+
+void judge_told(struct world *w, uint64_t nonce, const struct item *answer)
+{
+    struct said *s = said_at(w->judge, nonce, answer->answer.number);
+
+    if (s)
+        s->told = answer->answer.decision;
+}
+
+static void same(const struct world *w, const char *what, int32_t trial, double a,
+                 double b)
+{
+    if (a != b && !(isnan(a) && isnan(b)))
+        broken(w, "%s of trial %d is %.17g, and %.17g by the journal", what, trial, a, b);
+}
+
+static void compare(const struct world *w, const struct sweep *a, const struct sweep *b)
+{
+    const struct sweep_totals *x = sweep_totals(a), *y = sweep_totals(b);
+
+    same(w, "the number", -1, sweep_trials(a), sweep_trials(b));
+    same(w, "the number open", -1, x->open, y->open);
+    same(w, "the best", -1, x->best, y->best);
+    same(w, "the reports", -1, (double)x->reports, (double)y->reports);
+    same(w, "pausing", -1, x->pausing, y->pausing);
+    same(w, "finishing", -1, x->finishing, y->finishing);
+    same(w, "finished", -1, x->finished, y->finished);
+    for (int32_t t = 0; t < sweep_trials(a); t++) {
+        const struct trial *p = sweep_trial(a, t), *q = sweep_trial(b, t);
+
+        same(w, "the state", t, p->state, q->state);
+        same(w, "the attempts", t, p->attempts, q->attempts);
+        same(w, "the failures", t, p->failures, q->failures);
+        same(w, "the last step", t, (double)p->last_step, (double)q->last_step);
+        same(w, "the saved step", t, (double)p->saved, (double)q->saved);
+        same(w, "the milestone", t, (double)p->until, (double)q->until);
+        same(w, "the rung", t, p->rung, q->rung);
+        same(w, "the promotion", t, p->promoted, q->promoted);
+        same(w, "the value", t, p->value, q->value);
+        same(w, "the best", t, p->best, q->best);
+        same(w, "the last report", t, p->last_number, q->last_number);
+        same(w, "the answer", t, p->answered, q->answered);
+        same(w, "what people asked", t, p->stop_asked, q->stop_asked);
+    }
+}
+
+void judge_state(struct world *w, const struct process *p)
+{
+    struct process *current = w->current;
+    struct loaded l;
+    struct err e = {0};
+
+    if (p->dead)
+        return;
+    for (int i = 1; i < 5; i++) { /* the journal may go on elsewhere */
+        char path[64];
+
+        snprintf(path, sizeof(path), SWEEP_DIR "/journal/%06d.jsonl",
+                 p->ep.who.epoch + i);
+        if (disk_exists(path))
+            return;
+    }
+    w->current = NULL;
+    if (loaded_verify(&l, SWEEP_DIR, &e) != 0)
+        broken(w, "the journal of a living controller: %s", e.text);
+    compare(w, p->ep.sweep.sw, l.sw);
+    loaded_close(&l);
+    w->current = current;
+}
+
+/* ---- the rules ---- */
+
+static void wrong(const struct judge *j, const struct event *ev, const char *why)
+{
+    broken(j->w, "by the journal of epoch %d, %s of trial %d, attempt %d: %s", j->epoch,
+           event_name(ev->kind), ev->trial, ev->attempt, why);
+}
+
+static void make_levels(struct judge *j)
+{
+    const struct world *w = j->w;
+    int64_t up = 1, down = 1;
+
+    for (;;) {
+        int64_t step = (2 * w->grace * up + down) / (2 * down); /* half up */
+
+        if (step >= w->max_t)
+            break;
+        if (j->level.n == 0 || step > j->level.v[j->level.n - 1])
+            vec_push(&j->level, step);
+        up *= w->num;
+        down *= w->den;
+    }
+    vec_push(&j->level, w->max_t);
+}
+
+static int rungs_of(const struct judge *j, int bracket)
+{
+    return (int)j->level.n - 1 - bracket;
+}
+
+static int64_t until_of(const struct judge *j, const struct trial_rules *t)
+{
+    return t->finalist ? j->w->max_t : j->level.v[t->bracket + t->rung + 1];
+}
+
+static bool closed(const struct trial_rules *t)
+{
+    return t->state == TRIAL_COMPLETED || t->state == TRIAL_STOPPED ||
+           t->state == TRIAL_FAILED;
+}
+
+/* Comes a before b among the records of one rung? */
+static bool ahead(const struct record *a, const struct record *b)
+{
+    return a->value < b->value || (a->value == b->value && a < b);
+}
+
+/* Is the record among the best floor(n / eta) of its rung? */
+static bool in_top(const struct judge *j, const struct record *r)
+{
+    int64_t n = 0, better = 0;
+
+    for (size_t i = 0; i < j->records.n; i++) {
+        const struct record *o = &j->records.v[i];
+        const struct trial_rules *t = &j->trials.v[o->trial];
+
+        if (o->bracket != r->bracket || o->rung != r->rung)
+            continue;
+        n++;
+        if (isfinite(o->value) && !(closed(t) && t->promoted < o->rung))
+            better += ahead(o, r);
+    }
+    return better < n * j->w->den / j->w->num;
+}
+
+/* The best that pauses at a rung; of those in its top only, if `top`. */
+static const struct record *best_paused(const struct judge *j, int bracket, int rung,
+                                        bool top)
+{
+    const struct record *best = NULL;
+
+    for (size_t i = 0; i < j->records.n; i++) {
+        const struct record *r = &j->records.v[i];
+        const struct trial_rules *t = &j->trials.v[r->trial];
+
+        if (r->bracket == bracket && r->rung == rung && isfinite(r->value) &&
+            t->state == TRIAL_PAUSED && t->rung == rung && t->promoted < rung &&
+            (!best || ahead(r, best)) && (!top || in_top(j, r)))
+            best = r;
+    }
+    return best;
+}
+
+struct job {
+    enum { JOB_NONE, JOB_AGAIN, JOB_PROMOTE, JOB_FRESH, JOB_DRAW, JOB_FINAL } kind;
+    int trial;
+};
+
+static int waiting(const struct judge *j, bool again)
+{
+    int64_t best_at = -1;
+    int best = -1;
+
+    for (size_t i = 0; i < j->trials.n; i++) {
+        const struct trial_rules *t = &j->trials.v[i];
+        int64_t at = t->promoted >= 0 ? j->level.v[t->bracket + t->promoted] : 0;
+
+        if (t->state == TRIAL_WAITING && (t->attempts > 0) == again && at > best_at) {
+            best = (int)i;
+            best_at = at;
+        }
+    }
+    return best;
+}
+
+/* The rungs by milestone, the highest first; of equal ones the lower bracket. */
+static struct job by_rung(const struct judge *j, bool final)
+{
+    for (int k = (int)j->level.n - 2; k >= 0; k--) {
+        const struct record *best = NULL;
+
+        for (int s = 0; s < j->w->brackets && s <= k; s++) {
+            const struct record *r = best_paused(j, s, k - s, !final);
+
+            if (r && !final)
+                return (struct job){JOB_PROMOTE, r->trial};
+            if (r && (!best || ahead(r, best)))
+                best = r;
+        }
+        if (best)
+            return (struct job){JOB_FINAL, best->trial};
+    }
+    return (struct job){JOB_NONE, -1};
+}
+
+static struct job get_job(const struct judge *j)
+{
+    struct job job = {JOB_NONE, -1};
+    int others = 0, top = 0;
+
+    if (j->pausing || j->finishing || j->finished)
+        return job;
+    if ((job.trial = waiting(j, true)) >= 0) {
+        job.kind = JOB_AGAIN;
+        return job;
+    }
+    if (j->w->promote && (job = by_rung(j, false)).kind != JOB_NONE)
+        return job;
+    if ((job.trial = waiting(j, false)) >= 0) {
+        job.kind = JOB_FRESH;
+        return job;
+    }
+    if ((int)j->trials.n < j->w->trials) {
+        job.kind = JOB_DRAW;
+        return job;
+    }
+    for (size_t i = 0; i < j->trials.n; i++) {
+        const struct trial_rules *t = &j->trials.v[i];
+
+        others += t->state == TRIAL_RUNNING && !t->finalist;
+        top += (t->state == TRIAL_COMPLETED && t->complete) ||
+               (t->finalist && (t->state == TRIAL_RUNNING || t->state == TRIAL_WAITING));
+    }
+    if (j->w->promote && others == 0 && top < j->w->finalists)
+        return by_rung(j, true);
+    return job;
+}
+
+/* ---- each event ---- */
+
+static void on_trial(struct judge *j, const struct event *ev, struct trial_rules *none)
+{
+    (void)none;
+    if (ev->trial != (int32_t)j->trials.n || get_job(j).kind != JOB_DRAW)
+        wrong(j, ev, "no trial is to be drawn");
+    vec_push(&j->trials, ((struct trial_rules){.state = TRIAL_WAITING,
+                                               .bracket = ev->drawn.bracket,
+                                               .rung = -1,
+                                               .promoted = -1}));
+}
+
+static void on_start(struct judge *j, const struct event *ev, struct trial_rules *t)
+{
+    struct job job = get_job(j);
+    int from = job.kind == JOB_PROMOTE || job.kind == JOB_FINAL ? t->rung : -1;
+    struct begun *b = begun_at(j, ev->start.nonce);
+
+    if (job.kind == JOB_NONE || job.kind == JOB_DRAW || job.trial != ev->trial)
+        wrong(j, ev, "another is to be started");
+    if (t->state == TRIAL_RUNNING || ev->attempt != t->attempts + 1)
+        wrong(j, ev, "it has an open attempt");
+    if (++j->open > j->w->slots)
+        wrong(j, ev, "more run than there are slots");
+    if (from != ev->start.from)
+        wrong(j, ev, "it is promoted out of another rung");
+    if (from >= 0)
+        t->promoted = from;
+    t->finalist |= job.kind == JOB_FINAL;
+    if (ev->start.start != (j->w->restart ? 0 : t->saved))
+        wrong(j, ev, "it starts from another step than it has saved");
+    if (ev->start.until != until_of(j, t))
+        wrong(j, ev, "it is to run to another milestone");
+    if (b && (b->trial != ev->trial || b->attempt != ev->attempt ||
+              b->start != ev->start.start))
+        wrong(j, ev, "its agent was told otherwise");
+    if (b)
+        b->journaled = true;
+    t->state = TRIAL_RUNNING;
+    t->attempts = ev->attempt;
+    t->saved = t->attempt_start = ev->start.start;
+    t->began_until = j->w->promote ? ev->start.until : j->w->max_t;
+    t->answered = DECISION_NONE;
+    t->merging = false;
+    t->nonce = ev->start.nonce;
+    t->last_number = 0;
+}
+
+static int compare_double(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* Ray Tune's rule, with numpy's percentile, against those before the newest record. */
+static enum decision decide_stop(const struct judge *j, int bracket, int rung,
+                                 double value)
+{
+    VEC(double) y = {0};
+    double q = (1 - 1 / ((double)j->w->num / j->w->den)) * 100, v, a, b, part, cutoff;
+    size_t at;
+
+    for (size_t i = 0; i + 1 < j->records.n; i++) {
+        const struct record *r = &j->records.v[i];
+
+        if (r->bracket == bracket && r->rung == rung && isfinite(r->value))
+            vec_push(&y, -r->value);
+    }
+    if (!isfinite(value) || y.n == 0) {
+        vec_free(&y);
+        return isfinite(value) ? DECISION_CONTINUE : DECISION_STOP;
+    }
+    qsort(y.v, y.n, sizeof(y.v[0]), compare_double);
+    v = (double)(y.n - 1) * (q / 100);
+    at = (size_t)v;
+    a = y.v[at];
+    b = y.v[at + 1 < y.n ? at + 1 : at];
+    part = v - (double)at;
+    cutoff = part < 0.5 ? a + (b - a) * part : b - (b - a) * (1 - part);
+    vec_free(&y);
+    return -value < cutoff ? DECISION_STOP : DECISION_CONTINUE;
+}
+
+static enum decision at_rung(struct judge *j, struct trial_rules *t, int trial, int rung,
+                             double value)
+{
+    enum decision d = DECISION_CONTINUE;
+    struct job job;
+
+    t->rung = rung;
+    t->value = value;
+    vec_push(&j->records, ((struct record){t->bracket, rung, trial, value}));
+    if (!j->w->promote) {
+        d = decide_stop(j, t->bracket, rung, value);
+    } else if (!t->finalist) {
+        t->state = TRIAL_PAUSED; /* would its own slot take it? */
+        job = get_job(j);
+        t->state = TRIAL_RUNNING;
+        if (!j->w->in_place || job.trial != trial)
+            d = DECISION_PAUSE;
+        else
+            t->finalist = job.kind == JOB_FINAL;
+    }
+    if (d == DECISION_CONTINUE)
+        t->promoted = rung;
+    return d;
+}
+
+static enum decision decide(struct judge *j, const struct event *ev,
+                            struct trial_rules *t, int *rung)
+{
+    int64_t step = ev->report.step;
+    double value = NAN;
+    int k;
+
+    *rung = -1;
+    if (t->answered == DECISION_PAUSE || t->answered == DECISION_STOP)
+        return t->answered;
+    if (step < t->last_step || (step == t->last_step && !t->merging))
+        return DECISION_CONTINUE;
+    t->last_step = step;
+    t->merging = true;
+    if (ev->report.n_metrics == 0)
+        return DECISION_CONTINUE;
+    value = ev->report.metrics[0].value;
+    if (step >= j->w->max_t) {
+        t->complete = true;
+        t->merging = false;
+        return DECISION_STOP;
+    }
+    for (k = rungs_of(j, t->bracket) - 1; k > t->rung; k--)
+        if (j->level.v[t->bracket + k] <= step)
+            break;
+    if (k <= t->rung)
+        return DECISION_CONTINUE;
+    *rung = k;
+    t->merging = false;
+    return at_rung(j, t, ev->trial, k, j->w->c.seed % 2 ? value : -value);
+}
+
+static void on_report(struct judge *j, const struct event *ev, struct trial_rules *t)
+{
+    struct said *s = said_at(j, t->nonce, ev->report.number);
+    enum decision d;
+    int rung;
+
+    if (t->state != TRIAL_RUNNING || ev->attempt != t->attempts)
+        wrong(j, ev, "that attempt is not open");
+    if (ev->report.number != t->last_number + 1)
+        wrong(j, ev, "a report before it is missing, or it is there twice");
+    t->last_number++;
+    if (!s || s->step != ev->report.step || s->metric != (ev->report.n_metrics == 1))
+        wrong(j, ev, "its program said otherwise");
+    if (s->metric && s->value != ev->report.metrics[0].value &&
+        !(isnan(s->value) && isnan(ev->report.metrics[0].value)))
+        wrong(j, ev, "its program said another value");
+    d = decide(j, ev, t, &rung);
+    if (t->stop_asked)
+        d = DECISION_STOP;
+    if (d != ev->report.decision || rung != ev->report.rung)
+        wrong(j, ev, "the rules decide otherwise");
+    t->answered = d;
+    s->journaled = d;
+}
+
+static void on_saved(struct judge *j, const struct event *ev, struct trial_rules *t)
+{
+    if (t->state != TRIAL_RUNNING || ev->attempt != t->attempts)
+        wrong(j, ev, "that attempt is not open");
+    t->saved = ev->saved.step;
+}
+
+/* Section "ends" of doc/trial-protocol.md. *saved: what an exit with 0 tells. */
+static enum outcome outcome_by_rules(const struct judge *j, const struct trial_rules *t,
+                                     const struct end_facts *f, int64_t *saved)
+{
+    bool competes = t->rung >= 0 && t->promoted < t->rung; /* for a promotion */
+
+    *saved = -1;
+    if (t->complete)
+        return OUTCOME_COMPLETED;
+    if (t->stop_asked || t->answered == DECISION_STOP || f->cause == CAUSE_USER_STOP)
+        return OUTCOME_STOPPED;
+    if (f->cause == CAUSE_NO_LAUNCH)
+        return OUTCOME_LAUNCH_FAILED;
+    if (f->cause == CAUSE_AGENT_GONE)
+        return OUTCOME_LOST;
+    if (f->cause == CAUSE_EVICTED)
+        return OUTCOME_PREEMPTED;
+    if (f->cause == CAUSE_HANG)
+        return OUTCOME_HUNG;
+    if (f->exit_code == 0 && f->answered == DECISION_PAUSE)
+        *saved = f->last_step;
+    if (f->cause == CAUSE_PAUSING)
+        return OUTCOME_INTERRUPTED;
+    if (f->answered == DECISION_PAUSE) {
+        bool ended =
+            f->cause == CAUSE_AFTER_PAUSE && (j->w->restart || t->saved >= f->last_step);
+
+        if (f->exit_code != 0 && !ended)
+            return OUTCOME_FAILED;
+        return competes ? OUTCOME_PAUSED : OUTCOME_INTERRUPTED;
+    }
+    if (f->exit_code != 0 || f->reports == 0)
+        return OUTCOME_FAILED;
+    if (f->last_step >= j->w->max_t || f->last_step < t->began_until || t->rung < 0 ||
+        j->level.v[t->bracket + t->rung] < t->began_until)
+        return OUTCOME_COMPLETED;
+    *saved = f->last_step;
+    return competes ? OUTCOME_PAUSED : OUTCOME_INTERRUPTED;
+}
+
+static void on_end(struct judge *j, const struct event *ev, struct trial_rules *t)
+{
+    const struct end_facts *f = &ev->end.facts;
+    int64_t saved;
+    enum outcome o = outcome_by_rules(j, t, f, &saved);
+    bool fault = o == OUTCOME_FAILED || o == OUTCOME_HUNG;
+
+    if (t->state != TRIAL_RUNNING || ev->attempt != t->attempts)
+        wrong(j, ev, "that attempt is not open");
+    if (o != ev->end.outcome || saved != ev->end.saved)
+        broken(j->w,
+               "by the journal of epoch %d, trial %d, attempt %d ended as %s, saved "
+               "%lld; by "
+               "the rules as %s, saved %lld (exit %d, %s, answered %s, last step %lld)",
+               j->epoch, ev->trial, ev->attempt, outcome_name(ev->end.outcome),
+               (long long)ev->end.saved, outcome_name(o), (long long)saved, f->exit_code,
+               cause_name(f->cause), decision_name(f->answered), (long long)f->last_step);
+    if (f->cause != CAUSE_AGENT_GONE && f->reports != t->last_number)
+        wrong(j, ev, "reports before it are missing");
+    if (saved >= 0)
+        t->saved = saved;
+    j->open--;
+    if (t->complete)
+        t->state = TRIAL_COMPLETED;
+    else if (o == OUTCOME_STOPPED)
+        t->state = TRIAL_STOPPED;
+    else if (o == OUTCOME_COMPLETED)
+        t->state = TRIAL_COMPLETED;
+    else if (fault && ++t->failures > j->w->retries)
+        t->state = TRIAL_FAILED;
+    else
+        t->state = t->rung >= 0 && t->promoted < t->rung ? TRIAL_PAUSED : TRIAL_WAITING;
+}
+
+static void on_stop(struct judge *j, const struct event *ev, struct trial_rules *t)
+{
+    if (ev->trial < 0)
+        wrong(j, ev, "nobody stopped the sweep");
+    if (t->state == TRIAL_RUNNING)
+        t->stop_asked = true;
+    else if (!closed(t))
+        t->state = TRIAL_STOPPED;
+}
+
+static void on_pause(struct judge *j, const struct event *ev, struct trial_rules *none)
+{
+    (void)none;
+    j->pausing = ev->kind == EVENT_PAUSE;
+    if (!j->pausing)
+        j->finished = false;
+}
+
+static void on_finish(struct judge *j, const struct event *ev, struct trial_rules *none)
+{
+    (void)none;
+    if (j->open > 0 || j->pausing || get_job(j).kind != JOB_NONE)
+        wrong(j, ev, "there is something left to do");
+    j->finished = true;
+}
+
+static void on_epoch(struct judge *j, const struct event *ev, struct trial_rules *none)
+{
+    (void)none;
+    j->epoch = ev->epoch.epoch;
+    while (j->lines.n <= (size_t)j->epoch)
+        vec_push(&j->lines, 0);
+}
+
+static int on_event(void *ctx, const struct event *ev, struct err *e)
+{
+    static void (*const on[EVENT_KINDS])(struct judge *, const struct event *,
+                                         struct trial_rules *) = {
+        [EVENT_EPOCH] = on_epoch,   [EVENT_TRIAL] = on_trial, [EVENT_START] = on_start,
+        [EVENT_REPORT] = on_report, [EVENT_SAVED] = on_saved, [EVENT_END] = on_end,
+        [EVENT_STOP] = on_stop,     [EVENT_PAUSE] = on_pause, [EVENT_RESUME] = on_pause,
+        [EVENT_FINISH] = on_finish,
+    };
+    struct judge *j = ctx;
+    bool known = ev->trial >= 0 && (size_t)ev->trial < j->trials.n;
+
+    (void)e;
+    if (ev->trial >= 0 && !known && ev->kind != EVENT_TRIAL)
+        wrong(j, ev, "no such trial");
+    if (on[ev->kind])
+        on[ev->kind](j, ev, known ? &j->trials.v[ev->trial] : NULL);
+    j->lines.v[j->epoch]++;
+    return 0;
+}
+
+/* ---- the end ---- */
+
+static void check_promises(const struct judge *j)
+{
+    const struct world *w = j->w;
+
+    for (size_t i = 0; i < j->promised.n; i++)
+        if (j->promised.v[i] > (i < j->lines.n ? j->lines.v[i] : 0))
+            broken(w, "of epoch %zu, %lld events were acted on, and %lld are accepted", i,
+                   (long long)j->promised.v[i],
+                   (long long)(i < j->lines.n ? j->lines.v[i] : 0));
+    for (size_t i = 0; i < j->begun.n; i++)
+        if (!j->begun.v[i].journaled)
+            broken(w, "attempt %d of trial %d was begun, and is not in the journal",
+                   j->begun.v[i].attempt, j->begun.v[i].trial);
+    for (size_t i = 0; i < j->said.n; i++) {
+        const struct said *s = &j->said.v[i];
+
+        if (s->went_on && s->journaled != DECISION_CONTINUE)
+            broken(w, "a program went on from step %lld, and the journal has '%s'",
+                   (long long)s->step, decision_name(s->journaled));
+        if (s->told == DECISION_PAUSE && s->journaled != DECISION_PAUSE)
+            broken(w,
+                   "a program was told to pause at step %lld, and the journal has '%s'",
+                   (long long)s->step, decision_name(s->journaled));
+    }
+}
+
+static void check_machine(struct judge *j)
+{
+    const struct world *w = j->w;
+    struct loaded l;
+    struct err e = {0};
+
+    if (loaded_verify(&l, SWEEP_DIR, &e) != 0)
+        broken(w, "the journal at the end: %s", e.text);
+    if (l.replay.mismatches > 0)
+        broken(w, "replay: %s", l.replay.first_mismatch);
+    same(w, "the number", -1, sweep_trials(l.sw), (double)j->trials.n);
+    for (int32_t i = 0; i < sweep_trials(l.sw); i++) {
+        const struct trial *t = sweep_trial(l.sw, i);
+        const struct trial_rules *r = &j->trials.v[i];
+
+        same(w, "the state by the rules", i, r->state, t->state);
+        same(w, "the rung by the rules", i, r->rung, t->rung);
+        same(w, "the promotion by the rules", i, r->promoted, t->promoted);
+        same(w, "the failures by the rules", i, r->failures, t->failures);
+        same(w, "the last step by the rules", i, (double)r->last_step,
+             (double)t->last_step);
+        same(w, "the saved step by the rules", i, (double)r->saved, (double)t->saved);
+    }
+    if (!sweep_totals(l.sw)->finished)
+        broken(w, "it is over, and not finished");
+    loaded_close(&l);
+}
+
+void judge_end(struct world *w)
+{
+    struct judge *j = w->judge;
+    struct journal_pos pos = {0};
+    struct err e = {0};
+
+    j->w = w;
+    make_levels(j);
+    if (journal_read(SWEEP_DIR, &pos, NULL, on_event, j, NULL, &e) != 0)
+        broken(w, "the journal at the end: %s", e.text);
+    check_promises(j);
+    check_machine(j);
+}

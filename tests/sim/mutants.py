@@ -1,0 +1,219 @@
+#!/usr/bin/python3
+"""Does the simulation find mistakes? Each mutant below is the real code with one small
+mistake; the simulation must break on every one.
+
+usage: mutants.py SOURCE WORK [NAME...]   (`make mutants`)
+
+SOURCE is copied to WORK and built there once; each mutant then changes one place, is built,
+runs fresh seeds until it breaks, at most SEEDS of them, and is changed back.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+SEEDS = int(os.environ.get("SEEDS", "3000"))
+
+# name, file, what is there, what the mutant has instead
+MUTANTS = [
+    # the journal
+    ("no fsync at a commit", "store/journal.c",
+     "if (!rc && fsync(j->fd) < 0)", "if (0)"),
+    ("fsync once more after it failed", "store/journal.c",
+     "if (!rc && fsync(j->fd) < 0)", "if (!rc && fsync(j->fd) < 0 && fsync(j->fd) < 0)"),
+    ("no fsync of the journal's directory", "store/journal.c",
+     "rc = dir_sync(j->dir, &j->failed);", "rc = 0;"),
+    ("no fsync of what a predecessor left", "store/journal.c",
+     "if (fsync(l.fd) < 0) {", "if (0) {"),
+    ("no look for a newer epoch at a commit", "store/journal.c",
+     "    if (!rc)\n        rc = look_for_newer(j);\n    if (rc && e)\n        *e = j->failed;\n"
+     "    return rc;\n}\n\n/* ---- beginning",
+     "    if (rc && e)\n        *e = j->failed;\n    return rc;\n}\n\n/* ---- beginning"),
+    ("an epoch's file is not created exclusively", "store/journal.c",
+     "O_WRONLY | O_CREAT | O_EXCL | O_APPEND", "O_WRONLY | O_CREAT | O_APPEND"),
+    ("one event too few is accepted", "store/journal.c",
+     "        bytes = l.offset;\n        events++;",
+     "        bytes = l.offset;\n        if (events++ == 7)\n            break;"),
+    ("a void file counts as an epoch", "store/journal_files.c",
+     "        if (rc == 0 && next.epoch == 0) {\n            chain->void_files++;\n"
+     "            continue;\n        }\n", ""),
+    ("more of a predecessor is read than was accepted", "store/journal_read.c",
+     "    if (link->accepted >= 0)\n        l.limit = link->accepted;\n", ""),
+    # the epoch
+    ("sent before it is durable", "launcher/epoch.c",
+     "    int rc = journal_pending(ep->journal) ? journal_commit(ep->journal, e) : 0;\n",
+     "    controller_flush(ep->controller);\n"
+     "    int rc = journal_pending(ep->journal) ? journal_commit(ep->journal, e) : 0;\n"),
+    ("sent though the commit failed", "launcher/epoch.c",
+     "    if (rc == 0)\n        controller_flush", "    if (rc != 1)\n        controller_flush"),
+    ("agents of earlier epochs are forgotten", "launcher/epoch.c",
+     "    expect_agents(ep);\n", ""),
+    ("the first epoch is thought to be number 1", "launcher/loaded.c",
+     "if (ev->epoch.after == 0)", "if (ev->epoch.epoch == 1)"),
+    ("controller.json is not written again", "launcher/epoch.c",
+     "    return controller_file_write(ep->sweep.dir, &ep->who, e);\n", "    return 0;\n"),
+    # the controller
+    ("a packet for a predecessor is taken", "launcher/controller_agents.c",
+     "if (h.epoch < c->c.epoch) {", "if (0) {"),
+    ("a repeated report counts again", "launcher/controller_agents.c",
+     "if (it->report.number <= t->last_number) {", "if (0) {"),
+    ("a report is taken though one before it is missing", "launcher/controller_agents.c",
+     "if (number > p->taken + 1)\n                break;", "if (0)\n                break;"),
+    ("a repeated item is taken again", "launcher/controller_agents.c",
+     "if (number <= p->taken && it.kind != ITEM_ASK && it.kind != ITEM_REPORT)\n"
+     "                continue;", ""),
+    ("a superseded attempt's reports count", "launcher/controller_agents.c",
+     "t->state == TRIAL_RUNNING && t->attempts == attempt && t->nonce == nonce;",
+     "t->state == TRIAL_RUNNING;"),
+    ("a repeated ask gets work once more", "launcher/controller_agents.c",
+     "if (trial >= 0 && sweep_trial(c->sw, trial)->ask == it->ask.ask) {", "if (0) {"),
+    ("an old ask is served", "launcher/controller_agents.c",
+     "it->ask.ask < s->ask || it->ask.ask <= s->served ||", "it->ask.ask < s->ask ||"),
+    ("superseded attempts are not ended", "launcher/controller_agents.c",
+     "send_kill(p, o->trial, o->attempt, o->nonce, CAUSE_AGENT_GONE);", ";"),
+    ("work that was lost on the way is not sent again", "launcher/controller_agents.c",
+     "if (trial >= 0 && !names(it, trial))", "if (0)"),
+    ("lost agents are never given up", "launcher/controller.c",
+     "        else if (silent > s[TIMER_AGENT_SILENT] ||", "        else if (0 && silent > 0 ||"),
+    ("open attempts of unknown agents do not count", "launcher/controller.c",
+     "sweep_totals(c->sw)->open >= c->c.file->slots) {", "0) {"),
+    ("a sweep that pauses hands out work", "sched/work.c",
+     "if (sw->totals.finishing || sw->totals.pausing || sw->totals.finished)",
+     "if (sw->totals.finishing || sw->totals.finished)"),
+    # the agent
+    ("items are thought acknowledged when they are sent", "worker/agent/agent.c",
+     "        outbox_take(a->outbox, PACKET_BYTES, &a->out);",
+     "        outbox_take(a->outbox, PACKET_BYTES, &a->out);\n"
+     "        outbox_ack(a->outbox, outbox_next(a->outbox) - 1);"),
+    ("an older controller is obeyed", "worker/agent/agent.c",
+     "if (h.agent != a->c.id || h.epoch < a->epoch)", "if (h.agent != a->c.id)"),
+    ("what waits is not said to a new controller", "worker/agent/agent.c",
+     "    outbox_rewind(a->outbox);\n    for", "    for"),
+    ("work for an older ask is begun", "worker/agent/agent_slot.c",
+     "if (it->work.ask != s->ask || !free) {", "if (!free) {"),
+    ("work that is declined is not said to be", "worker/agent/agent_slot.c",
+     "        decline(a, it);\n        return;", "        return;"),
+    ("a decision on an older report counts", "worker/agent/agent_slot.c",
+     "if (number <= at->decided || number > at->reports)", "if (number > at->reports)"),
+    ("an answer lets all go on that wait", "worker/agent/agent_slot.c",
+     "if (s->waiting.v[n].needs > number && !is_final(in_force))", "if (0)"),
+    ("without a controller a trial goes on at once", "worker/agent/agent_slot.c",
+     "return a->c.promote ? DECISION_PAUSE : DECISION_CONTINUE;",
+     "return DECISION_CONTINUE;"),
+    ("below the milestone is at it, too", "worker/agent/agent_slot.c",
+     "bool asks = step >= at->until &&", "bool asks = step > at->until &&"),
+    # the rungs
+    ("one more is in the top", "sched/rung.c",
+     "           eta_floor(r->reported, eta);\n}", "           eta_floor(r->reported, eta) + 1;\n}"),
+    ("ties go to who was recorded last", "sched/ranked.c",
+     "return a.value < b.value || (a.value == b.value && a.order < b.order);",
+     "return a.value < b.value || (a.value == b.value && a.order > b.order);"),
+    ("failed trials keep their place in the top", "sched/rung.c",
+     "return ranked_below(r->all, key) - ranked_below(r->passed, key) <",
+     "return ranked_below(r->all, key) <"),
+    ("a trial is promoted twice", "sched/work.c",
+     "t->order == q->order && t->promoted < t->rung;", "t->order == q->order;"),
+    ("promoted before its attempt has ended", "sched/work.c",
+     "return t->state == TRIAL_PAUSED && t->bracket", "return t->bracket"),
+    ("lower rungs first", "sched/sweep.c",
+     "return x->milestone > y->milestone ? -1 : 1;", "return x->milestone > y->milestone ? 1 : -1;"),
+    ("new trials before promotions", "sched/work.c",
+     "    if (promote && promotable(sw, probe, &w))\n        return w;\n"
+     "    if ((trial = first_waiting(sw, &sw->fresh, true)) >= 0)",
+     "    if ((trial = first_waiting(sw, &sw->fresh, true)) >= 0)"),
+    ("interrupted trials come last", "sched/work.c",
+     "    if ((trial = first_waiting(sw, &sw->again, false)) >= 0)\n"
+     "        return take_up(sw, trial);\n    if (promote",
+     "    if (promote"),
+    ("the cutoff has itself in it", "sched/sweep.c",
+     "    double cutoff = promote ? NAN : rung_stop_cutoff(r, sw->spec->eta);\n"
+     "    enum decision d;\n",
+     "    rung_record(r, turned, sw->records);\n"
+     "    double cutoff = promote ? NAN : rung_stop_cutoff(r, sw->spec->eta);\n"
+     "    enum decision d;\n"),
+    ("NaN is promoted", "sched/sweep.c",
+     "    t->value = isfinite(turned) ? turned : NAN;", "    t->value = isnan(turned) ? 0 : turned;"),
+    ("a report at the milestone is below it", "sched/sweep.c",
+     "[k].milestone > step)", "[k].milestone >= step)"),
+    ("a repeated step is recorded", "sched/sweep.c",
+     "} else if (ev->report.step < t->last_step ||\n"
+     "               (ev->report.step == t->last_step && !t->merging)) {",
+     "} else if (0) {"),
+    ("preemption costs a retry", "sched/sweep.c",
+     "outcome_class(o) == OUTCOME_IS_FAULT &&", "outcome_class(o) != OUTCOME_IS_OWN &&"),
+    ("one retry too many", "sched/sweep.c",
+     "return ++t->failures > sw->spec->retry_failures;",
+     "return t->failures++ > sw->spec->retry_failures;"),
+    ("a failed program's last step is its checkpoint", "sched/outcome.c",
+     "    if (f->exit_code == 0)\n        *saved = f->last_step;\n    else if",
+     "    *saved = f->last_step;\n    if (f->exit_code == 0)\n        ;\n    else if"),
+]
+
+
+def build(work):
+    return subprocess.run(["make", "-s", "-C", f"{work}/build", "tests/sim/sim"],
+                          capture_output=True, text=True)
+
+
+def first_build(source, work):
+    shutil.rmtree(work, ignore_errors=True)
+    shutil.copytree(source, work, ignore=shutil.ignore_patterns(
+        "build", "build-check", ".git", "_build", "_inst", "*.log"), symlinks=True)
+    os.mkdir(f"{work}/build")
+    subprocess.run(["../configure", "--quiet", "--disable-shared", "CFLAGS=-O1"],
+                   cwd=f"{work}/build", check=True, stdout=subprocess.DEVNULL)
+    made = build(work)
+    if made.returncode:
+        sys.exit(made.stderr)
+
+
+def break_one(work, file, old, new):
+    path = f"{work}/{file}"
+    with open(path) as f:
+        text = f.read()
+    # layout may change: white space is any
+    pattern = r"\s+".join(re.escape(word) for word in old.split())
+    if len(re.findall(pattern, text)) != 1:
+        return None, f"{file} does not have this once: {old.strip()!r}"
+    with open(path, "w") as f:
+        f.write(re.sub(pattern, lambda _: new.strip(), text))
+    made = build(work)
+    result = None
+    if made.returncode == 0:
+        result = subprocess.run(
+            [f"{work}/build/tests/sim/sim", "--seeds", str(SEEDS), "--no-shrink"],
+            capture_output=True, text=True)
+    with open(path, "w") as f:
+        f.write(text)
+    return (result, None) if result else (None, made.stderr)
+
+
+def main():
+    source, work, names = sys.argv[1], sys.argv[2], sys.argv[3:]
+    first_build(source, work)
+    good = subprocess.run([f"{work}/build/tests/sim/sim", "--seeds", "200"])
+    if good.returncode:
+        sys.exit("the code itself breaks")
+    found = missed = 0
+    for name, file, old, new in MUTANTS:
+        if names and name not in names:
+            continue
+        result, error = break_one(work, file, old, new)
+        if error:
+            print(f"BAD     {name}: {error}", flush=True)
+            missed += 1
+        elif result.returncode:
+            lines = [line for line in result.stdout.splitlines() if line.startswith("seed ")]
+            print(f"found   {name}: {lines[0] if lines else result.stdout}", flush=True)
+            found += 1
+        else:
+            print(f"MISSED  {name}", flush=True)
+            missed += 1
+    print(f"{found} passed, {missed} failed")
+    sys.exit(missed > 0)
+
+
+if __name__ == "__main__":
+    main()
