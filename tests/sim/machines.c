@@ -82,17 +82,33 @@ static bool save(struct world *w, struct program *p)
     return true;
 }
 
+static void print_report(struct machine *m, int slot, bool metric, double v)
+{
+    struct program *p = &m->program[slot];
+    struct metric loss = {SLICE("loss"), v};
+
+    p->next = m->w->now + step_time(m->w, p);
+    agent_printed(m->mind, slot, p->step, &loss, metric, m->w->now);
+}
+
 static void say_line(struct machine *m, int slot, bool report, bool metric, bool saved)
 {
     struct program *p = &m->program[slot];
     struct str line = STR_INIT;
     double v = metric_at(m->w, p->trial, p->step);
 
-    str_add(&line, "{");
     if (report) {
         p->number++;
         p->reached = p->step >= p->until;
         judge_said(m->w, p, p->step, v, metric);
+    }
+    if (m->w->printed) {
+        if (report)
+            print_report(m, slot, metric, v);
+        return;
+    }
+    str_add(&line, "{");
+    if (report) {
         str_addf(&line, "\"step\":%lld,\"metrics\":{", (long long)p->step);
         if (metric) {
             str_add(&line, "\"loss\":");
@@ -311,6 +327,7 @@ static void begin(struct machine *m)
                              .release = SLICE("1"),
                              .promote = w->promote,
                              .restart = w->restart,
+                             .printed = w->printed,
                              .max_t = w->max_t,
                              .timeout = w->timeout,
                              .trials_per_job = w->trials_per_job,

@@ -256,6 +256,17 @@ static void tell_of_jobs(struct process *p)
     }
 }
 
+static void more_trials(struct process *p)
+{
+    char number[16];
+    struct err e;
+
+    snprintf(number, sizeof(number), "%d",
+             (int)p->ep.sweep.file->spec.trials + 1 + (int)(chance(p->w, S_PEOPLE) * 3));
+    if (controller_set(p->ep.controller, "search.trials", number, &e) != 0)
+        broken(p->w, "search.trials cannot be set: %s", e.text);
+}
+
 static void ask_of_people(struct process *p)
 {
     struct world *w = p->w;
@@ -265,6 +276,8 @@ static void ask_of_people(struct process *p)
         return;
     if (controller_state(p->ep.controller) == CONTROLLER_PAUSING) /* Ctrl-C once more */
         controller_interrupt(p->ep.controller);
+    else if (chance(w, S_PEOPLE) < 0.3)
+        more_trials(p);
     else if (chance(w, S_PEOPLE) < 0.5 && trials > 0)
         controller_stop(p->ep.controller, (int32_t)(chance(w, S_PEOPLE) * trials),
                         "a person");

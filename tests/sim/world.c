@@ -320,7 +320,8 @@ static void draw_sweep(struct world *w)
     w->promote = chance(w, S_CASE) < 0.6;
     w->in_place = chance(w, S_CASE) < 0.6;
     w->keeps_idle = chance(w, S_CASE) < 0.5;
-    w->restart = w->promote && chance(w, S_CASE) < 0.1;
+    w->printed = chance(w, S_CASE) < 0.15;
+    w->restart = w->promote && (w->printed || chance(w, S_CASE) < 0.1);
     w->num = etas[eta][0];
     w->den = etas[eta][1];
     w->grace = 1 + pick(w, 2);
@@ -364,6 +365,8 @@ static void write_sweep(struct world *w)
         str_addf(&s, "timeout: %ds\n", (int)w->timeout);
     if (w->restart)
         str_add(&s, "restart: true\n");
+    if (w->printed)
+        str_add(&s, "parse: 'step (?<step>\\d+) loss (?<loss>\\S+)'\n");
     disk_put(SWEEP_DIR "/sweep.yaml", s.p);
     if (w->c.loud)
         printf("%s", s.p);

@@ -90,7 +90,7 @@ struct world {
     double next[FAULTS]; /* when one with times a second strikes */
     double faults_end;
     /* the sweep */
-    bool promote, in_place, keeps_idle, restart;
+    bool promote, in_place, keeps_idle, restart, printed;
     int64_t max_t;
     int trials, slots, slots_per_job, trials_per_job;
     double timeout;
@@ -160,7 +160,6 @@ void judge_said(struct world *w, const struct program *p, int64_t step, double v
                 bool metric);
 /* A program in mode promote goes on from its milestone. */
 void judge_went_on(struct world *w, const struct program *p);
-void judge_told(struct world *w, uint64_t nonce, const struct item *answer);
 /* The newest controller's state against a replay of its journal. */
 void judge_state(struct world *w, const struct process *p);
 void judge_end(struct world *w);
