@@ -166,6 +166,11 @@ class Stop:
         self.rung = {}
 
     def report(self, t, step, value):
+        if step <= t["step"]:
+            return "continue"
+        t["step"] = step
+        if value is None:
+            return "continue"
         if step >= self.c["max_t"]:
             return "stop"
         s = t["bracket"]
@@ -273,19 +278,40 @@ def run_promote(rung, rng):
 
 def run_stop(rung, rng):
     c = choose(rng, "stop")
-    engine, oracle, running = Engine(rung, SWEEP.format(**c)), Stop(c), []
+    engine, oracle, trials = Engine(rung, SWEEP.format(**c)), Stop(c), []
+    running, waiting = [], []
     decisions = 0
     for _ in range(c["trials"] * 10):
         if len(running) < 8:
             answer = engine(op="ask")
-            if answer["trial"] is not None:
-                running.append(dict(id=answer["trial"], bracket=answer["bracket"], at=-1, now=0))
-            elif not running:
-                break
+            if waiting:  # what failed goes first, from the beginning: nothing is saved
+                t = min(waiting, key=lambda t: t["id"])
+                waiting.remove(t)
+                t["now"] = 0
+                running.append(t)
+                same("ask", (answer["trial"], answer["start"]), (t["id"], 0), c)
+            elif len(trials) < c["trials"]:
+                same("ask", answer["trial"], len(trials), c)
+                trials.append(dict(id=len(trials), bracket=answer["bracket"], at=-1, step=0,
+                                   now=0, failures=0))
+                running.append(trials[-1])
+            else:
+                same("ask", answer, {"trial": None, "wait" if running else "done": True}, c)
+                if not running:
+                    break
+            decisions += 1
         if running:
             t = rng.choice(running)
+            if rng.random() < .03:
+                t["failures"] += 1
+                again = t["failures"] <= c["retries"]
+                same("fail", engine(op="fail", trial=t["id"])["retry"], again, c)
+                running.remove(t)
+                if again:
+                    waiting.append(t)
+                continue
             t["now"] += rng.choice([1, 1, 2])
-            value = value_of(rng)
+            value = None if rng.random() < .03 else value_of(rng)
             theirs = oracle.report(t, t["now"], value)
             ours = engine(op="report", trial=t["id"], step=t["now"],
                           metrics=send(value, c["sign"]))
