@@ -16,7 +16,7 @@ test_expect_success PYTHON 'promote: programs that do what they should not' '
 	space:
 	  what: grid(good, until, nan, inf, leap, early, flood, garbage, long, at_once, fail,
 	             late_fail, crash, abort, silent, stubborn, nothing, child, orphan, session,
-	             deaf_child, goes_on, stays, rude, saved_rude, saved_stays)
+	             deaf_child, goes_on, stays, rude, saved_rude, saved_stays, halves)
 	search: {method: grid}
 	schedule: {grace_period: 2, max_t: 9, reduction_factor: 1000, finalists: 0}
 	slots: 4
@@ -54,6 +54,7 @@ test_expect_success PYTHON 'promote: programs that do what they should not' '
 	rude paused 2: failed(7,0)0-2
 	saved_rude paused 2: failed(7,0)0-2
 	saved_stays paused 2: paused(-1,15)0-2
+	halves paused 2: paused(0,0)0-2
 	END
     test_cmp expected actual
 '
@@ -193,6 +194,7 @@ esac
 for step in 1 2 3 4 5 6 7 8 9; do
     printf '\repoch %d: ' $step
     printf 'loss %s' $loss
+    case $what in both) rung log step=$step accuracy=1 || exit 0 ;; esac
     case $what.$step in
     fail.2) exit 3 ;;
     silent.2) sleep 1000 ;;
@@ -206,7 +208,7 @@ END
 test_expect_success 'parse: what is printed is read, and who is stopped is ended at once' '
     sweep_file printed "sh \"$PWD/print.sh\" {what}" <<-END &&
 	space:
-	  what: grid(good, flood, wide, binary, slow, fail, silent, nan, bad, bad_stubborn)
+	  what: grid(good, flood, wide, binary, slow, both, fail, silent, nan, bad, bad_stubborn)
 	search: {method: grid}
 	schedule: {grace_period: 2, max_t: 9}
 	slots: 2
@@ -224,6 +226,7 @@ test_expect_success 'parse: what is printed is read, and who is stopped is ended
 	wide completed 9: completed(0,0)0-9
 	binary completed 9: completed(0,0)0-9
 	slow completed 9: completed(0,0)0-9
+	both completed 9: completed(0,0)0-9
 	fail failed 2: failed(3,0)0-2 failed(3,0)0-2
 	silent failed 2: hung(-1,15)0-2 hung(-1,15)0-2
 	nan stopped 2: stopped(-1,15)0-2

@@ -1,7 +1,7 @@
 """What zoo.sh has to say that `rung log` would not say for it.
 
 Lines of no sense must be answered with an error, and what came before and after must
-count all the same. usage: zoo.py garbage|long|at_once
+count all the same. usage: zoo.py garbage|long|at_once|halves
 """
 
 import json
@@ -48,6 +48,17 @@ elif sys.argv[1] == "long":
     # as long as a line may be, and right
     pad = (1 << 20) - len(report(1, other=1))
     print(ask(report(1, other=1) + " " * pad))
+elif sys.argv[1] == "halves":
+    # a connection for each line, and half of it closed before the answer is read, which
+    # ends with the other half
+    step, decision = 0, "continue"
+    while decision == "continue":
+        step += 1
+        with socket.socket(socket.AF_UNIX) as one:
+            one.connect(os.environ["RUNG_SOCKET"])
+            one.sendall(report(step, loss=1).encode())
+            one.shutdown(socket.SHUT_WR)
+            decision = json.loads(one.makefile().read())["decision"]
 elif sys.argv[1] == "at_once":
     # all is said before anything is heard
     file.write("".join(report(step, loss=100) + "\n" for step in range(1, 10)))

@@ -53,6 +53,7 @@ inf) loss=-inf; train ;;
 garbage) say garbage && train ;;
 long) say long && train ;;
 at_once) say at_once ;;
+halves) say halves ;;
 # where it is stopped at once it says what is beyond that
 leap) { report 5 && report 6 && report 9; } || report 6; exec sleep 1000 ;;
 child) sleep 1000 & train ;;

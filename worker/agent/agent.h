@@ -58,8 +58,8 @@ void agent_free(struct agent *a);
 /* controller.json named this epoch, and the transport now leads there: says hello. */
 void agent_controller(struct agent *a, int32_t epoch, double now);
 void agent_packet(struct agent *a, const char *data, size_t n, double now);
-/* A line from a program on the slot's socket. conn: where reply() goes, one line for
- * each, in the order of a connection's lines; none when the attempt ends first. */
+/* A line from a program on the slot's socket. conn: where reply() goes, never 0; one line
+ * for each, in the order of a connection's lines; none when the attempt ends first. */
 void agent_line(struct agent *a, int slot, uint64_t conn, const char *line, size_t n,
                 double now);
 /* What `parse:` found in the program's output. */

@@ -7,9 +7,9 @@
 #include "wire/trial.h"
 #include "worker/agent/agent.h"
 
-/* Whoever said a line and wants one back. */
+/* Whoever said or printed a line; who said it wants one back. */
 struct asker {
-    uint64_t conn;
+    uint64_t conn;  /* 0: it was printed, and nobody is told */
     bool report;    /* the line was a report: it may be told to save */
     uint32_t needs; /* waits for the decision on this report of the attempt */
     double since;

@@ -202,7 +202,7 @@ static void tell(struct agent *a, struct slot *s, const struct asker *to, enum d
         at->final_step = at->last_step;
         at->stay_from = a->now;
     }
-    if (!a->c.printed && to) {
+    if (to && to->conn) {
         bool known = d == DECISION_CONTINUE && at->until > at->last_step;
         str_cut(&a->reply, 0);
         trial_answer(&a->reply, d, known ? at->until : -1, save);
@@ -312,8 +312,9 @@ static void wait_for_decision(struct agent *a, struct slot *s, struct asker to)
 {
     to.needs = s->at.asked;
     to.since = a->now;
-    if (a->c.printed && s->waiting.n > 0)
-        s->waiting.v[0].needs = to.needs; /* nobody is told: the newest stands for all */
+    struct asker *last = s->waiting.n > 0 ? &s->waiting.v[s->waiting.n - 1] : NULL;
+    if (!to.conn && last && !last->conn)
+        last->needs = to.needs; /* nobody is told: the newest stands for all */
     else
         vec_push(&s->waiting, to);
 }

@@ -704,13 +704,13 @@ static void test_waiting_lines(void **state)
         "0/5: {\"decision\":\"continue\",\"until\":27}\n");
     answer(6, 7, 1, 3, DECISION_STOP, 27); /* late: what came after it counts */
     saw("");
-    for (int i = 0; i < 300; i++)
+    for (int i = 1; i <= 300; i++)
         step(0, (uint64_t)i, 27);
-    assert_non_null(strstr(seen.p, "0/299: {\"error\":\"too many lines wait"));
+    assert_non_null(strstr(seen.p, "0/300: {\"error\":\"too many lines wait"));
     str_cut(&seen, 0);
     answer(0, 7, 1, 5, DECISION_STOP, 27); /* final: nobody need wait for more */
-    assert_non_null(strstr(seen.p, "0/0: {\"decision\":\"stop\"}"));
-    assert_non_null(strstr(seen.p, "0/255: {\"decision\":\"stop\"}"));
+    assert_non_null(strstr(seen.p, "0/1: {\"decision\":\"stop\"}"));
+    assert_non_null(strstr(seen.p, "0/256: {\"decision\":\"stop\"}"));
     str_cut(&seen, 0);
     ended(0, 0);
     assert_non_null(strstr(seen.p, "end 7.1 exit 0, nothing, told stop, step 27 of 260"));
@@ -1077,6 +1077,22 @@ static void test_printed(void **state)
     saw("end 0\nto 1: 2:report 7.1 #1 step 1;\n");
     ended(0, -1);
     saw("to 1: 3:end 7.1 exit -1, pausing, told continue, step 1 of 1; 4:ask 0/2;\n");
+
+    join_and_run(); /* what it says on its socket, too, is answered */
+    printed(0, 1);
+    step(0, 5, 2);
+    saw("to 1: 2:report 7.1 #1 step 1;\n"
+        "0/5: {\"decision\":\"continue\",\"until\":3}\n"
+        "to 1: 3:report 7.1 #2 step 2;\n");
+    printed(0, 3);
+    saved(0, 5, 3);
+    printed(0, 4);
+    printed(0, 5);
+    str_cut(&seen, 0);
+    answer(6, 7, 1, 3, DECISION_CONTINUE, 9);
+    saw("0/5: {\"decision\":\"continue\",\"until\":9}\n");
+    answer(7, 7, 1, 5, DECISION_CONTINUE, 9);
+    saw("");
 
     config.promote = config.restart = true;
     join_and_run();

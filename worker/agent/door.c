@@ -19,6 +19,7 @@ struct conn {
     uint64_t id;
     struct lines in;
     struct str out; /* what could not be sent yet; nothing is read meanwhile */
+    size_t owed;    /* lines that were not answered yet */
     bool over;      /* the program has closed its side; it may still read */
     bool deaf;      /* it reads no more */
     int at;         /* its place in the pollset, -1: not watched */
@@ -68,11 +69,14 @@ static void conn_close(struct conn *c)
     c->fd = -1;
 }
 
+/* Whoever has closed its side and has all its answers may wait for the end of ours. */
 static void remove_closed(struct door *d)
 {
     size_t kept = 0;
     for (size_t i = 0; i < d->conns.n; i++) {
         struct conn *c = &d->conns.v[i];
+        if (c->over && c->owed == 0 && c->out.len == 0)
+            conn_close(c);
         if (c->fd >= 0) {
             d->conns.v[kept++] = *c;
             continue;
@@ -143,16 +147,20 @@ static void conn_flush(struct conn *c)
 
 void door_reply(struct door *d, uint64_t conn, const char *line, size_t n)
 {
-    for (size_t i = 0; i < d->conns.n; i++)
-        if (d->conns.v[i].id == conn) {
-            str_addn(&d->conns.v[i].out, line, n);
-            conn_flush(&d->conns.v[i]);
-        }
+    for (size_t i = 0; i < d->conns.n; i++) {
+        struct conn *c = &d->conns.v[i];
+        if (c->id != conn)
+            continue;
+        if (c->owed > 0)
+            c->owed--;
+        str_addn(&c->out, line, n);
+        conn_flush(c);
+    }
 }
 
 struct hearer {
     struct door *d;
-    uint64_t conn;
+    struct conn *c;
     door_fn *said;
     void *ctx;
 };
@@ -160,13 +168,14 @@ struct hearer {
 static void hear(void *ctx, const char *line, size_t n, bool cut)
 {
     const struct hearer *h = ctx;
+    h->c->owed++;
     if (!cut) {
-        h->said(h->ctx, h->conn, line, n);
+        h->said(h->ctx, h->c->id, line, n);
         return;
     }
     struct str answer = STR_INIT;
     trial_answer_error(&answer, "the line is longer than 1 MiB");
-    door_reply(h->d, h->conn, answer.p, answer.len);
+    door_reply(h->d, h->c->id, answer.p, answer.len);
     str_free(&answer);
 }
 
@@ -231,7 +240,7 @@ void door_serve(struct door *d, const struct pollset *set, door_fn *said, void *
 {
     for (size_t i = 0; i < d->conns.n; i++) {
         struct conn *c = &d->conns.v[i];
-        struct hearer h = {d, c->id, said, ctx};
+        struct hearer h = {d, c, said, ctx};
         if (c->at >= 0)
             conn_serve(c, &set->v[c->at], &h);
     }
@@ -244,7 +253,7 @@ void door_drain(struct door *d, door_fn *said, void *ctx)
     let_in(d);
     for (size_t i = 0; i < d->conns.n; i++) {
         struct conn *c = &d->conns.v[i];
-        struct hearer h = {d, c->id, said, ctx};
+        struct hearer h = {d, c, said, ctx};
         while (c->fd >= 0 && !c->over && conn_read(c, &h))
             ;
     }

@@ -36,7 +36,9 @@ void door_serve(struct door *d, const struct pollset *set, door_fn *said, void *
 /* The program is gone: takes everything that it has said and nobody has read yet. */
 void door_drain(struct door *d, door_fn *said, void *ctx);
 
-/* Sends a line, which has its newline; drops it when that connection is gone. */
+/* Sends a line, which has its newline; drops it when that connection is gone. Each line
+ * that was said wants one: a connection of whose two sides the program has closed its own
+ * is closed when it has got them all. */
 void door_reply(struct door *d, uint64_t conn, const char *line, size_t n);
 
 #endif

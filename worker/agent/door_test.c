@@ -146,22 +146,29 @@ static void lines_and_answers(void **state)
 }
 
 /* Whoever closes at once has still said what it said; who closes one side, as `nc -N`
- * does, is answered; and neither makes the loop turn for nothing. */
+ * does, is answered, and then sees the end that it waits for; and neither makes the loop
+ * turn for nothing. */
 static void closing(void **state)
 {
     struct house h;
     (void)state;
     house_open(&h);
     int a = visit(), b = visit();
+    char c;
     say(a, "one\ntwo");
     close(a);
-    say(b, "three");
+    say(b, "three\nfour");
     shutdown(b, SHUT_WR);
     assert_true(settle(&h) < 10);
-    assert_string_equal(h.said.p, "1<one>1<two>2<three>");
+    assert_string_equal(h.said.p, "1<one>2<three>1<two>2<four>");
     door_reply(h.door, 2, "answer\n", 7);
     assert_true(settle(&h) < 10);
     assert_string_equal(heard(b), "answer\n");
+    assert_int_equal(recv(b, &c, 1, MSG_DONTWAIT), -1); /* there is more to come */
+    door_reply(h.door, 2, "another\n", 8);
+    assert_true(settle(&h) < 10);
+    assert_string_equal(heard(b), "another\n");
+    assert_int_equal(recv(b, &c, 1, MSG_DONTWAIT), 0); /* and no more after that */
     close(b);
     assert_true(settle(&h) < 10);
     house_close(&h);
