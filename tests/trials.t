@@ -21,7 +21,7 @@ test_expect_success PYTHON 'promote: programs that do what they should not' '
 	schedule: {grace_period: 2, max_t: 9, reduction_factor: 1000, finalists: 0}
 	slots: 4
 	retry: {failures: 1}
-	timeout: 1s
+	timeout: 2s
 	END
     run_sweep promote &&
     nothing_left promote &&
@@ -91,7 +91,7 @@ test_expect_success 'promote: who is promoted after a bad end goes on from what 
 	schedule: {grace_period: 2, max_t: 4, reduction_factor: 1000, finalists: 6}
 	slots: 3
 	retry: {failures: 1}
-	timeout: 1s
+	timeout: 2s
 	END
     run_sweep again &&
     nothing_left again &&
@@ -120,7 +120,7 @@ test_expect_success PYTHON 'stop: programs that do what they should not' '
 	schedule: {mode: stop, grace_period: 2, max_t: 9}
 	slots: 4
 	retry: {failures: 1}
-	timeout: 1s
+	timeout: 2s
 	END
     run_sweep stop &&
     nothing_left stop &&
@@ -161,7 +161,7 @@ test_expect_success 'none: every trial runs to max_t, NaN or not' '
 	search: {method: grid}
 	schedule: {method: none, max_t: 4}
 	slots: 2
-	timeout: 1s
+	timeout: 2s
 	END
     run_sweep none &&
     nothing_left none &&
@@ -198,7 +198,7 @@ for step in 1 2 3 4 5 6 7 8 9; do
     case $what.$step in
     fail.2) exit 3 ;;
     silent.2) sleep 1000 ;;
-    slow.[258]) sleep 0.6 ;;
+    slow.[258]) sleep 0.8 ;;
     bad.2 | nan.2 | "waits.$RUNG_UNTIL" | "waits_nan.$RUNG_UNTIL") echo; sleep 1000 ;;
     bad_stubborn.2) trap '' TERM; echo; while :; do sleep 1000; done ;;
     esac
@@ -213,7 +213,7 @@ test_expect_success 'parse: what is printed is read, and who is stopped is ended
 	schedule: {grace_period: 2, max_t: 9}
 	slots: 2
 	retry: {failures: 1}
-	timeout: 1s
+	timeout: 2s
 	parse: "epoch (?<step>[0-9]+): loss (?<loss>[0-9a-z]+)"
 	END
     run_sweep printed &&
@@ -403,7 +403,7 @@ test_expect_success 'trials_per_job: each job makes so many attempts and ends' '
 	slots_per_job: 1
 	trials_per_job: 1
 	retry: {failures: 1}
-	timeout: 1s
+	timeout: 2s
 	END
     run_sweep jobs &&
     nothing_left jobs &&
