@@ -264,6 +264,27 @@ int dir_remove(const char *path, struct err *e)
     return remove_at(AT_FDCWD, path, path, e);
 }
 
+void file_tidy(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *dir = slash ? mem_strndup(path, (size_t)(slash - path) + 1) : mem_strdup(".");
+    struct str tmp = STR_INIT;
+    char **names;
+    size_t n;
+    str_addf(&tmp, "%s.tmp-", slash ? slash + 1 : path);
+    if (dir_list(dir, &names, &n, NULL) == 0) {
+        for (size_t i = 0; i < n; i++)
+            if (strncmp(names[i], tmp.p, tmp.len) == 0) {
+                char *file = path_join(dir, names[i]);
+                unlink(file);
+                free(file);
+            }
+        free(names);
+    }
+    str_free(&tmp);
+    free(dir);
+}
+
 static int by_name(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);

@@ -23,6 +23,9 @@ int file_write(const char *path, const void *data, size_t n, mode_t mode, struct
 /* The last two steps for a temporary file that is already written and closed:
  * fsync(tmp), rename(tmp, path), fsync(directory). tmp is unlinked on failure. */
 int file_commit(const char *tmp, const char *path, struct err *e);
+/* Removes the temporary files of path that file_write() left where it was killed: all of
+ * them, so nobody may be writing path now. */
+void file_tidy(const char *path);
 
 /* Writes all n bytes to fd, through EINTR and short writes. */
 int file_write_fd(int fd, const void *data, size_t n, struct err *e);

@@ -230,6 +230,19 @@ static void test_write(void **state)
     has("f", "four");
     has(path, "left");
     assert_int_equal(entries("."), 3);
+    /* It goes when asked to, and nothing else does. */
+    assert_int_equal(file_write("ff.tmp-1-0", "other", 5, 0600, NULL), 0);
+    assert_int_equal(file_write("f.tmp", "other", 5, 0600, NULL), 0);
+    assert_int_equal(mkdir("f.tmp-2-0", 0700), 0);
+    file_tidy("f");
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(entries("."), 5);
+    snprintf(path, sizeof(path), "%s/abs.tmp-3-0", work);
+    assert_int_equal(file_write(path, "left", 4, 0600, NULL), 0);
+    snprintf(path, sizeof(path), "%s/abs", work);
+    file_tidy(path);
+    assert_int_equal(entries("."), 5);
+    file_tidy("nowhere/f");
 }
 
 static void test_write_fails(void **state)

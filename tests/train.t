@@ -154,6 +154,12 @@ test_expect_success 'no room for a checkpoint: status 1, a sentence, nothing hal
     test -z "$(ls full)"
 '
 
+test_expect_success 'what was killed while it saved leaves nothing for long' '
+    rm -rf ckpt && mkdir ckpt && echo half >ckpt/checkpoint.h5.tmp-1-0 &&
+    rung-train --data data --epochs 1 --checkpoint-dir ckpt &&
+    test "$(ls ckpt)" = checkpoint.h5
+'
+
 test_expect_success 'the same seed gives the same figures, another one others' '
     rung-train --data data --epochs 2 --seed 7 >a &&
     rung-train --data data --epochs 2 --seed 7 >b &&

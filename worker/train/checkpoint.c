@@ -208,6 +208,7 @@ int checkpoint_save(struct checkpoint_dir *dir, const struct training *tr, struc
         rc = put_all(t, tr, e);
     if (rc == 0 && dir->newest_ours)
         rc = keep_previous(path, previous, e);
+    file_tidy(path);
     if (rc == 0)
         rc = tensors_save(t, path, e);
     if (rc == 0)

@@ -65,7 +65,8 @@ struct checkpoint_dir {
 
 /* Writes checkpoint.h5 into the directory, which is made if need be. The one that was
  * there becomes checkpoint.prev.h5 before it is replaced: whenever the machine stops,
- * one whole checkpoint is there. */
+ * one whole checkpoint is there. What an earlier save that was killed has left is
+ * removed: a directory is one training's. */
 int checkpoint_save(struct checkpoint_dir *dir, const struct training *t, struct err *e);
 
 /* Loads the checkpoint of a step, or the newest whole one if step is -1, into t, whose
