@@ -1,12 +1,15 @@
 /* The controller's side of the protocol: what agents say, and what they are told. Every
  * answer can be asked for again: it follows from the state, not from memory of what
  * was sent. */
+#include "base/mem.h"
 #include "base/rng.h"
 #include "launcher/controller_private.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define METRICS_NAMED 8 /* of a trial that does not report the sweep's */
 
 /* ---- telling ---- */
 
@@ -191,6 +194,34 @@ static void on_ask(struct controller *c, struct peer *p, const struct item *it)
     vec_push(&c->parked, ((struct parked){(uint32_t)(p - c->peers.v), it->ask.slot}));
 }
 
+/* Where nobody reports the sweep's metric, nothing is decided and trials run on for ever:
+ * says so once a trial is past its milestone. */
+static void miss_metric(struct controller *c, const struct trial *t,
+                        const struct item *it)
+{
+    const char *metric = sweep_spec(c->sw)->metric;
+
+    if (c->missed || sweep_totals(c->sw)->best >= 0 || it->report.step <= t->until)
+        return;
+    str_cut(&c->text, 0);
+    for (int i = 0; i < it->report.n_metrics; i++) {
+        struct slice name = it->report.metrics[i].name;
+
+        if (slice_eq(name, metric))
+            return;
+        if (i < METRICS_NAMED)
+            str_addf(&c->text, "%s '%.*s'", i > 0 ? "," : "", (int)name.len, name.p);
+    }
+    c->missed = true;
+    char *names = mem_strndup(c->text.p, c->text.len);
+    str_cut(&c->text, 0);
+    str_addf(&c->text, "trial %ld is at step %lld and has not reported '%s', the metric",
+             (long)it->report.trial, (long long)it->report.step, metric);
+    str_addf(&c->text, " that decides: it reports%s", *names ? names : " none");
+    c->port.say(c->ctx, c->text.p);
+    free(names);
+}
+
 static void on_report(struct controller *c, struct peer *p, const struct item *it)
 {
     struct event ev = {.kind = EVENT_REPORT, .trial = it->report.trial};
@@ -219,6 +250,7 @@ static void on_report(struct controller *c, struct peer *p, const struct item *i
     ev.report.n_metrics = it->report.n_metrics;
     v = controller_happen(c, &ev);
     c->launch_failures = 0;
+    miss_metric(c, t, it);
     if (it->report.wait || v.decision != DECISION_CONTINUE)
         send_answer(p, it->report.trial, it->report.attempt, it->report.number,
                     v.decision, v.until);

@@ -60,6 +60,7 @@ struct controller {
     double next_submit;
     int launch_failures; /* in a row, of all slots */
     int barren;          /* attempts that failed before any report of the sweep */
+    bool missed;         /* it was said that the metric is not reported */
     /* the end */
     enum controller_state state;
     char *reason;

@@ -469,7 +469,7 @@ void view_best(const struct view *v, struct str *out)
     struct screen s = {v, 80, false, true, out};
 
     if (n->best < 0)
-        str_add(out, "no trial has reported a finite metric\n");
+        str_addf(out, "no trial has reported a finite %s\n", sweep_spec(v->sw)->metric);
     else
         best_lines(&s);
 }

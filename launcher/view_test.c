@@ -302,7 +302,7 @@ static void test_best(void **state)
     (void)state;
     scene_set(&s, 64, -1, false, 0);
     view_best(&s.v, &s.out);
-    assert_string_equal(s.out.p, "no trial has reported a finite metric\n");
+    assert_string_equal(s.out.p, "no trial has reported a finite val_loss\n");
     scene_clear(&s);
     scene_set(&s, 64, 150, false, 0.02);
     view_best(&s.v, &s.out);

@@ -178,6 +178,21 @@ test_expect_success 'none: every trial runs to max_t, NaN or not' '
     test_cmp expected actual
 '
 
+test_expect_success 'a metric that nobody reports is named, with what they report' '
+    sweep_file misnamed "$zoo" <<-END &&
+	space: {what: "grid(other, good, other)"}
+	search: {method: grid}
+	schedule: {method: none, max_t: 2}
+	END
+    run_sweep misnamed &&
+    nothing_left misnamed &&
+    sound misnamed &&
+    cat misnamed.err &&
+    test $(wc -l <misnamed.err) = 1 &&
+    grep "trial 0 is at step 3 and has not reported .loss., the metric" misnamed.err &&
+    grep "it reports .lost., .found.$" misnamed.err
+'
+
 # ---- programs that only print ----
 
 # Lines end in a carriage return, as those of progress bars do; the last one does not end.

@@ -39,6 +39,8 @@ silent) exec sleep 1000 ;;
 stubborn) trap '' TERM; while :; do sleep 1000; done ;;
 nothing) exit 0 ;;
 early) report 1; exit 0 ;;
+# the loss under another name
+other) for step in 1 2 3 4; do rung log step=$step lost=1 found=2; done ;;
 flood) head -c 10000000 /dev/zero | tr '\0' 'y'; train ;;
 # until the milestone and no further, whatever it is told
 until)
