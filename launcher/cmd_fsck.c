@@ -131,25 +131,26 @@ static bool ends_in(const char *name, const char *end)
     return n > k && strcmp(name + n - k, end) == 0;
 }
 
-/* Opens one, and compares the step if it is of rung-train's kind. */
-static int check_file(const char *path, int64_t saved, struct err *e)
+/* Opens one. step: what it holds if it is of rung-train's kind, else -1. */
+static int check_file(const char *path, int64_t *step, struct err *e)
 {
     struct tensors *t = NULL;
-    int64_t step = saved;
     int rc = tensors_open(path, &t, e);
 
-    if (rc == 0 && tensors_get_int(t, "/progress", "step", &step, NULL) == 0 &&
-        step < saved)
-        rc = err_set(e, ERR_CORRUPT, "%s: of step %lld", path, (long long)step);
+    if (rc != 0 || tensors_get_int(t, "/progress", "step", step, NULL) != 0)
+        *step = -1;
     tensors_close(t);
     return rc;
 }
 
+/* All files must be whole. The newest of rung-train's must be of the saved step; the one
+ * before it, which it keeps, is older. */
 static int check_dir(const char *dir, int64_t saved, struct checkpoints *c, struct err *e)
 {
     char **names;
     size_t n;
     bool any = false;
+    int64_t newest = -1, step;
     int rc = dir_list(dir, &names, &n, e);
 
     if (rc != 0)
@@ -159,11 +160,14 @@ static int check_dir(const char *dir, int64_t saved, struct checkpoints *c, stru
 
         if (ends_in(names[i], ".h5") || ends_in(names[i], ".hdf5")) {
             c->files++;
-            rc = check_file(path, saved, e);
+            rc = check_file(path, &step, e);
+            newest = step > newest ? step : newest;
         }
         any |= !ends_in(names[i], ".log");
         free(path);
     }
+    if (rc == 0 && newest >= 0 && newest < saved)
+        rc = err_set(e, ERR_CORRUPT, "%s: of step %lld", dir, (long long)newest);
     c->empty += !any;
     free(names);
     return rc;

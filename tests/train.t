@@ -226,4 +226,54 @@ test_expect_success H5PY 'a checkpoint as h5py and pandas read it' '
     test_cmp want out
 '
 
+cat >sweep.yaml <<END
+name: sweep
+command: rung-train --data '$PWD/data' --hidden 8 --optimizer adam --lr {lr}
+metric: val_loss
+space: {lr: "loguniform(1e-4, 1e-1)"}
+search: {trials: 4}
+schedule: {grace_period: 1, max_t: 4, reduction_factor: 2}
+trials_per_job: 1
+END
+
+test_expect_success 'in a sweep it pauses and goes on, and fsck finds all it saved' '
+    rung run --quiet --dir sweep sweep.yaml &&
+    set -- sweep/trials/*/a03 && # who was promoted twice
+    best=$1 &&
+    ls "$best" >files &&
+    printf "%s\n" attempt-01.log attempt-02.log attempt-03.log checkpoint.h5 \
+        checkpoint.prev.h5 >want &&
+    test_cmp want files &&
+    rung fsck sweep
+'
+
+test_expect_success H5PY 'and its weights are those of a training that never paused' '
+    cat >compare.py <<-END &&
+	import subprocess, sys, h5py
+	with h5py.File(sys.argv[1] + "/checkpoint.h5") as f:
+	    subprocess.run(["rung-train", "--data", "data", "--hidden", "8", "--quiet",
+	                    "--optimizer", "adam", "--lr", repr(float(f.attrs["lr"])),
+	                    "--epochs", "4", "--checkpoint-dir", "alone",
+	                    "--seed", f["rng"].attrs["seed"].decode()], check=True)
+	    compared = []
+	    with h5py.File("alone/checkpoint.h5") as g:
+	        def compare(name, item):
+	            if isinstance(item, h5py.Dataset) and name != "metrics":
+	                assert item[()].tobytes() == g[name][()].tobytes(), name
+	                compared.append(name)
+	        f.visititems(compare)
+	    print(len(compared))
+	END
+    python compare.py "$best" >out &&
+    echo 14 >want && # mean and scale; of two layers weight and bias, each with m and v
+    test_cmp want out
+'
+
+test_expect_success 'fsck says which checkpoint is older than its trial' '
+    mv "$best/checkpoint.prev.h5" "$best/checkpoint.h5" &&
+    test_expect_code 1 rung fsck sweep >out &&
+    cat out &&
+    grep "lost: trial [0-9]* at step 4: .*: of step 2" out
+'
+
 test_done
