@@ -162,3 +162,21 @@ size_t kin_descendants(pid_t of, pid_t out[], size_t max)
         find_children(l.v[i], listed, &l);
     return l.n;
 }
+
+/* The mask of caught signals is in hexadecimal digits behind this word in its status. */
+bool kin_catches(pid_t pid, int sig)
+{
+    static const char word[] = "\nSigCgt:\t";
+    char buf[4096];
+    put_text(put_pid(put_text(buf, "/proc/"), pid), "/status");
+    int fd = open(buf, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t n = read(fd, buf, sizeof(buf));
+    close(fd);
+    const char *p = n > 0 ? memmem(buf, (size_t)n, word, sizeof(word) - 1) : NULL;
+    uint64_t mask = 0;
+    for (p = p ? p + sizeof(word) - 1 : buf + n; p < buf + n && *p != '\n'; p++)
+        mask = mask << 4 | (uint64_t)(*p <= '9' ? *p - '0' : *p - 'a' + 10);
+    return mask >> (sig - 1) & 1;
+}

@@ -3,6 +3,7 @@
 #ifndef WORKER_AGENT_KIN_H
 #define WORKER_AGENT_KIN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -13,5 +14,8 @@ size_t kin_children(pid_t of, pid_t out[], size_t max);
 
 /* The children, their children and so on: parents stand before their children. */
 size_t kin_descendants(pid_t of, pid_t out[], size_t max);
+
+/* Whether a process has a handler for that signal. */
+bool kin_catches(pid_t pid, int sig);
 
 #endif

@@ -153,12 +153,36 @@ static void parents_first(void **state)
     close(chain[1]);
 }
 
+static void on_signal(int sig)
+{
+    (void)sig;
+}
+
+static void catches(void **state)
+{
+    (void)state;
+    assert_false(kin_catches(getpid(), SIGUSR1));
+    signal(SIGUSR1, on_signal);
+    signal(SIGUSR2, SIG_IGN);
+    signal(SIGRTMAX, on_signal);
+    assert_true(kin_catches(getpid(), SIGUSR1));
+    assert_false(kin_catches(getpid(), SIGUSR2));
+    assert_true(kin_catches(getpid(), SIGRTMAX));
+    assert_false(kin_catches(getpid(), SIGHUP));
+    signal(SIGUSR1, SIG_DFL);
+    signal(SIGUSR2, SIG_DFL);
+    assert_false(kin_catches(getpid(), SIGUSR1));
+    pid_t gone = fork_sleeper();
+    end(gone);
+    assert_false(kin_catches(gone, SIGUSR1));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(formats_numbers), cmocka_unit_test(none),
         cmocka_unit_test(of_any_thread),   cmocka_unit_test(many),
-        cmocka_unit_test(parents_first),
+        cmocka_unit_test(parents_first),   cmocka_unit_test(catches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

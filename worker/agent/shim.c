@@ -164,8 +164,6 @@ static int become_program(const struct shim *s, pid_t shim)
         _exit(128 + SIGKILL);
     for (int sig = 1; sig < NSIG; sig++)
         sigaction(sig, &act, NULL);
-    act.sa_handler = SIG_IGN;
-    sigaction(SIGUSR1, &act, NULL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     if (s->workdir && chdir(s->workdir) < 0)
@@ -198,6 +196,17 @@ static size_t signal_all(int sig)
     for (size_t i = 0; i < n; i++)
         kill(kin[i], sig);
     return n;
+}
+
+/* Passes SIGUSR1 on to those who catch it, which may be a shell or its child: it would
+ * end all others, and a program before it has come so far. */
+static void signal_catchers(pid_t group)
+{
+    static pid_t kin[KIN_MAX];
+    size_t n = kin_descendants(getpid(), kin, KIN_MAX);
+    for (size_t i = 0; i < n; i++)
+        if (getpgid(kin[i]) == group && kin_catches(kin[i], SIGUSR1))
+            kill(kin[i], SIGUSR1);
 }
 
 /* Counts what a process used, its waited-for children included. */
@@ -237,8 +246,10 @@ static void take_signal(struct life *l, int sig, double kill_seconds)
             signal_all(SIGTERM);
             l->kill_at = clock_mono() + kill_seconds;
         }
+    } else if (l->program && sig == SIGUSR1) {
+        signal_catchers(l->program);
     } else if (l->program) {
-        kill(-l->program, sig); /* a shell's child may be the one that catches it */
+        kill(-l->program, sig);
     }
 }
 

@@ -47,8 +47,9 @@ struct shim {
  *
  * SIGTERM and SIGUSR2 (srun forwards that one), and SIGINT and SIGHUP unless they were
  * ignored, end the program and all its descendants; so does the death of the thread that
- * forked the shim. Every other signal is passed on to the program's process group. The
- * program begins with default signals, but SIGUSR1 ignored, and dies with the shim. */
+ * forked the shim. Every other signal is passed on to the program's process group; of
+ * that, SIGUSR1 reaches only those who catch it. The program begins with default signals
+ * (a shell could not trap what was ignored before it), and dies with the shim. */
 int shim_run(const struct shim *s);
 
 /* The rank that an environment tells: SLURM_PROCID, OMPI_COMM_WORLD_RANK, else 0. */
