@@ -182,10 +182,10 @@ static bool is_like_text(const struct space *sp, const struct doc_node *node)
         size_t n = strspn(p, IDENTIFIER);
         char *word = mem_strndup(p, n);
         bool near = near_parameter(sp, word);
+        words |= !is_one_of(word, keywords);
         free(word);
         if (near)
             return false;
-        words = true;
         p += n + strcspn(p + n, LETTERS);
     }
     return words;
@@ -205,9 +205,9 @@ static void define_text(struct reader *r, int i, const struct doc_node *sample,
             "'%s' is true or false to some YAML programs and a word to others: write "
             "true, false or '%s' in quotes",
             sample->text, sample->text);
-    else if (!when && is_text(sp, sample))
-        space_define_constant(sp, i,
-                              (struct value){.kind = VALUE_STR, .s = sample->text});
+    else if (is_text(sp, sample))
+        space_define_constant(sp, i, (struct value){.kind = VALUE_STR, .s = sample->text},
+                              when ? when->text : NULL, &we);
     else
         space_define(sp, i, sample->text, when ? when->text : NULL, &se, &we);
 }

@@ -139,37 +139,43 @@ static void add_dim(struct space *sp, int i, struct dist *dist)
     vec_push(&sp->dims, dist->dim);
 }
 
+/* The rest of parameter i, whose expression is x: NULL after reports. */
+static int define(struct space *sp, int i, struct expr *x, const char *when,
+                  const struct space_errors *when_errors)
+{
+    struct param *p = &sp->params[i];
+    p->conditional = when != NULL;
+    if (when)
+        p->when = parse(sp, EXPR_WHEN, i, when, when_errors);
+    if (!x || (when && !p->when)) {
+        expr_free(x);
+        return ERR_SYNTAX;
+    }
+    p->expr = x;
+    sp->types[i] = expr_type(x);
+    inherit(sp, x, &p->conditional, &p->varies);
+    if (p->when)
+        inherit(sp, p->when, &p->conditional, &p->varies);
+    if (expr_dist(x))
+        add_dim(sp, i, expr_dist(x));
+    return 0;
+}
+
 int space_define(struct space *sp, int i, const char *expr, const char *when,
                  const struct space_errors *expr_errors,
                  const struct space_errors *when_errors)
 {
-    struct param *p = &sp->params[i];
-    p->source = mem_strdup(expr);
-    p->conditional = when != NULL;
-    if (when)
-        p->when = parse(sp, EXPR_WHEN, i, when, when_errors);
-    p->expr = parse(sp, EXPR_SAMPLE, i, expr, expr_errors);
-    if (!p->expr || (when && !p->when)) {
-        expr_free(p->expr);
-        p->expr = NULL;
-        return ERR_SYNTAX;
-    }
-    sp->types[i] = expr_type(p->expr);
-    inherit(sp, p->expr, &p->conditional, &p->varies);
-    if (p->when)
-        inherit(sp, p->when, &p->conditional, &p->varies);
-    if (expr_dist(p->expr))
-        add_dim(sp, i, expr_dist(p->expr));
-    return 0;
+    sp->params[i].source = mem_strdup(expr);
+    return define(sp, i, parse(sp, EXPR_SAMPLE, i, expr, expr_errors), when, when_errors);
 }
 
-void space_define_constant(struct space *sp, int i, struct value v)
+int space_define_constant(struct space *sp, int i, struct value v, const char *when,
+                          const struct space_errors *when_errors)
 {
     struct str source = STR_INIT;
     value_text(v, &source);
     sp->params[i].source = str_take(&source);
-    sp->params[i].expr = expr_constant(v);
-    sp->types[i] = expr_type(sp->params[i].expr);
+    return define(sp, i, expr_constant(v), when, when_errors);
 }
 
 int space_constrain(struct space *sp, const char *expr, const struct space_errors *errors)

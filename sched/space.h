@@ -31,10 +31,9 @@ void space_declare(struct space *sp, const char *const names[], size_t n);
 int space_define(struct space *sp, int i, const char *expr, const char *when,
                  const struct space_errors *expr_errors,
                  const struct space_errors *when_errors);
-/* A parameter given as YAML number, boolean or plain string is a constant that
- * the caller passes as text too: `0.1`, `true`; a quoted YAML string "sgd" is
- * passed through space_define_constant. */
-void space_define_constant(struct space *sp, int i, struct value v);
+/* The same with a constant in the place of the expression: text, which is none. */
+int space_define_constant(struct space *sp, int i, struct value v, const char *when,
+                          const struct space_errors *when_errors);
 int space_constrain(struct space *sp, const char *expr,
                     const struct space_errors *errors);
 

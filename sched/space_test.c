@@ -92,8 +92,8 @@ static void mistakes_spoil_only_their_own(void **state)
     assert_string_equal(
         mistakes.p, "0: unknown distribution 'unifrom' (did you mean 'uniform'?); "
                     "0: 'd' is defined below: a parameter can use those above it only; "
-                    "10: unknown parameter 'ee' (did you mean 'e'?); "
                     "3: a value is wanted here; "
+                    "10: unknown parameter 'ee' (did you mean 'e'?); "
                     "7: comparisons cannot be chained: write 'a < b and b < c'; ");
     assert_int_equal(space_eval(sp, u, values, &e), SPACE_BROKEN);
     assert_string_equal(e.text, "parameter 'a' has no valid definition");
@@ -334,9 +334,12 @@ static void constants_are_values(void **state)
     struct value values[3];
     (void)state;
     space_declare(sp, names, 3);
-    space_define_constant(sp, 0, (struct value){.kind = VALUE_STR, .s = text});
-    space_define_constant(sp, 1, (struct value){.kind = VALUE_REAL, .r = 0.1});
-    space_define_constant(sp, 2, (struct value){.kind = VALUE_BOOL, .b = true});
+    space_define_constant(sp, 0, (struct value){.kind = VALUE_STR, .s = text}, NULL,
+                          NULL);
+    space_define_constant(sp, 1, (struct value){.kind = VALUE_REAL, .r = 0.1}, NULL,
+                          NULL);
+    space_define_constant(sp, 2, (struct value){.kind = VALUE_BOOL, .b = true}, NULL,
+                          NULL);
     memset(text, 'x', sizeof(text) - 1);
     assert_int_equal(space_eval(sp, NULL, values, NULL), SPACE_OK);
     assert_json(sp, values, "{\"a\":\"two words\",\"b\":0.1,\"c\":true}");
@@ -348,6 +351,30 @@ static void constants_are_values(void **state)
     assert_int_equal(space_dims(sp), 0);
     assert_int_equal(space_grid_points(sp), 1);
     assert_int_equal(space_check(sp, 0, NULL), 0);
+    space_free(sp);
+}
+
+static void constants_are_absent(void **state)
+{
+    static const char *const names[] = {"a", "b"};
+    struct str mistakes = STR_INIT;
+    const struct space_errors errors = {note, &mistakes};
+    const struct value word = {.kind = VALUE_STR, .s = (char *)"two words"};
+    struct space *sp = space_new();
+    struct value values[2];
+    double u[1] = {0.25};
+    (void)state;
+    space_declare(sp, names, 2);
+    assert_int_equal(space_define(sp, 0, "choice(0, 1)", NULL, &errors, &errors), 0);
+    assert_int_equal(space_define_constant(sp, 1, word, "a == 1", &errors), 0);
+    assert_true(space_conditional(sp, 1));
+    assert_int_equal(space_eval(sp, u, values, NULL), SPACE_OK);
+    assert_json(sp, values, "{\"a\":0}");
+    u[0] = 0.75;
+    assert_int_equal(space_eval(sp, u, values, NULL), SPACE_OK);
+    assert_json(sp, values, "{\"a\":1,\"b\":\"two words\"}");
+    assert_string_equal(mistakes.p, "");
+    str_free(&mistakes);
     space_free(sp);
 }
 
@@ -514,6 +541,7 @@ int main(void)
         cmocka_unit_test(absence_spreads),
         cmocka_unit_test(given_values_are_completed),
         cmocka_unit_test(constants_are_values),
+        cmocka_unit_test(constants_are_absent),
         cmocka_unit_test(grids_are_counted),
         cmocka_unit_test(impossible_spaces_are_found),
         cmocka_unit_test(wrong_parameters_are_refused),
