@@ -11,6 +11,7 @@
 #include "sched/expr.h"
 
 #include "base/mem.h"
+#include "base/str.h"
 #include "base/suggest.h"
 #include "base/vec.h"
 #include "sched/token.h"
@@ -447,6 +448,22 @@ static struct operand call_dist(struct parser *p, struct token name,
     return o;
 }
 
+/* An unknown name that is near to none: all that can be called here. */
+static void tell_calls(struct parser *p, struct token name, const char *word)
+{
+    struct str s = STR_INIT;
+    for (size_t i = 0; i < FUNCTIONS; i++)
+        str_addf(&s, "%s%s",
+                 i == 0              ? ""
+                 : i + 1 < FUNCTIONS ? ", "
+                                     : " and ",
+                 functions[i].name);
+    for (size_t i = 0; p->scope->role == EXPR_SAMPLE && dist_name(i); i++)
+        str_addf(&s, "%s%s", i ? ", " : "; distributions are ", dist_name(i));
+    MISTAKE(p, name.offset, "unknown function '%s' (there are %s)", word, s.p);
+    str_free(&s);
+}
+
 static void unknown_call(struct parser *p, struct token name)
 {
     const char *names[64], *near;
@@ -466,11 +483,7 @@ static void unknown_call(struct parser *p, struct token name)
     else if ((near = suggest(word, names + dists, n)) != NULL)
         MISTAKE(p, name.offset, "unknown function '%s' (did you mean '%s'?)", word, near);
     else
-        MISTAKE(
-            p, name.offset,
-            "unknown function '%s' (there are abs, exp, int, log, max, min, round and "
-            "sqrt)",
-            word);
+        tell_calls(p, name, word);
     free(word);
 }
 

@@ -83,7 +83,11 @@ static void check_mistakes(const struct mistake *table, size_t n)
     }
 }
 
-#define S EXPR_SAMPLE
+#define S         EXPR_SAMPLE
+#define FUNCTIONS "abs, exp, int, log, max, min, round and sqrt"
+#define DISTRIBUTIONS                                                                    \
+    "distributions are choice, grid, lograndint, loguniform, qlograndint, qloguniform, " \
+    "qrandint, qrandn, quniform, randint, randn, uniform"
 #define UNKNOWN(word)                                                                    \
     "unknown parameter '" word "' (a word may stand only in choice, in grid and beside " \
     "== and !=; other text needs quotes); "
@@ -200,8 +204,9 @@ static void slips_in_names(void **state)
          "0: unknown distribution 'chioce' (did you mean 'choice'?); "},
         {S, "rount(i)", "0: unknown function 'rount' (did you mean 'round'?); "},
         {S, "floor(i)",
-         "0: unknown function 'floor' (there are abs, exp, int, log, max, "
-         "min, round and sqrt); "},
+         "0: unknown function 'floor' (there are " FUNCTIONS "; " DISTRIBUTIONS "); "},
+        {EXPR_WHEN, "floor(i) > 1",
+         "0: unknown function 'floor' (there are " FUNCTIONS "); "},
     };
     (void)state;
     check_mistakes(table, COUNT(table));
@@ -323,11 +328,9 @@ static void all_mistakes_are_told(void **state)
          "9: unknown parameter 'widht' (did you mean 'width'?); "
          "20: 1 / 0 divides by zero; "},
         {S, "foo(widht + 1) + bad / 0 + bar(1)",
-         "0: unknown function 'foo' (there are abs, exp, int, log, max, min, round and "
-         "sqrt); "
+         "0: unknown function 'foo' (there are " FUNCTIONS "; " DISTRIBUTIONS "); "
          "4: unknown parameter 'widht' (did you mean 'width'?); "
-         "27: unknown function 'bar' (there are abs, exp, int, log, max, min, round and "
-         "sqrt); "},
+         "27: unknown function 'bar' (there are " FUNCTIONS "; " DISTRIBUTIONS "); "},
         {S, "quniform(1, 0, -1) = 2x",
          "19: '=' is not an operator: write '==' to compare; "
          "15: q of quniform must be greater than 0; "
