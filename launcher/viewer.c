@@ -268,20 +268,17 @@ void viewer_end(struct viewer *v, const struct journal *j, const char *state,
         draw(v, &view);
     viewer_stop(v);
     last_child(v, j);
+    if (!v->quiet && !v->terminal && !json)
+        line(v, &view);
     if (json) {
         view_json(&view, &out);
         printf("%s\n", out.p);
-    } else if (!v->quiet) {
-        if (!v->terminal)
-            line(v, &view);
-        if (strcmp(state, "finished") != 0)
-            fprintf(stderr, "rung: paused: %s\nrung: go on with: rung resume %s\n",
-                    reason, v->l->dir);
-        if (!v->terminal ||
-            !isatty(STDOUT_FILENO)) { /* else the screen has just said it */
-            view_best(&view, &out);
-            fputs(out.p, stdout);
-        }
+    } else if (v->quiet || !v->terminal || !isatty(STDOUT_FILENO)) {
+        view_best(&view, &out); /* else the screen has just said it */
+        fputs(out.p, stdout);
     }
+    if (strcmp(state, "finished") != 0)
+        fprintf(stderr, "rung: paused: %s\nrung: go on with: rung resume %s\n", reason,
+                v->l->dir);
     str_free(&out);
 }

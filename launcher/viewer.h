@@ -22,8 +22,9 @@ void viewer_tick(struct viewer *v, const struct journal *j, int slots,
                  enum controller_state state);
 /* Stops drawing, so that messages can be printed. NULL is fine. */
 void viewer_stop(struct viewer *v);
-/* Writes sweep.h5 for the last time and waits for it; prints the end: the best trial, why
- * it paused and how to go on; with json, the state on stdout. */
+/* Writes sweep.h5 for the last time and waits for it; prints the result, when quiet too:
+ * the best trial, or the state as JSON, on stdout; on stderr why the sweep paused and how
+ * to go on. */
 void viewer_end(struct viewer *v, const struct journal *j, const char *state,
                 const char *reason, bool json);
 

@@ -174,7 +174,9 @@ retry: {failures: 1}
 END
 
 test_expect_success 'a sweep of six trials' '
-    rung run cli.yaml --dir sweep --quiet &&
+    rung run cli.yaml --dir sweep --quiet >out 2>err && cat out &&
+    test_must_be_empty err &&
+    grep "^best  *loss 0.05594  trial 5, step 27$" out &&
     events=$(wc -l <sweep/journal/000001.jsonl)
 '
 
