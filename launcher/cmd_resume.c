@@ -27,7 +27,7 @@ char *sweep_dir_unfinished(const char *dir, struct err *e)
     struct str list = STR_INIT;
     size_t n, unfinished = 0;
 
-    if (dir || file_exists("sweep.yaml"))
+    if (dir || sweep_dir_is("."))
         return sweep_dir_find(dir, e);
     if (sweep_dirs(".", &dirs, &n, e) != 0)
         return NULL;

@@ -13,7 +13,7 @@
 
 /* ---- finding ---- */
 
-static bool is_sweep(const char *dir)
+bool sweep_dir_is(const char *dir)
 {
     char *yaml = path_join(dir, "sweep.yaml"), *journal = path_join(dir, "journal");
     bool yes = access(yaml, F_OK) == 0 && access(journal, F_OK) == 0;
@@ -55,7 +55,7 @@ int sweep_dirs(const char *below, char ***dirs, size_t *n, struct err *e)
         char *path =
             strcmp(below, ".") == 0 ? mem_strdup(names[i]) : path_join(below, names[i]);
 
-        if (is_sweep(path))
+        if (sweep_dir_is(path))
             vec_push(&found, path);
         else
             free(path);
@@ -73,7 +73,7 @@ char *sweep_dir_newest(struct err *e)
     double newest = -1;
     size_t n;
 
-    if (is_sweep("."))
+    if (sweep_dir_is("."))
         return mem_strdup(".");
     if (sweep_dirs(".", &dirs, &n, e) != 0)
         return NULL;
@@ -102,7 +102,7 @@ char *sweep_dir_find(const char *dir, struct err *e)
 
     if (!found)
         return NULL;
-    if (!is_sweep(found)) {
+    if (!sweep_dir_is(found)) {
         err_set(e, ERR_NOENT, "%s is not the directory of a sweep%s", found,
                 access(found, F_OK) != 0 ? ": it does not exist"
                                          : ": it holds no sweep.yaml and journal/");

@@ -35,6 +35,7 @@ struct loaded {
  * now while it is served, else last_event). */
 double loaded_uptime(const struct loaded *l, double until);
 
+bool sweep_dir_is(const char *dir); /* does it hold a sweep? */
 /* The sweep directory below the current one, one level deep, that was served last (by the
  * times of its files), or the current directory itself if it is one; free() it. NULL and
  * *e. */

@@ -228,17 +228,33 @@ test_expect_success PYTHON 'show: as JSON' '
     python3 read.py <out >read && cat read && test_cmp "$want/show-1.read" read
 '
 
-# ---- watch ----
-
-test_expect_success 'watch without a terminal is status' '
-    shows status rung watch sweep
-'
+# ---- which sweep ----
 
 # part LINES: a sweep as it was when its journal had so many lines.
 part() {
     rm -rf part && cp -r sweep part &&
         head -n "$1" sweep/journal/000001.jsonl >part/journal/000001.jsonl
 }
+
+test_expect_success 'stop and resume: of several unfinished sweeps none is taken' '
+    part 20 && mkdir several && cp -r part several/a && cp -r part several/b &&
+    rm several/?/controller.json &&
+    (
+        cd several && rung init >out &&
+        wrong "several sweeps here are unfinished, name one: a, b" rung stop &&
+        wrong "several sweeps here are unfinished, name one: a, b" rung stop --pause &&
+        wrong "several sweeps here are unfinished, name one: a, b" rung resume
+    ) &&
+    cmp part/journal/000001.jsonl several/a/journal/000001.jsonl &&
+    cmp part/journal/000001.jsonl several/b/journal/000001.jsonl &&
+    test "$(ls several/?/journal | grep -c jsonl)" = 2
+'
+
+# ---- watch ----
+
+test_expect_success 'watch without a terminal is status' '
+    shows status rung watch sweep
+'
 
 test_expect_success PYTHON 'watch: q and Ctrl-C leave, and the last screen stays' '
     part $((events - 3)) &&
