@@ -136,6 +136,16 @@ static int sync_fd(int fd, const char *path, struct err *e)
     return fsync(fd) < 0 ? err_sys(e, "%s: fsync", path) : 0;
 }
 
+int file_standard(struct err *e)
+{
+    int fd = 0;
+    while (fd <= STDERR_FILENO)
+        if ((fd = open("/dev/null", O_RDWR)) < 0)
+            return err_sys(e, "/dev/null");
+    close(fd);
+    return 0;
+}
+
 int dir_sync(const char *path, struct err *e)
 {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -30,6 +30,11 @@ void file_tidy(const char *path);
 /* Writes all n bytes to fd, through EINTR and short writes. */
 int file_write_fd(int fd, const void *data, size_t n, struct err *e);
 
+/* Opens /dev/null for each of the descriptors 0, 1 and 2 that is closed: else a file
+ * opened later would be one of them, and get what is printed. For the beginning of
+ * main(). */
+int file_standard(struct err *e);
+
 /* fsync of a directory. */
 int dir_sync(const char *path, struct err *e);
 /* mkdir -p; existing is fine. */

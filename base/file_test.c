@@ -420,6 +420,25 @@ static void test_dir_sync(void **state)
     assert_int_equal(dir_sync(".", NULL), ERR_IO);
 }
 
+static void test_standard(void **state)
+{
+    int kept = dup(STDERR_FILENO), next;
+    struct stat null, st;
+    (void)state;
+    assert_int_equal(stat("/dev/null", &null), 0);
+    assert_int_equal(close(STDERR_FILENO), 0);
+    assert_int_equal(file_standard(NULL), 0);
+    assert_int_equal(fstat(STDERR_FILENO, &st), 0);
+    assert_true(st.st_rdev == null.st_rdev);
+    assert_int_equal(fcntl(STDERR_FILENO, F_GETFD), 0); /* for children, too */
+    assert_int_equal(dup2(kept, STDERR_FILENO), STDERR_FILENO);
+    next = dup(kept);
+    close(next);
+    assert_int_equal(file_standard(NULL), 0);
+    assert_int_equal(fcntl(next, F_GETFD), -1); /* it leaves none open */
+    close(kept);
+}
+
 static void test_path_join(void **state)
 {
     static const struct {
@@ -441,7 +460,7 @@ int main(void)
         TEST(test_write),      TEST(test_write_fails), TEST(test_write_full),
         TEST(test_write_fd),   TEST(test_commit),      TEST(test_dir_make),
         TEST(test_dir_remove), TEST(test_dir_list),    TEST(test_dir_sync),
-        TEST(test_path_join),
+        TEST(test_path_join),  TEST(test_standard),
     };
     return cmocka_run_group_tests_name("base/file", tests, group_setup, group_teardown);
 }

@@ -1,5 +1,6 @@
 #include "config.h"
 
+#include "base/file.h"
 #include "base/suggest.h"
 #include "launcher/cli.h"
 #include "launcher/commands.h"
@@ -68,6 +69,12 @@ static int help(int argc, char **argv)
 int main(int argc, char **argv)
 {
     const struct cli_command *c;
+    struct err e;
+
+    if (file_standard(&e) != 0) {
+        fprintf(stderr, "rung: %s\n", e.text);
+        return EXIT_FAILED;
+    }
 
     /* May bars be drawn in UTF-8? Numbers stay in the C locale. */
     setlocale(LC_CTYPE, "");

@@ -228,6 +228,15 @@ test_expect_success PYTHON 'show: as JSON' '
     python3 read.py <out >read && cat read && test_cmp "$want/show-1.read" read
 '
 
+test_expect_success 'closed descriptors: nothing is printed into the journal' '
+    rung run cli.yaml --dir closed <&- >&- 2>&- &&
+    rung run cli.yaml --dir closed-2 2>&- >out && grep "^best " out &&
+    for dir in closed closed-2; do
+        rung replay --verify $dir && rung fsck $dir || return 1
+    done &&
+    rm -r closed closed-2
+'
+
 # ---- which sweep ----
 
 # part LINES: a sweep as it was when its journal had so many lines.

@@ -6,6 +6,7 @@
 #include "config.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "worker/lib/rung.h"
 #include "worker/train/checkpoint.h"
 #include "worker/train/cpu.h"
@@ -307,6 +308,10 @@ int main(int argc, char *argv[])
 
     /* A limit on file sizes is a failed checkpoint, with a sentence, and no signal. */
     signal(SIGXFSZ, SIG_IGN);
+    if (file_standard(&e) < 0) {
+        complain(&a, e.text);
+        return EXIT_FAILURE;
+    }
     a.rung = rung_open();
     a.in_sweep = rung_active(a.rung);
     a.first_until = rung_until(a.rung);
