@@ -5,6 +5,7 @@
 #include "launcher/cli.h"
 #include "launcher/commands.h"
 
+#include <errno.h>
 #include <locale.h>
 #include <stdio.h>
 #include <string.h>
@@ -66,6 +67,22 @@ static int help(int argc, char **argv)
     return EXIT_GOOD;
 }
 
+/* Output that got lost is no success. (What `rung log` says is its exit status.) */
+static int printed(int status)
+{
+    errno = EIO; /* if what failed was earlier */
+    if (status != EXIT_GOOD || (fflush(stdout) == 0 && !ferror(stdout)))
+        return status;
+    fprintf(stderr, "rung: standard output: %s\n", strerror(errno));
+    return EXIT_FAILED;
+}
+
+static int run(const struct cli_command *c, int argc, char **argv)
+{
+    int status = c->run(argc, argv);
+    return c->run == cmd_log ? status : printed(status);
+}
+
 int main(int argc, char **argv)
 {
     const struct cli_command *c;
@@ -84,11 +101,11 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "--version") == 0) {
         printf("rung %s\n", PACKAGE_VERSION);
-        return EXIT_GOOD;
+        return printed(EXIT_GOOD);
     }
     if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 ||
         strcmp(argv[1], "-h") == 0)
-        return help(argc - 1, argv + 1);
+        return printed(help(argc - 1, argv + 1));
     c = cli_find(argv[1]);
-    return c ? c->run(argc - 1, argv + 1) : unknown(argv[1]);
+    return c ? run(c, argc - 1, argv + 1) : unknown(argv[1]);
 }

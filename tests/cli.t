@@ -237,6 +237,14 @@ test_expect_success 'closed descriptors: nothing is printed into the journal' '
     rm -r closed closed-2
 '
 
+test_expect_success 'what could not be printed is a failure' '
+    for command in "best sweep" "show sweep 5" "status --json sweep" "help best" --version; do
+        test_expect_code 1 rung $command >/dev/full 2>err && cat err &&
+        grep "rung: standard output: No space left on device" err || return 1
+    done &&
+    rung log step=1 loss=2 >file && echo "step=1 loss=2" >expect && test_cmp expect file
+'
+
 # ---- which sweep ----
 
 # part LINES: a sweep as it was when its journal had so many lines.
