@@ -55,7 +55,7 @@ static int draw(struct outlook *o, int n, struct err *e)
             break;
         vec_push(&o->params, mem_strndup(ev.drawn.params.p, ev.drawn.params.len));
         vec_push(&o->given, ev.drawn.given == GIVEN_START);
-        if (sweep_trials(sw) >= spec_total(&o->f->spec))
+        if (sweep_trials(sw) >= spec_planned(&o->f->spec))
             break;
     }
     sweep_free(sw);

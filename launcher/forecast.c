@@ -157,7 +157,7 @@ static void make_levels(struct forecast *f, const struct sweep *sw)
 void forecast_make(struct forecast *f, const struct spec *spec, int slots)
 {
     struct play p = {.spec = *spec};
-    int64_t total = spec_total(spec);
+    int64_t total = spec_planned(spec);
     *f = (struct forecast){.trials = total};
     p.spec.search = SEARCH_RANDOM;
     p.spec.n_start = 0;

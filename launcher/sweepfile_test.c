@@ -334,14 +334,17 @@ static void test_totals(void **state)
 {
     static const struct {
         const char *space, *search;
-        int64_t trials, total;
+        int64_t trials, total, planned;
     } cases[] = {
-        {"{a: \"grid(1, 2, 3)\", b: \"grid(x, y)\"}", "{method: grid}", 1, 7},
-        {"{a: \"grid(1, 2, 3)\", b: \"grid(x, y)\"}", "{method: grid, trials: 5}", 1, 7},
+        {"{a: \"grid(1, 2, 3)\", b: \"grid(x, y)\"}", "{method: grid}", 1, 7, 7},
+        {"{a: \"grid(1, 2, 3)\", b: \"grid(x, y)\"}", "{method: grid, trials: 5}", 1, 7,
+         7},
+        {"{a: \"grid(1, 2, 3)\", b: {sample: \"grid(x, y)\", when: a == 1}}",
+         "{method: grid}", 1, 7, 5},
         {"{a: \"grid(1, 2, 3)\", b: \"uniform(0, 1)\"}", "{method: grid, trials: 5}", 5,
-         16},
-        {"{a: \"grid(1, 2, 3)\", b: \"uniform(0, 1)\"}", "{method: grid}", 1, 4},
-        {"{a: \"grid(1, 2, 3)\"}", "{method: random, trials: 5}", 5, 5},
+         16, 16},
+        {"{a: \"grid(1, 2, 3)\", b: \"uniform(0, 1)\"}", "{method: grid}", 1, 4, 4},
+        {"{a: \"grid(1, 2, 3)\"}", "{method: random, trials: 5}", 5, 5, 5},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -353,6 +356,7 @@ static void test_totals(void **state)
         struct sweepfile *f = good(text.p);
         assert_int_equal(f->spec.trials, cases[i].trials);
         assert_int_equal(spec_total(&f->spec), cases[i].total);
+        assert_int_equal(spec_planned(&f->spec), cases[i].planned);
         sweepfile_free(f);
         str_free(&text);
     }

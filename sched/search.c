@@ -1,6 +1,11 @@
 #include "sched/search.h"
 
+#include "base/mem.h"
+
+#include <stdlib.h>
 #include <string.h>
+
+#define COUNTED_MAX 65536 /* points of a grid */
 
 const char *const search_names[] = {
     [SEARCH_GRID] = "grid", [SEARCH_RANDOM] = "random", [SEARCH_SOBOL] = "sobol", NULL};
@@ -33,6 +38,22 @@ static void set_grid(const struct space *sp, int64_t point, double u[])
         u[d] = ((double)(point % dim->n) + 0.5) / (double)dim->n;
         point /= dim->n;
     }
+}
+
+int64_t search_grid_points(const struct space *sp)
+{
+    int64_t points = space_grid_points(sp), usable = 0;
+    if (points < 0 || points > COUNTED_MAX)
+        return points;
+    double *u = mem_alloc((size_t)space_dims(sp) * sizeof(*u));
+    struct value *values = mem_alloc((size_t)space_count(sp) * sizeof(*values));
+    for (int64_t i = 0; i < points; i++) {
+        set_grid(sp, i, u);
+        usable += space_check_grid(sp, u, values, NULL) == 0;
+    }
+    free(u);
+    free(values);
+    return usable;
 }
 
 static void set_point(const struct source *s, uint32_t redraw, double u[])

@@ -40,6 +40,11 @@ int search_draw(const struct space *sp, enum search_method method, uint64_t seed
                 uint32_t trial, int64_t drawn, int64_t repeats, struct draw *d,
                 struct err *e);
 
+/* How many points of the grid are tried, those left out that search_draw() skips
+ * whatever the rest is drawn; where there are more than 65,536, all of them, uncounted.
+ * -1 as space_grid_points(). */
+int64_t search_grid_points(const struct space *sp);
+
 /* Point `index` of dimension `dim` (0..21200) of the Sobol sequence with Joe and
  * Kuo's direction numbers ("Constructing Sobol sequences with better
  * two-dimensional projections", SIAM J. Sci. Comput. 30, 2008), in 32 bits,

@@ -40,13 +40,23 @@ void spec_clear(struct spec *s)
     spec_init(s);
 }
 
-int64_t spec_total(const struct spec *s)
+static int64_t total(const struct spec *s, int64_t points)
 {
+    int64_t all;
     if (s->search != SEARCH_GRID)
         return s->trials;
-    int64_t points = space_grid_points(s->space), all;
     if (points < 0 || __builtin_mul_overflow(points, s->trials, &all) ||
         __builtin_add_overflow(all, (int64_t)s->n_start, &all))
         return INT64_MAX;
     return all;
+}
+
+int64_t spec_total(const struct spec *s)
+{
+    return total(s, s->search == SEARCH_GRID ? space_grid_points(s->space) : 0);
+}
+
+int64_t spec_planned(const struct spec *s)
+{
+    return total(s, s->search == SEARCH_GRID ? search_grid_points(s->space) : 0);
 }

@@ -43,5 +43,7 @@ void spec_clear(struct spec *s); /* frees what it owns, the space included */
 /* How many trials the search makes in all: `trials`, or for grid its points times
  * `trials` and the start entries. */
 int64_t spec_total(const struct spec *s);
+/* The same without the points of a grid that are known to be skipped. */
+int64_t spec_planned(const struct spec *s);
 
 #endif

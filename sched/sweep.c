@@ -49,6 +49,12 @@ static void make_rungs(struct sweep *sw)
         qsort(sw->order.v, sw->order.n, sizeof(sw->order.v[0]), by_height);
 }
 
+static void plan(struct sweep *sw, const struct spec *spec)
+{
+    sw->total = spec_total(spec);
+    sw->totals.planned = spec_planned(spec);
+}
+
 struct sweep *sweep_new(const struct spec *spec)
 {
     struct sweep *sw = mem_alloc(sizeof(*sw));
@@ -64,7 +70,7 @@ struct sweep *sweep_new(const struct spec *spec)
     }
     make_rungs(sw);
     sw->totals.best = -1;
-    sw->totals.planned = spec_total(spec);
+    plan(sw, spec);
     sw->u = mem_alloc((size_t)space_dims(spec->space) * sizeof(sw->u[0]));
     sw->values = mem_alloc((size_t)space_count(spec->space) * sizeof(sw->values[0]));
     sw->params = sw->override = (struct str)STR_INIT;
@@ -567,6 +573,7 @@ static int apply_set(struct sweep *sw, const struct event *ev, struct verdict *v
     (void)v;
     if (slice_eq(ev->set.key, "search.exhausted")) {
         sw->exhausted = true;
+        sw->totals.planned = (int64_t)sw->trials.n;
         return 0;
     }
     if (!slice_eq(ev->set.key, "search.trials"))
@@ -574,7 +581,7 @@ static int apply_set(struct sweep *sw, const struct event *ev, struct verdict *v
     if (num_parse_int(ev->set.value.p, ev->set.value.len, &n) != 0 || n < 0)
         return impossible(e, ev, "search.trials is not a number");
     changed.trials = n;
-    sw->totals.planned = spec_total(&changed);
+    plan(sw, &changed);
     return 0;
 }
 

@@ -151,7 +151,8 @@ struct rung_info sweep_rung(const struct sweep *sw, int s, int k);
 struct sweep_totals {
     int32_t state[TRIAL_STATES];
     int32_t open;    /* running attempts */
-    int64_t planned; /* trials that the search will make in all, as set now */
+    int64_t planned; /* trials that the search will make in all, as set now and as
+                        far as known: a grid's last points may turn out impossible */
     int32_t best;    /* trial, -1: none */
     double seconds;  /* of ended attempts */
     double cpu_seconds, gpu_seconds; /* as far as known */

@@ -20,6 +20,7 @@ struct sweep {
     int32_t at_max;         /* trials, finalists or not, that are complete */
     int32_t open_others;    /* running, and no finalists */
     uint32_t records;       /* in all rungs: the next one's order */
+    int64_t total;          /* spec_total() as set now: where cursor ends, for a grid */
     int64_t cursor;         /* the searcher's */
     int32_t starts_used;    /* entries of start: made into trials */
     bool exhausted;         /* a grid whose last points break constraints */

@@ -146,8 +146,8 @@ static bool search_over(const struct sweep *sw)
     if (sw->exhausted)
         return true;
     if (sw->spec->search == SEARCH_GRID)
-        return sw->starts_used + sw->cursor >= sw->totals.planned;
-    return (int64_t)sw->trials.n >= sw->totals.planned;
+        return sw->starts_used + sw->cursor >= sw->total;
+    return (int64_t)sw->trials.n >= sw->total;
 }
 
 struct work sweep_work(struct sweep *sw, int32_t probe)
@@ -326,7 +326,7 @@ static int draw_new(struct sweep *sw, int bracket, struct event *ev, struct err 
                          cursor, spec->trials > 0 ? spec->trials : 1, &d, e);
         if (rc == 0 || !grid)
             break;
-        if (sw->starts_used + ++cursor >= sw->totals.planned)
+        if (sw->starts_used + ++cursor >= sw->total)
             return err_set(e, ERR_NOENT, "the rest of the grid breaks the constraints");
     }
     if (rc != 0)

@@ -115,6 +115,34 @@ test_expect_success 'check --json is JSON with the same' '
 	EOF
 '
 
+# planned FILE: what check says of a grid, and what the engine makes of it.
+planned() {
+    rung check "$1" | sed -n "s/^[a-z]*: \([0-9]*\) trials.*/check \1/p" &&
+        { yes "{\"op\":\"ask\"}" | head -n 20 && echo "{\"op\":\"state\"}"; } |
+        rung asktell "$1" >answers &&
+        sed -n "s/.*\"planned\":\([0-9]*\),\"drawn\":\([0-9]*\),.*/planned \1, drawn \2/p" answers
+}
+
+test_expect_success 'a grid is as large as what is left of it' '
+    cat >grid.yaml <<-\END &&
+	command: x
+	metric: loss
+	space:
+	  opt: grid(sgd, adam)
+	  momentum: {sample: "grid(0.5, 0.9, 0.99)", when: opt == sgd}
+	  layers: grid(1, 2, 3)
+	constraints: [layers > 1]
+	search: {method: grid}
+	schedule: {max_t: 1}
+	END
+    planned grid.yaml >out && printf "check 8\nplanned 8, drawn 8\n" >expect &&
+    test_cmp expect out &&
+    sed "s/^constraints.*/  width: uniform(0, 1)\nconstraints: [width < layers - 2]/" \
+        grid.yaml >drawn.yaml &&
+    planned drawn.yaml >out && printf "check 12\nplanned 4, drawn 4\n" >expect &&
+    test_cmp expect out
+'
+
 test_expect_success 'check refuses odd options' '
     test_expect_code 2 rung check --step soon x.yaml 2>err && grep -e "--step" err &&
     test_expect_code 2 rung check --checkpoint 2X x.yaml 2>err && grep -e "--checkpoint" err &&
