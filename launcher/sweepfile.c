@@ -251,11 +251,13 @@ static void read_metric(struct reader *r)
                 "the metric cannot be called '%s': each report has a column of that "
                 "name already",
                 reserved[i]);
+            r->bad[KEY_METRIC] = true;
             return;
         }
     bool good = node->len <= METRIC_LENGTH;
     for (const char *p = node->text; *p; p++)
         good &= (unsigned char)*p > ' ' && *p != '=' && *p != 0x7f;
+    r->bad[KEY_METRIC] = !good;
     if (!good)
         mistake_add(
             &r->m, node->at,
@@ -281,9 +283,11 @@ static void read_mode(struct reader *r)
 static void read_parse(struct reader *r)
 {
     const struct doc_node *node = r->found[KEY_PARSE];
+    bool known = r->found[KEY_METRIC] && !r->bad[KEY_METRIC];
+    const char *metric = known ? r->f->spec.metric : NULL;
     size_t offset = 0;
     struct err e;
-    if (node && parse_check(node->text, &offset, &e) != 0)
+    if (node && parse_check(node->text, metric, &offset, &e) != 0)
         mistake_add(&r->m, doc_place(&r->m, node, offset), "parse: %s", e.text);
 }
 

@@ -198,8 +198,8 @@ const struct key keys[KEYS] = {
                 "finished"},
     [KEY_PARSE] = {"parse", WANT_TEXT, FIELD(parse),
         .sample = "'epoch (?<step>\\d+): val_loss=(?<val_loss>\\S+)'",
-        .help = "A PCRE2 expression with named groups, one of them `step`, that finds "
-                "reports in what the program prints"},
+        .help = "A PCRE2 expression with named groups, `step` and the metric among them, "
+                "that finds reports in what the program prints"},
     [KEY_RESTART] = {"restart", WANT_FLAG, FIELD(spec.restart), .fallback = "false",
         .help = "`true`: a trial that is promoted starts from step 0, because it has no "
                 "checkpoints"},

@@ -16,6 +16,8 @@
 #define MATCH_LIMIT 100000
 #define JIT_STACK   (512 * 1024)
 
+#define GROUP_LETTERS "_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
 struct group {
     int number;
     struct slice name; /* in the compiled expression */
@@ -100,10 +102,25 @@ static int compile(struct parse *p, const char *expression, size_t *offset, stru
     return check_groups(p, e);
 }
 
-int parse_check(const char *expression, size_t *offset, struct err *e)
+static int check_metric(const struct parse *p, const char *metric, struct err *e)
+{
+    for (int i = 0; i < p->n_groups; i++)
+        if (slice_eq(p->groups[i].name, metric))
+            return 0;
+    if (metric[strspn(metric, GROUP_LETTERS)])
+        return err_set(e, ERR_SYNTAX,
+                       "no group can have the name of the metric: give it one of "
+                       "letters, digits and '_'");
+    return err_set(e, ERR_SYNTAX, "there is no group named %s, the metric: (?<%s>...)",
+                   metric, metric);
+}
+
+int parse_check(const char *expression, const char *metric, size_t *offset, struct err *e)
 {
     struct parse p = {0};
     int rc = compile(&p, expression, offset, e);
+    if (rc == 0 && metric)
+        rc = check_metric(&p, metric, e);
     pcre2_code_free(p.code);
     free(p.groups);
     free(p.metrics);

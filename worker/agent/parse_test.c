@@ -35,14 +35,27 @@ static void bad_expressions(void **state)
         struct parse *p = NULL;
         struct err e = {0};
         size_t offset = 99;
-        assert_int_equal(parse_check(cases[i].expression, &offset, &e), ERR_SYNTAX);
+        assert_int_equal(parse_check(cases[i].expression, NULL, &offset, &e), ERR_SYNTAX);
         if (!strstr(e.text, cases[i].says) || offset != cases[i].offset)
             fail_msg("%s: %s, offset %zu", cases[i].expression, e.text, offset);
         assert_int_equal(parse_new(cases[i].expression, &p, &e), ERR_SYNTAX);
         assert_null(p);
-        assert_int_equal(parse_check(cases[i].expression, NULL, NULL), ERR_SYNTAX);
+        assert_int_equal(parse_check(cases[i].expression, NULL, NULL, NULL), ERR_SYNTAX);
     }
-    assert_int_equal(parse_check("(?<step>\\d+) (?<loss>\\S+)", NULL, NULL), 0);
+    assert_int_equal(parse_check("(?<step>\\d+) (?<loss>\\S+)", NULL, NULL, NULL), 0);
+}
+
+static void the_metric_is_looked_for(void **state)
+{
+    static const char expression[] = "(?<step>\\d+) (?<acc>\\S+) (?<loss>\\S+)";
+    struct err e = {0};
+    (void)state;
+    assert_int_equal(parse_check(expression, "los", NULL, &e), ERR_SYNTAX);
+    assert_string_equal(e.text, "there is no group named los, the metric: (?<los>...)");
+    assert_int_equal(parse_check(expression, "val/loss", NULL, &e), ERR_SYNTAX);
+    assert_string_equal(e.text, "no group can have the name of the metric: give it one "
+                                "of letters, digits and '_'");
+    assert_int_equal(parse_check(expression, "loss", NULL, &e), 0);
 }
 
 /* "7: loss=0.5 acc=nan", or "" where the line makes no report. */
@@ -134,6 +147,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bad_expressions),
+        cmocka_unit_test(the_metric_is_looked_for),
         cmocka_unit_test(reports),
         cmocka_unit_test(endless_matching),
     };

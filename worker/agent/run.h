@@ -41,8 +41,9 @@ struct agent_setup {
 int agent_run(const struct agent_setup *setup);
 
 /* Checks a `parse:` expression: it compiles, has a group named step and at least one
- * other named group, none with a name that metrics may not have. ERR_SYNTAX; *offset (may
- * be NULL) says where. */
-int parse_check(const char *expression, size_t *offset, struct err *e);
+ * other named group, none with a name that metrics may not have, and one with that of
+ * `metric` (NULL: any will do). ERR_SYNTAX; *offset (may be NULL) says where. */
+int parse_check(const char *expression, const char *metric, size_t *offset,
+                struct err *e);
 
 #endif
