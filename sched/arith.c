@@ -10,6 +10,7 @@
 /* Why there is no result; the operation as text comes before it. */
 #define TOO_WIDE  "does not fit in 64 bits"
 #define TOO_LARGE "is beyond the range of a double"
+#define EXACT     (UINT64_C(1) << 53) /* up to here every integer is a double */
 #define BY_ZERO   "divides by zero"
 #define UNDEFINED "is not a real number"
 
@@ -27,6 +28,8 @@ static struct value of_bool(bool b)
 {
     return (struct value){.kind = VALUE_BOOL, .b = b};
 }
+
+typedef unsigned __int128 u128;
 
 static int64_t as_int(struct value v)
 {
@@ -119,11 +122,29 @@ static const char *op_mul(struct value a, struct value b, struct value *out)
     return NULL;
 }
 
+static uint64_t magnitude(int64_t i)
+{
+    return i < 0 ? -(uint64_t)i : (uint64_t)i;
+}
+
+/* The quotient rounded once, as Python has it. b is not 0. */
+static double int_quotient(int64_t a, int64_t b)
+{
+    uint64_t x = magnitude(a), y = magnitude(b);
+    if (x == 0 || (x <= EXACT && y <= EXACT))
+        return (double)a / (double)b;
+    int shift = 64 + __builtin_clzll(x); /* the quotient has 64 bits at least */
+    u128 n = (u128)x << shift, q = n / y;
+    double d = ldexp((double)(q | (n % y != 0)), -shift);
+    return (a < 0) != (b < 0) ? -d : d;
+}
+
 static const char *op_div(struct value a, struct value b, struct value *out)
 {
     if (as_real(b) == 0)
         return BY_ZERO;
-    *out = of_real(as_real(a) / as_real(b));
+    *out = of_real(integers(a, b) ? int_quotient(as_int(a), as_int(b))
+                                  : as_real(a) / as_real(b));
     return NULL;
 }
 
