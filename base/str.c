@@ -67,6 +67,22 @@ void str_addf(struct str *s, const char *fmt, ...)
     }
 }
 
+void str_add_visible(struct str *s, const char *text, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)text[i];
+        unsigned char next = i + 1 < n ? (unsigned char)text[i + 1] : 0;
+        if (c == 0xC2 && next >= 0x80 && next < 0xA0) /* the second set of controls */
+            str_addf(s, "\\x%02x", (unsigned char)text[++i]);
+        else if (c == '\n' || c == '\t' || c == '\r')
+            str_addf(s, "\\%c", c == '\n' ? 'n' : c == '\t' ? 't' : 'r');
+        else if (c < ' ' || c == 0x7f)
+            str_addf(s, "\\x%02x", c);
+        else
+            str_addc(s, (char)c);
+    }
+}
+
 void str_cut(struct str *s, size_t len)
 {
     if (len >= s->len)

@@ -111,6 +111,18 @@ static void test_cut_drop_take(void **state)
     str_free(&s);
 }
 
+static void test_visible(void **state)
+{
+    static const char text[] = "a\n\t\r\033[2J\177\302\233\302\240\303\251\0z\302";
+    struct str s = STR_INIT;
+    (void)state;
+    str_add(&s, "x=");
+    str_add_visible(&s, "", 0);
+    str_add_visible(&s, text, sizeof(text) - 1);
+    assert_string_equal(s.p, "x=a\\n\\t\\r\\x1b[2J\\x7f\\x9b\302\240\303\251\\x00z\302");
+    str_free(&s);
+}
+
 static void test_slice(void **state)
 {
     (void)state;
@@ -195,10 +207,11 @@ static void test_mem_overflow(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_empty),  cmocka_unit_test(test_add),
-        cmocka_unit_test(test_format), cmocka_unit_test(test_cut_drop_take),
-        cmocka_unit_test(test_slice),  cmocka_unit_test(test_vec),
-        cmocka_unit_test(test_mem),    cmocka_unit_test(test_mem_overflow),
+        cmocka_unit_test(test_empty),        cmocka_unit_test(test_add),
+        cmocka_unit_test(test_format),       cmocka_unit_test(test_cut_drop_take),
+        cmocka_unit_test(test_slice),        cmocka_unit_test(test_visible),
+        cmocka_unit_test(test_vec),          cmocka_unit_test(test_mem),
+        cmocka_unit_test(test_mem_overflow),
     };
     return cmocka_run_group_tests_name("base/str", tests, NULL, NULL);
 }

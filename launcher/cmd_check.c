@@ -86,6 +86,8 @@ static void add_configuration(const struct outlook *o, size_t i, struct str *out
         if (values[p].kind == VALUE_REAL) {
             num_format_short(number, values[p].r, 5);
             str_add(out, number);
+        } else if (values[p].kind == VALUE_STR) {
+            str_add_visible(out, values[p].s, strlen(values[p].s));
         } else {
             value_text(values[p], out);
         }

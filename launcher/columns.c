@@ -16,7 +16,10 @@ void columns_head(struct columns *c, const char *text)
 
 void columns_cell(struct columns *c, const char *text)
 {
-    vec_push(&c->cells, mem_strdup(text));
+    struct str visible = STR_INIT;
+
+    str_add_visible(&visible, text, strlen(text));
+    vec_push(&c->cells, str_take(&visible));
 }
 
 void columns_num(struct columns *c, double v, int digits)

@@ -281,7 +281,7 @@ static bool is_integer(struct slice number)
 /* "l1 64  lr 0.0031", broken at the width and indented under what stands before. */
 static void params(struct screen *s, int32_t trial, int indent)
 {
-    struct str text = STR_INIT, pair = STR_INIT;
+    struct str text = STR_INIT, pair = STR_INIT, value = STR_INIT;
     struct slice key;
     struct json j;
     int at = indent;
@@ -297,7 +297,9 @@ static void params(struct screen *s, int32_t trial, int indent)
         json_unescape(key, &pair);
         str_addc(&pair, ' ');
         if (type == JSON_STRING) {
-            json_unescape(json_string(&j), &pair);
+            str_cut(&value, 0);
+            json_unescape(json_string(&j), &value);
+            str_add_visible(&pair, value.p, value.len);
         } else {
             struct slice raw = json_raw(&j);
             double real;
@@ -319,6 +321,7 @@ static void params(struct screen *s, int32_t trial, int indent)
     str_addc(s->out, '\n');
     str_free(&text);
     str_free(&pair);
+    str_free(&value);
 }
 
 static void best_lines(struct screen *s)

@@ -245,6 +245,22 @@ test_expect_success 'what could not be printed is a failure' '
     rung log step=1 loss=2 >file && echo "step=1 loss=2" >expect && test_cmp expect file
 '
 
+test_expect_success 'control characters in a value stay in their line' '
+    cat >control.yaml <<-\END &&
+	command: rung log step=1 loss=1
+	metric: loss
+	space: {text: "two\nlines", red: "\e[31m"}
+	search: {trials: 1}
+	schedule: {max_t: 1}
+	END
+    rung run control.yaml --dir control --quiet >out &&
+    rung best control >>out && rung show control 0 >>out && rung status control >>out &&
+    rung check control.yaml | grep "^    0" >>out && cat out &&
+    ! grep "^lines" out && ! grep "$(printf "\033")" out &&
+    test "$(grep -cF "two\nlines" out)" = 5 && test "$(grep -cF "\x1b[31m" out)" = 5 &&
+    rm -r control
+'
+
 # ---- which sweep ----
 
 # part LINES: a sweep as it was when its journal had so many lines.
