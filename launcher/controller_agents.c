@@ -260,12 +260,17 @@ static void on_saved(struct controller *c, struct peer *p, const struct item *it
 {
     struct event ev = {.kind = EVENT_SAVED, .trial = it->saved.trial};
 
+    const struct trial *t;
+
     (void)p;
+    if (!is_open(c, it->saved.trial, it->saved.attempt, it->saved.nonce))
+        return;
     /* the last said counts, not the highest: who repeats steps saves over later ones */
-    if (!is_open(c, it->saved.trial, it->saved.attempt, it->saved.nonce) ||
-        it->saved.step == sweep_trial(c->sw, it->saved.trial)->saved)
+    t = sweep_trial(c->sw, it->saved.trial);
+    if (it->saved.number <= t->last_save || it->saved.step == t->saved)
         return;
     ev.attempt = it->saved.attempt;
+    ev.saved.number = it->saved.number;
     ev.saved.step = it->saved.step;
     controller_happen(c, &ev);
 }

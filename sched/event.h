@@ -173,6 +173,7 @@ struct event {
             int32_t rung; /* recorded at, -1: none; with decision NONE: ignored */
         } report;
         struct {
+            uint32_t number; /* of what this attempt said so, from 1; it counts up */
             int64_t step;
         } saved;
         struct {

@@ -235,7 +235,7 @@ static int apply_start(struct sweep *sw, const struct event *ev, struct verdict 
     t->agent = ev->start.agent;
     t->slot = ev->start.slot;
     t->ask = ev->start.ask;
-    t->last_number = 0;
+    t->last_number = t->last_save = 0;
     t->saved = t->attempt_start = ev->start.start;
     t->until = ev->start.until;
     t->began_until = sw->spec->schedule == SCHEDULE_ASHA && sw->spec->mode == MODE_PROMOTE
@@ -431,6 +431,9 @@ static int apply_saved(struct sweep *sw, const struct event *ev, struct verdict 
         return impossible(e, ev, "no such trial");
     if (t->state != TRIAL_RUNNING || ev->attempt != t->attempts)
         return impossible(e, ev, "that attempt is not the open one");
+    if (ev->saved.number <= t->last_save)
+        return impossible(e, ev, "what an attempt saves counts up");
+    t->last_save = ev->saved.number;
     t->saved = ev->saved.step;
     return 0;
 }

@@ -53,7 +53,7 @@ struct trial {
     /* the open attempt */
     uint64_t nonce, agent;
     int32_t slot;
-    uint32_t ask, last_number;
+    uint32_t ask, last_number, last_save; /* the numbers of its last report and save */
     int64_t began_until;   /* RUNG_UNTIL it was started with */
     int64_t attempt_start; /* the step it began from */
     double attempt_started;

@@ -450,6 +450,7 @@ static void test_too_short(void **state)
     end_with(p, 0, OUTCOME_TIMEOUT);
     ask(p);
     saved.attempt = 2;
+    saved.saved.number = 1;
     saved.saved.step = 1;
     happen(p, &saved);
     end_with(p, 0, OUTCOME_TIMEOUT); /* with a newer checkpoint: begins to count again */

@@ -64,6 +64,7 @@ static const struct field report_fields[] = {
 static const struct field saved_fields[] = {
     FIELD("trial", I32, trial, FAIL),
     FIELD("attempt", I32, attempt, FAIL),
+    FIELD("number", U32, saved.number, FAIL),
     FIELD("step", I64, saved.step, FAIL),
 };
 

@@ -57,7 +57,10 @@ static const struct {
     {"{\"e\":\"finish\",\"t\":1,\"reason\":\"a\",\"reason\":\"b\"", ERR_CORRUPT, "twice"},
     {"{\"e\":\"FINISH\",\"t\":1", ERR_VERSION, "'FINISH'"},
     {"{\"e\":\"none\",\"t\":1", ERR_VERSION, "'none'"},
-    {"{\"e\":\"saved\",\"t\":1,\"trial\":1,\"attempt\":1", ERR_CORRUPT, "'step'"},
+    {"{\"e\":\"saved\",\"t\":1,\"trial\":1,\"attempt\":1,\"number\":1", ERR_CORRUPT,
+     "'step'"},
+    {"{\"e\":\"saved\",\"t\":1,\"trial\":1,\"attempt\":1,\"step\":1", ERR_CORRUPT,
+     "'number'"},
     {"{\"e\":\"saved\",\"t\":1,\"trial\":1,\"attempt\":1,\"step\":0.5", ERR_CORRUPT,
      "integer"},
     {"{\"e\":\"saved\",\"t\":1,\"trial\":2147483648,\"attempt\":1,\"step\":1",
@@ -370,9 +373,11 @@ static void test_small_kinds(void **state)
     assert_int_equal(got.trial, 0);
     assert_slice(got.why.reason, "enough");
     ev = (struct event){.kind = EVENT_SAVED, .time = 1, .trial = 3, .attempt = 4};
+    ev.saved.number = 2;
     ev.saved.step = 81;
     there_and_back(&ev, NULL, &got);
     assert_int_equal(got.attempt, 4);
+    assert_int_equal(got.saved.number, 2);
     assert_int_equal(got.saved.step, 81);
     ev = (struct event){.kind = EVENT_SET, .time = 1, .trial = -1};
     ev.set.key = SLICE("stop.trials");
@@ -433,9 +438,9 @@ static void test_other_writers(void **state)
     bool first = true;
 
     (void)state;
-    seal(&line,
-         "{ \"e\" : \"saved\", \"step\": 3, \"mood\": {\"x\": [1, null]}, \"attempt\": 2,"
-         " \"t\": 5, \"trial\": 7.0");
+    seal(&line, "{ \"e\" : \"saved\", \"step\": 3, \"number\": 1, \"mood\": {\"x\": [1, "
+                "null]}, \"attempt\": 2,"
+                " \"t\": 5, \"trial\": 7.0");
     assert_int_equal(event_decode(line.p, line.len, &ev, &first, scratch, NULL), 0);
     assert_false(first);
     assert_int_equal(ev.trial, 7);

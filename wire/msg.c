@@ -50,6 +50,7 @@ static const struct field saved_fields[] = {
     {FIELD("trial", INDEX, saved.trial), NEEDED},
     {FIELD("attempt", INDEX, saved.attempt), NEEDED},
     {FIELD("nonce", HEX, saved.nonce), NEEDED},
+    {FIELD("number", COUNT, saved.number), NEEDED},
     {FIELD("step", LONG, saved.step), NEEDED},
     {NULL, 0, 0, 0, 0},
 };

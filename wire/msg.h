@@ -98,6 +98,7 @@ struct item {
         struct {
             int32_t trial, attempt;
             uint64_t nonce;
+            uint32_t number; /* of what the attempt said so, from 1 */
             int64_t step;
         } saved;
         struct {

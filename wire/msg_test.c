@@ -121,8 +121,9 @@ static const struct {
      "\"a \\\"quoted\\\" name\":\"Infinity\",\"gpu/util\":-0.0}}\n",
      {.kind = ITEM_REPORT,
       .report = {12, 3, 0x0123456789abcdef, 7, 27, 12.5, true, metrics, 3}}},
-    {"{\"item\":\"saved\",\"n\":1,\"trial\":12,\"attempt\":3," NONCE ",\"step\":27}\n",
-     {.kind = ITEM_SAVED, .saved = {12, 3, 0x0123456789abcdef, 27}}},
+    {"{\"item\":\"saved\",\"n\":1,\"trial\":12,\"attempt\":3," NONCE
+     ",\"number\":4,\"step\":27}\n",
+     {.kind = ITEM_SAVED, .saved = {12, 3, 0x0123456789abcdef, 4, 27}}},
     {"{\"item\":\"end\",\"n\":1,\"trial\":12,\"attempt\":3," NONCE
      ",\"exit_code\":-1,\"signal\":9,\"oom\":true,\"cause\":\"after_pause\","
      "\"answered\":\"pause\",\"last_step\":27,\"reports\":9,\"started\":1763658902.5,"

@@ -23,6 +23,7 @@ struct attempt {
     int64_t last_step;      /* highest reported, 0 for none */
     int64_t checkpoint;     /* highest said to be saved, -1 for none */
     uint32_t reports;       /* made so far */
+    uint32_t saves;         /* and how often it said that it has saved */
     uint32_t asked;         /* the newest report that wants the controller's decision */
     uint32_t decided;       /* the newest that has it; 0 for none, both */
     enum decision answered; /* what the program was told last */

@@ -302,6 +302,7 @@ static void put_saved(struct agent *a, struct slot *s, int64_t step)
     it.saved.trial = at->id.trial;
     it.saved.attempt = at->id.attempt;
     it.saved.nonce = at->id.nonce;
+    it.saved.number = ++at->saves;
     it.saved.step = step;
     outbox_put(a->outbox, &it);
     if (step > at->checkpoint)
