@@ -228,7 +228,7 @@ static void find_lost(struct controller *c)
 
 void controller_job_started(struct controller *c, const char *job)
 {
-    vec_push(&c->pending, ((struct pending_job){mem_strdup(job), c->now}));
+    vec_push(&c->pending, ((struct pending_job){mem_strdup(job), 0}));
     job_event(c, job, "submitted", NULL);
 }
 
@@ -247,18 +247,32 @@ void controller_job_gone(struct controller *c, const char *job, const char *why)
 
         if (strcmp(c->pending.v[i].job, job) != 0)
             continue;
-        forget_pending(c, job);
-        job_event(c, job, "ended", NULL);
-        c->stillborn++;
-        c->next_submit = c->now + (1 << c->stillborn);
         str_addf(&text, "job %s ended before its agent could join: %s", job, why);
         c->port.say(c->ctx, text.p);
+        job_event(c, job, "ended", NULL);
+        forget_pending(c, job); /* job may be its name */
+        c->stillborn++;
+        c->next_submit = c->now + (1 << c->stillborn);
         if (c->stillborn >= STILLBORN_MAX) {
             c->stillborn = 0;
             pause_sweep(c, text.p, true);
         }
         str_free(&text);
         return;
+    }
+}
+
+/* Gives up jobs that run, and whose agent says nothing: on nodes that hang. */
+static void find_silent_jobs(struct controller *c)
+{
+    for (size_t i = c->pending.n; i-- > 0;) {
+        struct pending_job *p = &c->pending.v[i];
+        bool runs = c->port.job_state(c->ctx, p->job) == JOB_RUNNING;
+
+        if (!runs || p->runs_since == 0)
+            p->runs_since = runs ? c->now : 0;
+        else if (c->now - p->runs_since > c->c.timers.s[TIMER_AGENT_SILENT])
+            controller_job_gone(c, p->job, "its agent said nothing");
     }
 }
 
@@ -579,6 +593,7 @@ void controller_tick(struct controller *c)
     if (c->now >= c->next_check) {
         c->next_check = c->now + c->c.timers.s[TIMER_LOOK];
         find_lost(c);
+        find_silent_jobs(c);
     }
     check_stop_rules(c);
     serve(c);

@@ -37,9 +37,9 @@ struct parked {
     int32_t slot;
 };
 
-struct pending_job {
+struct pending_job { /* submitted, and its agent did not say hello yet */
     char *job;
-    double since;
+    double runs_since; /* 0: it was not seen running */
 };
 
 struct controller {
