@@ -25,6 +25,11 @@ struct said { /* a report, by its program */
     enum decision journaled; /* NONE: it is not in the journal */
 };
 
+struct saved { /* a checkpoint, by its program */
+    uint64_t nonce;
+    int64_t step;
+};
+
 struct begun { /* an attempt, by its agent */
     uint64_t nonce;
     int32_t trial, attempt;
@@ -41,6 +46,7 @@ struct trial_rules {
     enum decision answered;
     uint64_t nonce;
     uint32_t last_number;
+    size_t saves; /* index behind the last that was journaled */
 };
 
 struct record {
@@ -51,6 +57,7 @@ struct record {
 struct judge {
     VEC(struct said) said;
     VEC(struct begun) begun;
+    VEC(struct saved) saved;
     struct map by_report, by_nonce;
     VEC(int64_t) promised; /* events of each epoch */
     /* the journal by the rules */
@@ -73,6 +80,7 @@ void judge_free(struct judge *j)
 {
     vec_free(&j->said);
     vec_free(&j->begun);
+    vec_free(&j->saved);
     vec_free(&j->promised);
     vec_free(&j->trials);
     vec_free(&j->records);
@@ -142,6 +150,11 @@ void judge_said(struct world *w, const struct program *p, int64_t step, double v
                                       .step = step,
                                       .value = value,
                                       .metric = metric}));
+}
+
+void judge_saved(struct world *w, const struct program *p)
+{
+    vec_push(&w->judge->saved, ((struct saved){p->nonce, p->step}));
 }
 
 void judge_went_on(struct world *w, const struct program *p)
@@ -420,6 +433,7 @@ static void on_start(struct judge *j, const struct event *ev, struct trial_rules
     t->merging = false;
     t->nonce = ev->start.nonce;
     t->last_number = 0;
+    t->saves = 0;
 }
 
 static int compare_double(const void *a, const void *b)
@@ -542,8 +556,16 @@ static void on_report(struct judge *j, const struct event *ev, struct trial_rule
 
 static void on_saved(struct judge *j, const struct event *ev, struct trial_rules *t)
 {
+    size_t i = t->saves;
+
     if (t->state != TRIAL_RUNNING || ev->attempt != t->attempts)
         wrong(j, ev, "that attempt is not open");
+    while (i < j->saved.n &&
+           (j->saved.v[i].nonce != t->nonce || j->saved.v[i].step != ev->saved.step))
+        i++;
+    if (i == j->saved.n)
+        wrong(j, ev, "its program did not say so, or said so before something else");
+    t->saves = i + 1;
     t->saved = ev->saved.step;
 }
 
@@ -606,6 +628,8 @@ static void on_end(struct judge *j, const struct event *ev, struct trial_rules *
                cause_name(f->cause), decision_name(f->answered), (long long)f->last_step);
     if (f->cause != CAUSE_AGENT_GONE && f->reports != t->last_number)
         wrong(j, ev, "reports before it are missing");
+    if (o == OUTCOME_LOST && j->w->only_network)
+        wrong(j, ev, "it is lost, and nothing was but packets");
     if (saved >= 0)
         t->saved = saved;
     j->open--;

@@ -116,8 +116,10 @@ static void say_line(struct machine *m, int slot, bool report, bool metric, bool
         }
         str_add(&line, "}");
     }
-    if (saved)
+    if (saved) {
+        judge_saved(m->w, p);
         str_addf(&line, "%s\"saved\":%lld", report ? "," : "", (long long)p->step);
+    }
     str_add(&line, "}");
     p->waits = report;
     agent_line(m->mind, slot, report ? 1 : 2, line.p, line.len, m->w->now);
@@ -333,7 +335,7 @@ static void begin(struct machine *m)
                              .trials_per_job = w->trials_per_job,
                              .timers = w->timers};
 
-    if (chance(w, S_JOB) < 0.2)
+    if (chance(w, S_JOB) < 0.2 && !w->only_network)
         m->ends = c.ends = w->now + 20 + 300 * chance(w, S_JOB);
     m->mind = agent_new(&c, &port, m, w->now);
     m->look_at = w->now;

@@ -16,7 +16,7 @@ import sys
 
 SEEDS = int(os.environ.get("SEEDS", "3000"))
 
-# name, file, what is there, what the mutant has instead
+# name, file, and what is there with what the mutant has instead, once or more often
 MUTANTS = [
     # the journal
     ("no fsync at a commit", "store/journal.c",
@@ -61,20 +61,19 @@ MUTANTS = [
      "if (it->report.number <= t->last_number) {", "if (0) {"),
     ("a report is taken though one before it is missing", "launcher/controller_agents.c",
      "if (number > p->taken + 1)\n                break;", "if (0)\n                break;"),
-    ("a repeated item is taken again", "launcher/controller_agents.c",
-     "if (number <= p->taken && it.kind != ITEM_ASK && it.kind != ITEM_REPORT)\n"
-     "                continue;", ""),
     ("a superseded attempt's reports count", "launcher/controller_agents.c",
      "t->state == TRIAL_RUNNING && t->attempts == attempt && t->nonce == nonce;",
      "t->state == TRIAL_RUNNING;"),
-    ("a repeated ask gets work once more", "launcher/controller_agents.c",
-     "if (trial >= 0 && sweep_trial(c->sw, trial)->ask == it->ask.ask) {", "if (0) {"),
     ("an old ask is served", "launcher/controller_agents.c",
      "it->ask.ask < s->ask || it->ask.ask <= s->served ||", "it->ask.ask < s->ask ||"),
-    ("superseded attempts are not ended", "launcher/controller_agents.c",
-     "send_kill(p, o->trial, o->attempt, o->nonce, CAUSE_AGENT_GONE);", ";"),
-    ("work that was lost on the way is not sent again", "launcher/controller_agents.c",
-     "if (trial >= 0 && !names(it, trial))", "if (0)"),
+    ("work that was lost on the way is never sent again", "launcher/controller_agents.c",
+     "if (trial >= 0 && !names(it, trial))", "if (0)",
+     "if (trial >= 0 && sweep_trial(c->sw, trial)->ask == it->ask.ask) {\n"
+     "        controller_send_work(c, p, it->ask.slot, trial);\n        return;",
+     "if (trial >= 0 && sweep_trial(c->sw, trial)->ask == it->ask.ask) {\n        return;"),
+    ("a repeated save counts again", "launcher/controller_agents.c",
+     "if (it->saved.number <= t->last_save || it->saved.step == t->saved)",
+     "if (it->saved.step == t->saved)"),
     ("lost agents are never given up", "launcher/controller.c",
      "        else if (silent > s[TIMER_AGENT_SILENT] ||", "        else if (0 && silent > 0 ||"),
     ("open attempts of unknown agents do not count", "launcher/controller.c",
@@ -87,16 +86,8 @@ MUTANTS = [
      "        outbox_take(a->outbox, PACKET_BYTES, &a->out);",
      "        outbox_take(a->outbox, PACKET_BYTES, &a->out);\n"
      "        outbox_ack(a->outbox, outbox_next(a->outbox) - 1);"),
-    ("an older controller is obeyed", "worker/agent/agent.c",
-     "if (h.agent != a->c.id || h.epoch < a->epoch)", "if (h.agent != a->c.id)"),
-    ("what waits is not said to a new controller", "worker/agent/agent.c",
-     "    outbox_rewind(a->outbox);\n    for", "    for"),
     ("work for an older ask is begun", "worker/agent/agent_slot.c",
      "if (it->work.ask != s->ask || !free) {", "if (!free) {"),
-    ("work that is declined is not said to be", "worker/agent/agent_slot.c",
-     "        decline(a, it);\n        return;", "        return;"),
-    ("a decision on an older report counts", "worker/agent/agent_slot.c",
-     "if (number <= at->decided || number > at->reports)", "if (number > at->reports)"),
     ("an answer lets all go on that wait", "worker/agent/agent_slot.c",
      "if (s->waiting.v[n].needs > number && !is_final(in_force))", "if (0)"),
     ("without a controller a trial goes on at once", "worker/agent/agent_slot.c",
@@ -113,8 +104,14 @@ MUTANTS = [
     ("failed trials keep their place in the top", "sched/rung.c",
      "return ranked_below(r->all, key) - ranked_below(r->passed, key) <",
      "return ranked_below(r->all, key) <"),
-    ("a trial is promoted twice", "sched/work.c",
-     "t->order == q->order && t->promoted < t->rung;", "t->order == q->order;"),
+    ("who is handed out is not marked as promoted", "sched/sweep.c",
+     "    mark_promoted(sw, t, ev->start.from);\n    if (ev->start.final)",
+     "    if (ev->start.final)"),
+    ("a finalist goes on while others run", "sched/work.c",
+     "if (sw->open_others - probe_runs > 0 ||", "if (0 ||"),
+    ("one finalist too many", "sched/work.c",
+     "sw->at_max + sw->open_finalists >= sw->spec->finalists)",
+     "sw->at_max + sw->open_finalists > sw->spec->finalists)"),
     ("promoted before its attempt has ended", "sched/work.c",
      "return t->state == TRIAL_PAUSED && t->bracket", "return t->bracket"),
     ("lower rungs first", "sched/sweep.c",
@@ -169,25 +166,37 @@ def first_build(source, work):
         sys.exit(made.stderr)
 
 
-def break_one(work, file, old, new):
+def changed(text, edits):
+    for old, new in zip(edits[::2], edits[1::2]):
+        # layout may change: white space is any
+        pattern = r"\s+".join(re.escape(word) for word in old.split())
+        if len(re.findall(pattern, text)) != 1:
+            raise ValueError(f"is not there once: {old.strip()!r}")
+        text = re.sub(pattern, lambda _: new.strip(), text)
+    return text
+
+
+def break_one(work, file, edits):
+    """What the simulation says of the mutant; or None, and why there is no mutant."""
     path = f"{work}/{file}"
     with open(path) as f:
         text = f.read()
-    # layout may change: white space is any
-    pattern = r"\s+".join(re.escape(word) for word in old.split())
-    if len(re.findall(pattern, text)) != 1:
-        return None, f"{file} does not have this once: {old.strip()!r}"
-    with open(path, "w") as f:
-        f.write(re.sub(pattern, lambda _: new.strip(), text))
-    made = build(work)
-    result = None
-    if made.returncode == 0:
-        result = subprocess.run(
+    try:
+        broken = changed(text, edits)
+    except ValueError as e:
+        return None, f"{file}: {e}"
+    try:
+        with open(path, "w") as f:
+            f.write(broken)
+        made = build(work)
+        if made.returncode:
+            return None, made.stderr
+        return subprocess.run(
             [f"{work}/build/tests/sim/sim", "--seeds", str(SEEDS), "--no-shrink"],
-            capture_output=True, text=True)
-    with open(path, "w") as f:
-        f.write(text)
-    return (result, None) if result else (None, made.stderr)
+            capture_output=True, text=True), None
+    finally:
+        with open(path, "w") as f:
+            f.write(text)
 
 
 def main():
@@ -197,10 +206,10 @@ def main():
     if good.returncode:
         sys.exit("the code itself breaks")
     found = missed = 0
-    for name, file, old, new in MUTANTS:
+    for name, file, *edits in MUTANTS:
         if names and name not in names:
             continue
-        result, error = break_one(work, file, old, new)
+        result, error = break_one(work, file, edits)
         if error:
             print(f"BAD     {name}: {error}", flush=True)
             missed += 1

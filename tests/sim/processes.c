@@ -143,6 +143,8 @@ static void on_append(void *ctx, const struct event *ev, const struct verdict *v
     journal_append(p->ep.journal, ev, v);
     p->appended++;
     p->w->events++;
+    if (ev->kind == EVENT_RESUME)
+        p->w->finished = false; /* until it is again */
     tell(p->w, "controller %d, epoch %d: %s of trial %d, attempt %d", p->index,
          p->ep.who.epoch, event_name(ev->kind), ev->trial, ev->attempt);
 }
@@ -181,7 +183,10 @@ static enum job_state on_job_state(void *ctx, const char *job)
         const struct machine *m = p->w->machines.v[i];
 
         if (strcmp(m->job, job) == 0)
-            return m->gone ? JOB_GONE : m->mind ? JOB_RUNNING : JOB_PENDING;
+            return m->seems  ? JOB_RUNNING
+                   : m->gone ? JOB_GONE
+                   : m->mind ? JOB_RUNNING
+                             : JOB_PENDING;
     }
     return JOB_UNKNOWN;
 }
@@ -247,7 +252,7 @@ static void tell_of_jobs(struct process *p)
     for (size_t i = 0; i < p->children.n;) {
         const struct machine *m = p->w->machines.v[p->children.v[i]];
 
-        if (m->gone) {
+        if (m->gone && !m->seems) {
             vec_remove(&p->children, i);
             controller_job_gone(p->ep.controller, m->job, "it ended");
         } else {

@@ -117,7 +117,11 @@ static void deliver(struct world *w, struct flight f)
 {
     w->packets++;
     if (f.process >= 0) {
-        process_hear(w->processes.v[f.process], f.data, f.n);
+        struct process *p = w->processes.v[f.process];
+
+        if (p->over && chance(w, S_NET) < 0.3) /* its successor has its address */
+            p = w->processes.v[w->processes.n - 1];
+        process_hear(p, f.data, f.n);
         return;
     }
     machine_hear(w->machines.v[f.machine], f.data, f.n);
@@ -172,8 +176,10 @@ static void strike(struct world *w, enum fault f)
 
     switch (f) {
     case F_DEATH:
-        if (m)
+        if (m) {
             machine_die(m);
+            m->seems = u < 0.2;
+        }
         break;
     case F_EVICT:
         if (m)
@@ -299,13 +305,15 @@ static void draw_faults(struct world *w)
         [F_FAIL] = 0.05,  [F_HANG] = 0.1,      [F_NAN] = 0.3,    [F_OMIT] = 0.4,
         [F_LEAP] = 0.3,   [F_EARLY] = 0.3,     [F_DEAF] = 0.3,   [F_FORGET] = 0.3,
     };
-    bool calm = chance(w, S_CASE) < 0.05;
+    double kind = chance(w, S_CASE);
+    bool calm = kind < 0.05;
 
+    w->only_network = kind < 0.15;
     for (int f = 0; f < FAULTS; f++) {
         bool here = chance(w, S_CASE) < 0.6;
 
         w->rate[f] = most[f] * chance(w, S_CASE);
-        if (!here || calm)
+        if (!here || calm || (w->only_network && f > F_LATE && f < F_PEOPLE))
             w->rate[f] = 0;
         set_next(w, f);
     }

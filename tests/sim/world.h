@@ -52,6 +52,7 @@ struct machine { /* a job: an agent with its programs */
     struct agent *mind; /* NULL: not begun yet */
     double begins;
     bool gone;
+    bool seems;    /* gone, and its job still seems to run: its node hangs */
     int32_t epoch; /* of the controller that it is connected to */
     int process;   /* and which that is; -1: none */
     double look_at, cut_until;
@@ -89,6 +90,7 @@ struct world {
     double rate[FAULTS]; /* a chance, or times a second */
     double next[FAULTS]; /* when one with times a second strikes */
     double faults_end;
+    bool only_network; /* of all that can end an attempt from outside */
     /* the sweep */
     bool promote, in_place, keeps_idle, restart, printed;
     int64_t max_t;
@@ -158,6 +160,7 @@ void judge_sent(struct world *w, const struct process *p);
 void judge_started(struct world *w, const struct machine *m, const struct item *work);
 void judge_said(struct world *w, const struct program *p, int64_t step, double value,
                 bool metric);
+void judge_saved(struct world *w, const struct program *p);
 /* A program in mode promote goes on from its milestone. */
 void judge_went_on(struct world *w, const struct program *p);
 /* The newest controller's state against a replay of its journal. */
