@@ -158,6 +158,15 @@ int dir_sync(const char *path, struct err *e)
     return rc;
 }
 
+int dir_sync_above(const char *path, struct err *e)
+{
+    const char *slash = strrchr(path, '/');
+    char *dir = slash ? mem_strndup(path, (size_t)(slash - path) + 1) : mem_strdup(".");
+    int rc = dir_sync(dir, e);
+    free(dir);
+    return rc;
+}
+
 /* Gives tmp, whose bytes are on the disk, its name. */
 static int publish(const char *tmp, const char *path, struct err *e)
 {
@@ -166,11 +175,7 @@ static int publish(const char *tmp, const char *path, struct err *e)
         unlink(tmp);
         return rc;
     }
-    const char *slash = strrchr(path, '/');
-    char *dir = slash ? mem_strndup(path, (size_t)(slash - path) + 1) : mem_strdup(".");
-    int rc = dir_sync(dir, e);
-    free(dir);
-    return rc;
+    return dir_sync_above(path, e);
 }
 
 int file_write(const char *path, const void *data, size_t n, mode_t mode, struct err *e)
@@ -208,12 +213,16 @@ int file_commit(const char *tmp, const char *path, struct err *e)
     return publish(tmp, path, e);
 }
 
-static int make_one(const char *path, mode_t mode, struct err *e)
+static int make_one(const char *path, mode_t mode, bool new, struct err *e)
 {
     struct stat st;
-    if (mkdir(path, mode) == 0)
-        return 0;
-    if (errno == EEXIST) {
+    if (mkdir(path, mode) == 0) {
+        int rc = dir_sync_above(path, e);
+        if (rc)
+            rmdir(path);
+        return rc;
+    }
+    if (errno == EEXIST && !new) {
         if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
             return 0;
         return err_set(e, ERR_EXIST, "%s: exists and is no directory", path);
@@ -221,21 +230,34 @@ static int make_one(const char *path, mode_t mode, struct err *e)
     return err_sys(e, "%s", path);
 }
 
-int dir_make(const char *path, mode_t mode, struct err *e)
+static int make(const char *path, mode_t mode, bool new, struct err *e)
 {
     char *copy = mem_strdup(path);
+    size_t n = strlen(copy);
     int rc = 0;
+    while (n > 1 && copy[n - 1] == '/')
+        copy[--n] = '\0';
     for (char *p = copy + 1; *copy && *p && !rc; p++) {
-        if (*p != '/')
+        if (*p != '/' || p[1] == '/')
             continue;
         *p = '\0';
-        rc = make_one(copy, mode, e);
+        rc = make_one(copy, mode, false, e);
         *p = '/';
     }
     if (!rc)
-        rc = make_one(path, mode, e);
+        rc = make_one(copy, mode, new, e);
     free(copy);
     return rc;
+}
+
+int dir_make(const char *path, mode_t mode, struct err *e)
+{
+    return make(path, mode, false, e);
+}
+
+int dir_make_new(const char *path, mode_t mode, struct err *e)
+{
+    return make(path, mode, true, e);
 }
 
 /* Removes name in the open directory `at`; path is what errors call it. */

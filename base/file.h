@@ -35,10 +35,14 @@ int file_write_fd(int fd, const void *data, size_t n, struct err *e);
  * main(). */
 int file_standard(struct err *e);
 
-/* fsync of a directory. */
+/* fsync of a directory; and of the one that holds path. */
 int dir_sync(const char *path, struct err *e);
-/* mkdir -p; existing is fine. */
+int dir_sync_above(const char *path, struct err *e);
+/* mkdir -p; existing is fine. What it makes is there after a crash. */
 int dir_make(const char *path, mode_t mode, struct err *e);
+/* The same, but path itself must not exist (ERR_EXIST): of several who try, one makes
+ * it. */
+int dir_make_new(const char *path, mode_t mode, struct err *e);
 /* rm -r, never following links; absent is fine. */
 int dir_remove(const char *path, struct err *e);
 /* Names in a directory but . and .., sorted by strcmp, into a NULL-terminated

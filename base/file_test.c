@@ -344,6 +344,12 @@ static void test_dir_make(void **state)
     assert_int_equal(dir_make("f", 0755, &e), ERR_EXIST);
     assert_true(dir_make("f/a/b", 0755, &e) < 0);
     assert_int_equal(entries("."), 1);
+    assert_int_equal(dir_make_new("f", 0755, &e), ERR_EXIST);
+    assert_true(dir_make_new("f/a", 0755, &e) < 0);
+    assert_int_equal(dir_make_new("new//x/", 0755, &e), 0);
+    assert_int_equal(dir_make_new("new/x", 0755, &e), ERR_EXIST);
+    assert_int_equal(dir_make_new("new/y", 0755, &e), 0);
+
     assert_int_equal(dir_make("a/b//c/", 0750, &e), 0);
     assert_int_equal(stat("a/b/c", &st), 0);
     assert_int_equal(st.st_mode & 07777, 0750);

@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Packets taken in before a commit, so that answers do not wait for ever under load. */
@@ -110,30 +111,65 @@ static void job_gone(void *ctx, const char *job, const char *why)
 
 /* ---- the sweep's directory ---- */
 
-int sweep_dir_create(const char *dir, const char *yaml, size_t n, struct err *e)
+/* What is said of a directory that exists. */
+static int taken(const char *dir, bool sweep, struct err *e)
+{
+    struct controller_file f;
+
+    if (!sweep)
+        return err_set(e, ERR_EXIST,
+                       "%s exists already and is no sweep; remove it, or name another "
+                       "directory with `--dir`",
+                       dir);
+    if (sweep_served(dir, &f) != SERVING_NO)
+        return err_set(
+            e, ERR_EXIST,
+            "%s exists already, and a controller serves it: process %ld on %s; "
+            "`--dir` names another directory",
+            dir, f.pid, f.host);
+    return err_set(e, ERR_EXIST,
+                   "%s exists already; `rung resume %s` goes on with a sweep, `--dir` "
+                   "names another directory",
+                   dir, dir);
+}
+
+/* journal/ and others: the name of sweep.yaml, which comes after them, is made durable
+ * together with theirs. */
+static int make_rooms(const char *dir, struct err *e)
 {
     static const char *const rooms[] = {"journal", "requests", "jobs", "trials"};
-    char *path;
-    int rc;
+    int rc = 0;
 
-    if (access(dir, F_OK) == 0)
-        return err_set(e, ERR_EXIST,
-                       "%s exists already; `rung resume %s` goes on with a sweep, "
-                       "`--dir` names another directory",
-                       dir, dir);
-    rc = dir_make(dir, 0755, e);
     for (size_t i = 0; rc == 0 && i < sizeof(rooms) / sizeof(rooms[0]); i++) {
-        path = path_join(dir, rooms[i]);
-        rc = dir_make(path, 0755, e);
+        char *path = path_join(dir, rooms[i]);
+
+        if (mkdir(path, 0755) < 0)
+            rc = err_sys(e, "%s", path);
         free(path);
     }
+    return rc;
+}
+
+int sweep_dir_create(const char *dir, const char *yaml, size_t n, struct err *e)
+{
+    char *path = path_join(dir, "sweep.yaml");
+    bool sweep = file_exists(path);
+    int rc = dir_make_new(dir, 0755, e);
+
+    if (rc != 0) {
+        if (rc == ERR_EXIST && file_exists(dir))
+            taken(dir, sweep, e);
+        goto out;
+    }
+    rc = make_rooms(dir, e);
     if (rc == 0)
         rc = keys_create(dir, e);
-    if (rc == 0) { /* last: a directory with a sweep.yaml is a sweep */
-        path = path_join(dir, "sweep.yaml");
+    if (rc == 0) /* last: a directory with a sweep.yaml is a sweep */
         rc = file_write(path, yaml, n, 0644, e);
-        free(path);
-    }
+    if (rc != 0)
+        dir_remove(dir, NULL); /* ours: nobody else could make it */
+out:
+    free(path);
     return rc;
 }
 

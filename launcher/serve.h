@@ -21,7 +21,8 @@ struct serve_options {
 };
 
 /* Makes a sweep's directory: sweep.yaml (the text verbatim), journal/, keys/, requests/,
- * jobs/, trials/. ERR_EXIST when there is something already. */
+ * jobs/, trials/. ERR_EXIST when there is something already; after another failure there
+ * is nothing. */
 int sweep_dir_create(const char *dir, const char *yaml, size_t n, struct err *e);
 
 /* Begins an epoch of the sweep in dir (absolute) and serves it until it is over, paused
