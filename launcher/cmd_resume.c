@@ -121,7 +121,7 @@ static int look_before(const struct cli_command *self, const char *dir,
 static int resume(const struct cli_command *self, const char *dir,
                   struct serve_options *o)
 {
-    struct controller_file f;
+    struct controller_file f = {0};
     bool finished = false;
     int status = look_before(self, dir, o, &finished);
     enum serving serving = sweep_served(dir, &f);
@@ -136,7 +136,7 @@ static int resume(const struct cli_command *self, const char *dir,
     if (serving == SERVING_ELSEWHERE)
         fprintf(stderr, "rung: taking over from the controller on %s (process %ld)\n",
                 f.host, f.pid);
-    if (finished && o->n_sets == 0) {
+    if (finished && o->n_sets == 0 && strcmp(f.state, "finished") == 0) {
         fprintf(stderr, "rung: %s is finished; nothing to resume\n", dir);
         return EXIT_GOOD;
     }

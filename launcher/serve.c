@@ -314,9 +314,12 @@ static int set_up_controller(struct server *s, struct err *e)
                                   .slots_per_job = s->executor->ops->slots_per_job,
                                   .keeps_idle = s->executor->ops->keeps_idle,
                                   .timers = s->timers};
+    const struct sweep_totals *n = sweep_totals(s->ep.sweep.sw);
     int rc = 0;
 
-    epoch_control(&s->ep, &c, s->o->submit, &port, s, clock_mono(), clock_wall());
+    /* A finished one without more to do is only wound up: its controller died at that. */
+    epoch_control(&s->ep, &c, s->o->submit && (n->pausing || s->o->n_sets > 0), &port, s,
+                  clock_mono(), clock_wall());
     for (size_t i = 0; rc == 0 && i < s->o->n_sets; i++)
         rc = controller_set(s->ep.controller, s->o->sets[i].key, s->o->sets[i].value, e);
     return rc;
@@ -521,10 +524,11 @@ static void wind_up(struct server *s)
     controller_jobs(s->ep.controller, cancel_job, s);
     if (controller_state(s->ep.controller) == CONTROLLER_FINISHED)
         tidy_all(s->tidy);
+    viewer_end(s->viewer, s->ep.journal, state_word(s), reason, s->o->json);
+    /* last: where it says that the sweep is over, nothing is left to be done */
     snprintf(s->ep.who.state, sizeof(s->ep.who.state), "%s", state_word(s));
     if (controller_file_write(s->dir, &s->ep.who, &e) != 0)
         fprintf(stderr, "rung: %s\n", e.text);
-    viewer_end(s->viewer, s->ep.journal, state_word(s), reason, s->o->json);
 }
 
 static void tear_down(struct server *s)

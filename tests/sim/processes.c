@@ -243,7 +243,8 @@ static int set_up(struct process *p, struct err *e)
     snprintf(p->ep.who.state, sizeof(p->ep.who.state), "running");
     rc = controller_file_write(SWEEP_DIR, &p->ep.who, e);
     if (rc == 0)
-        epoch_control(&p->ep, &c, p->resume, &port, p, w->now, wall(p));
+        epoch_control(&p->ep, &c, p->resume && sweep_totals(p->ep.sweep.sw)->pausing,
+                      &port, p, w->now, wall(p));
     return rc;
 }
 
