@@ -100,15 +100,27 @@ static bool settings_good(const struct cli_command *self, struct sweepfile *f,
     return true;
 }
 
+/* Its controller died before its first epoch was there: trials come after that. */
+static bool never_begun(const struct loaded *l, int rc)
+{
+    char *trials = path_join(l->dir, "trials"), **names = NULL;
+    size_t n = 0;
+    bool never = rc == ERR_NOENT && l->sw && dir_list(trials, &names, &n, NULL) == 0;
+
+    free(names);
+    free(trials);
+    return never && n == 0;
+}
+
 /* EXIT_GOOD, or why the sweep cannot go on. */
 static int look_before(const struct cli_command *self, const char *dir,
                        const struct serve_options *o, bool *finished)
 {
     struct loaded l;
     struct err e = {0};
-    int status = EXIT_GOOD;
+    int status = EXIT_GOOD, rc = loaded_open(&l, dir, false, &e);
 
-    if (loaded_open(&l, dir, false, &e) != 0)
+    if (rc != 0 && !never_begun(&l, rc))
         status = cli_fail(self, EXIT_FAILED, "%s", e.text);
     else if (!settings_good(self, l.file, o))
         status = EXIT_USAGE;
