@@ -143,8 +143,9 @@ static int resume(const struct cli_command *self, const char *dir,
     if (serving != SERVING_NO && o->n_sets > 0)
         return requests_hand_over(self, dir, &f, o->sets, o->n_sets);
     if (serving == SERVING_HERE)
-        return cli_fail(self, EXIT_FAILED, "a controller serves it already: process %ld",
-                        f.pid);
+        return cli_fail(self, EXIT_FAILED,
+                        "a controller serves it already: process %ld on %s", f.pid,
+                        f.host);
     if (serving == SERVING_ELSEWHERE)
         fprintf(stderr, "rung: taking over from the controller on %s (process %ld)\n",
                 f.host, f.pid);

@@ -574,10 +574,9 @@ int serve(const char *dir, const struct serve_options *o)
     } else {
         viewer_stop(s.viewer);
         fprintf(stderr, "rung: %s\n", e.text);
-        if (rc == ERR_FULL)
-            fprintf(stderr,
-                    "rung: nothing accepted is lost; make space, then: rung resume %s\n",
-                    dir);
+        if (rc == ERR_FULL || rc == ERR_IO)
+            fprintf(stderr, "rung: nothing accepted is lost; %s, then: rung resume %s\n",
+                    rc == ERR_FULL ? "make space" : "see to the disk", dir);
         s.status = EXIT_FAILED;
     }
     tear_down(&s);
