@@ -182,6 +182,14 @@ static void show(struct viewer *v, int slots, enum controller_state state)
 
 /* ---- the child that writes sweep.h5 ---- */
 
+static void child_failed(struct viewer *v)
+{
+    if (++v->failures == EXPORT_FAILED)
+        viewer_say(
+            v, "sweep.h5 cannot be written (see above); the journal has everything, and "
+               "`rung export --hdf5` writes it later");
+}
+
 static void start_child(struct viewer *v, const struct journal *j)
 {
     char self[] = "/proc/self/exe", name[] = "rung", export[] = "export",
@@ -207,6 +215,8 @@ static void start_child(struct viewer *v, const struct journal *j)
     posix_spawnattr_destroy(&attr);
     v->child_began = clock_mono();
     v->written = journal_events(j);
+    if (v->child == 0)
+        child_failed(v);
 }
 
 static void child_ended(struct viewer *v, int status)
@@ -216,13 +226,10 @@ static void child_ended(struct viewer *v, int status)
     v->child = 0;
     v->child_took = now - v->child_began;
     v->next_child = now + fmax(v->view_seconds, v->child_took / SHARE);
-    if (status == 0) {
+    if (status == 0)
         v->failures = 0;
-    } else if (++v->failures == EXPORT_FAILED) {
-        viewer_say(
-            v, "sweep.h5 cannot be written (see above); the journal has everything, and "
-               "`rung export --hdf5` writes it later");
-    }
+    else
+        child_failed(v);
 }
 
 static void keep_fresh(struct viewer *v, const struct journal *j)
@@ -243,17 +250,25 @@ void viewer_tick(struct viewer *v, const struct journal *j, int slots,
     show(v, slots, state);
 }
 
-static void last_child(struct viewer *v, const struct journal *j)
+static void await_child(struct viewer *v)
 {
     int status = 0;
 
     if (v->child > 0 && waitpid(v->child, &status, 0) == v->child)
         child_ended(v, status);
+}
+
+/* Nobody comes after it who would write what it did not: it is tried until it is there,
+ * or it is said that it is not; what was said before is tried once more. */
+static void last_child(struct viewer *v, const struct journal *j)
+{
+    await_child(v);
     if (journal_events(j) == v->written && v->failures == 0)
         return;
-    start_child(v, j);
-    if (v->child > 0 && waitpid(v->child, &status, 0) == v->child)
-        child_ended(v, status);
+    do {
+        start_child(v, j);
+        await_child(v);
+    } while (v->failures > 0 && v->failures < EXPORT_FAILED);
 }
 
 /* ---- the end ---- */
