@@ -42,6 +42,9 @@ struct agent_port {
     /* A checkpoint of the slot's attempt is wanted soon, which "save" in its next answer
      * says too: for programs that have a `checkpoint_signal`. NULL: not wanted. */
     void (*save)(void *ctx, int slot);
+    /* The attempt's directory holds a checkpoint, says the program or its end; before the
+     * controller hears of it the directory's own name must be durable. NULL: it is. */
+    void (*saved)(void *ctx, int slot);
     void (*reply)(void *ctx, int slot, uint64_t conn, const char *line, size_t n);
     /* Nothing is left to do: leave the loop. status: exit status of the agent. Once; the
      * agent then does nothing any more. */

@@ -304,6 +304,8 @@ static void put_saved(struct agent *a, struct slot *s, int64_t step)
     it.saved.nonce = at->id.nonce;
     it.saved.number = ++at->saves;
     it.saved.step = step;
+    if (a->port.saved)
+        a->port.saved(a->ctx, slot_index(a, s));
     outbox_put(a->outbox, &it);
     if (step > at->checkpoint)
         at->checkpoint = step;

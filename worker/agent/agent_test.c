@@ -17,6 +17,7 @@
 /* ---- what the agent does, as text ---- */
 
 static struct str seen = STR_INIT;
+static int secured; /* checkpoints */
 static struct packet *reader;
 
 static void see_open(const struct item *it)
@@ -61,6 +62,7 @@ static void see_item(const struct item *it, uint64_t number)
         assert_true(it->report.nonce == NONCE(it->report.trial, it->report.attempt));
         break;
     case ITEM_SAVED:
+        assert_true(secured > 0); /* first made durable, then told */
         str_addf(&seen, "%d.%d %d", it->saved.trial, it->saved.attempt,
                  (int)it->saved.step);
         break;
@@ -108,6 +110,12 @@ static void do_save(void *ctx, int slot)
     str_addf(&seen, "signal %d\n", slot);
 }
 
+static void do_saved(void *ctx, int slot)
+{
+    (void)ctx, (void)slot;
+    secured++;
+}
+
 static void do_reply(void *ctx, int slot, uint64_t conn, const char *line, size_t n)
 {
     (void)ctx;
@@ -138,8 +146,8 @@ static double now;
 
 static void begin(void)
 {
-    static const struct agent_port port = {do_send, do_start, do_end,
-                                           do_save, do_reply, do_quit};
+    static const struct agent_port port = {do_send,  do_start, do_end, do_save,
+                                           do_saved, do_reply, do_quit};
     agent_free(a);
     now = 1000;
     a = agent_new(&config, &port, NULL, now);

@@ -1,8 +1,10 @@
 #include "worker/agent/attempt_dir.h"
 
 #include "base/file.h"
+#include "base/mem.h"
 #include "base/num.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -62,7 +64,7 @@ int attempt_dir_take(const char *sweep_dir, int32_t trial, int32_t attempt,
     int rc = 0;
     str_addf(&dir, "%s/trials/%06ld", sweep_dir, (long)trial);
     if (mkdir(dir.p, 0777) < 0)
-        rc = errno == EEXIST ? newest(dir.p, &before, e) : dir_make(dir.p, 0777, e);
+        rc = errno == EEXIST ? newest(dir.p, &before, e) : err_sys(e, "%s", dir.p);
     if (!rc)
         rc = move_or_make(dir.p, before, attempt, path, e);
     str_free(&dir);
@@ -76,5 +78,35 @@ int attempt_log_open(const char *attempt_dir, int32_t attempt, struct err *e)
     int fd = open(path.p, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     int rc = fd < 0 ? err_sys(e, "%s", path.p) : fd;
     str_free(&path);
+    return rc;
+}
+
+/* Not for . and .., nor for a log. */
+static bool is_kept(const char *name)
+{
+    size_t n = strlen(name);
+    return strcmp(name, ".") != 0 && strcmp(name, "..") != 0 &&
+           (n < 5 || strcmp(name + n - 4, ".log") != 0);
+}
+
+bool attempt_dir_keeps(const char *attempt_dir)
+{
+    DIR *d = opendir(attempt_dir);
+    bool keeps = false;
+    for (const struct dirent *entry; d && !keeps && (entry = readdir(d));)
+        keeps = is_kept(entry->d_name);
+    if (d)
+        closedir(d);
+    return keeps;
+}
+
+int attempt_dir_sync(const char *attempt_dir, struct err *e)
+{
+    const char *slash = strrchr(attempt_dir, '/');
+    char *trial_dir = mem_strndup(attempt_dir, (size_t)(slash - attempt_dir));
+    int rc = dir_sync(trial_dir, e);
+    if (!rc)
+        rc = dir_sync_above(trial_dir, e);
+    free(trial_dir);
     return rc;
 }

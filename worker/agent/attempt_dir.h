@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/str.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Renames the trial's newest directory, or makes one; *path becomes it. ERR_FENCED when a
@@ -17,5 +18,10 @@ int attempt_dir_take(const char *sweep_dir, int32_t trial, int32_t attempt,
 /* Opens attempt-NN.log there for appending: a descriptor, or an error. It gets all that
  * the program prints to stdout and stderr. */
 int attempt_log_open(const char *attempt_dir, int32_t attempt, struct err *e);
+
+/* Is there anything but logs? */
+bool attempt_dir_keeps(const char *attempt_dir);
+/* Makes it durable that the directory has this name (what is in it is the program's). */
+int attempt_dir_sync(const char *attempt_dir, struct err *e);
 
 #endif

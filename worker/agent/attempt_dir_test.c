@@ -92,7 +92,11 @@ int main(void)
         cmocka_unit_test(moves_along),
         cmocka_unit_test(many_attempts),
     };
+    char trials[sizeof(sweep) + 8];
     if (!mkdtemp(sweep))
+        return 1;
+    snprintf(trials, sizeof(trials), "%s/trials", sweep);
+    if (mkdir(trials, 0755) < 0)
         return 1;
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     dir_remove(sweep, NULL);

@@ -29,6 +29,7 @@ void hand_init(struct hand *h, struct hand_tools *tools)
                        .log_fd = -1,
                        .out = LINES_INIT,
                        .ranks = STR_INIT,
+                       .dir = STR_INIT,
                        .program = STR_INIT,
                        .note = STR_INIT};
 }
@@ -49,6 +50,7 @@ void hand_clear(struct hand *h)
     door_close(h->door);
     lines_free(&h->out);
     str_free(&h->ranks);
+    str_free(&h->dir);
     str_free(&h->program);
     str_free(&h->note);
     hand_init(h, tools);
@@ -138,6 +140,7 @@ static int open_files(struct hand *h, struct start *s, const struct item *work,
         attempt_dir_take(h->tools->dir, work->work.trial, work->work.attempt, &s->dir, e);
     if (rc)
         return rc;
+    str_add(&h->dir, s->dir.p);
     int log = attempt_log_open(s->dir.p, work->work.attempt, e);
     if (log < 0)
         return log;
@@ -275,6 +278,16 @@ void hand_save(struct hand *h)
 {
     if (h->state == HAND_RUNNING && h->tools->checkpoint_signal)
         kill(h->pid, h->tools->checkpoint_signal);
+}
+
+void hand_secure(struct hand *h)
+{
+    struct err e = {0};
+    if (h->secure || h->dir.len == 0 || !attempt_dir_keeps(h->dir.p))
+        return;
+    h->secure = true;
+    if (attempt_dir_sync(h->dir.p, &e) != 0)
+        str_addf(next_note(h), "a crash of its node may lose its checkpoint: %s", e.text);
 }
 
 double hand_deadline(const struct hand *h)

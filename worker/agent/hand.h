@@ -45,6 +45,8 @@ struct hand {
     struct lines out;
     int64_t step;     /* that was printed last, -1: none */
     struct str ranks; /* where shims elsewhere leave their reports, see ranks.h */
+    struct str dir;   /* of the attempt */
+    bool secure;      /* hand_secure() was here */
     struct str program, note;
     struct end_facts facts;
 };
@@ -55,6 +57,9 @@ void hand_init(struct hand *h, struct hand_tools *tools);
 void hand_start(struct hand *h, const struct item *work, int slot);
 void hand_end(struct hand *h, double now);
 void hand_save(struct hand *h); /* sends checkpoint_signal, if there is one */
+/* The program syncs its checkpoints; the names of the directories above them, which are
+ * ours, are made durable here. Once an attempt, and not where it keeps nothing. */
+void hand_secure(struct hand *h);
 
 /* When hand_tick() is due; INFINITY. */
 double hand_deadline(const struct hand *h);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int play_open(struct play *p, const char *below, struct err *e)
@@ -16,6 +17,11 @@ int play_open(struct play *p, const char *below, struct err *e)
     snprintf(p->dir, sizeof(p->dir), "%s/rung-play-XXXXXX", below);
     if (!mkdtemp(p->dir))
         return err_sys(e, "%s", p->dir);
+    char *trials = path_join(p->dir, "trials");
+    int made = mkdir(trials, 0755);
+    free(trials);
+    if (made < 0)
+        return err_sys(e, "%s/trials", p->dir);
     p->reader = packet_new();
     int rc = keys_create(p->dir, e);
     return rc ? rc : key_pair_make(&p->own, e);

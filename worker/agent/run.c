@@ -77,6 +77,12 @@ static void port_save(void *ctx, int slot)
     hand_save(&h->v[slot]);
 }
 
+static void port_saved(void *ctx, int slot)
+{
+    struct hands *h = ctx;
+    hand_secure(&h->v[slot]);
+}
+
 static void port_reply(void *ctx, int slot, uint64_t conn, const char *line, size_t n)
 {
     struct hands *h = ctx;
@@ -96,6 +102,7 @@ static const struct agent_port port = {.send = port_send,
                                        .start = port_start,
                                        .end = port_end,
                                        .save = port_save,
+                                       .saved = port_saved,
                                        .reply = port_reply,
                                        .quit = port_quit};
 
@@ -282,6 +289,8 @@ static void tell_ends(struct hands *h, double now)
         hand_tick(hand, now);
         if (hand->state != HAND_ENDED)
             continue;
+        if (hand->facts.exit_code == 0) /* after pause that says that it is saved */
+            hand_secure(hand);
         const struct end_facts *facts = hand_facts(hand);
         const struct open_attempt *at = agent_open(h->mind, i);
         if (facts->cause == CAUSE_NO_LAUNCH && at)
