@@ -158,6 +158,82 @@ test_expect_success 'a controller that was cut off learns that it was replaced' 
     test $(events fenced trial | wc -l) = 6
 '
 
+test_expect_success 'of two who resume it at once, one does, and nothing is lost' '
+    sweep both stop && hold &&
+    begin both &&
+    reached both 2 saved &&
+    kill_all both && go &&
+    { { timeout 120 rung resume --quiet both 2>err-1; echo $? >status-1; } & } &&
+    { { timeout 120 rung resume --quiet both 2>err-2; echo $? >status-2; } & } && wait &&
+    cat err-1 err-2 &&
+    sort status-1 status-2 >statuses && printf "0\\n1\\n" | diff - statuses &&
+    grep "a controller serves it already: process\|a newer controller owns this sweep\|has taken over" \
+        err-1 err-2 &&
+    nothing_left both &&
+    sound both &&
+    going_on both &&
+    test $(events both trial | wc -l) = 6
+'
+
+test_expect_success 'who runs or resumes a sweep that is served hears by whom' '
+    sweep served stop && hold &&
+    begin served &&
+    reached served 2 report &&
+    test_expect_code 1 rung resume served 2>err &&
+    grep "a controller serves it already: process $controller on $(uname -n)" err &&
+    test_expect_code 2 rung run --dir served served.yaml 2>err &&
+    grep "served exists already, and a controller serves it: process $controller on $(uname -n)" \
+        err && go &&
+    ended 0 &&
+    nothing_left served &&
+    test $(events served epoch | wc -l) = 1 &&
+    sound served
+'
+
+test_expect_success 'one that died before its first epoch begins when it is resumed' '
+    sweep unborn stop &&
+    mkdir unborn && cp -rp served/keys unborn/ && cp unborn.yaml unborn/sweep.yaml &&
+    mkdir unborn/journal unborn/requests unborn/jobs unborn/trials &&
+    cp -rp unborn void && : >void/journal/000001.jsonl &&
+    cp -rp unborn robbed && mkdir robbed/trials/000000 &&
+    for name in unborn void; do
+        timeout 120 rung resume --quiet $name &&
+            nothing_left $name &&
+            sound $name &&
+            test $(events $name trial | wc -l) = 6 &&
+            timeout 120 rung resume --quiet --set search.trials=7 $name &&
+            sound $name || return
+    done &&
+    test_expect_code 1 rung resume robbed 2>err &&
+    grep "no epoch has begun here" err &&
+    test -z "$(ls robbed/journal)"
+'
+
+test_expect_success 'one that died before it had said that it is over is wound up' '
+    cp -rp served windup &&
+    sed -i "s/\"state\":\"finished\"/\"state\":\"running\"/" windup/controller.json &&
+    rm windup/sweep.h5 &&
+    timeout 120 rung resume --quiet windup &&
+    grep "\"state\":\"finished\"" windup/controller.json &&
+    test -e windup/sweep.h5 &&
+    test $(events windup start | wc -l) = $(events served start | wc -l) &&
+    ! events windup resume &&
+    sound windup
+'
+
+test_expect_success 'a sweep whose directory is removed ends, and says so' '
+    sweep gone stop && hold &&
+    begin gone &&
+    reached gone 2 report &&
+    agent=$(agents gone) && left=$(homes gone) &&
+    mv gone aside && rm -r aside && go &&
+    ended 1 &&
+    grep "rung: .*/gone.*: No such file or directory" gone.err &&
+    until_true "! test -e /proc/$agent/exe" &&
+    nobody_left . &&
+    test ! -e gone && test ! -e "$left"
+'
+
 # ---- the journal ----
 
 test_expect_success 'a last line that a crash tore is set aside' '
@@ -232,6 +308,28 @@ test_expect_success TMPFS 'a full disk stops the sweep; with more space it goes 
     head -n -1 small.journal/000001.jsonl >accepted &&
     cmp -n $(stat -c %s accepted) accepted small/full/journal/000001.jsonl &&
     test $(events small/full trial | wc -l) = 60
+'
+
+test_expect_success TMPFS 'on a disk that is read-only nothing is begun, and all can be read' '
+    mount -t tmpfs -o size=8m tmpfs small &&
+    test_when_finished "umount small" &&
+    sweep ro stop && hold &&
+    begin ro &&
+    reached ro 2 saved &&
+    kill_all ro && go &&
+    cp -rp ro small/ro && cp -rp ro before-ro &&
+    mount -o remount,ro small &&
+    test_expect_code 1 timeout 60 rung resume --quiet small/ro 2>err &&
+    grep "journal/000002.jsonl: Read-only file system" err &&
+    rung status small/ro >status &&
+    sound small/ro &&
+    diff -r before-ro small/ro &&
+    mount -o remount,rw small &&
+    timeout 120 rung resume --quiet small/ro &&
+    nothing_left small/ro &&
+    sound small/ro &&
+    going_on small/ro &&
+    test $(events small/ro trial | wc -l) = 6
 '
 
 test_done
