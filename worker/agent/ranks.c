@@ -39,7 +39,8 @@ static void add(struct ranks *all, const struct shim_report *r)
                  (blame(r) == blame(sum) && r->rank < sum->rank);
     struct shim_report next = worse ? *r : *sum;
     next.oom = sum->oom | r->oom;
-    next.strays = sum->strays + r->strays;
+    if (__builtin_add_overflow(sum->strays, r->strays, &next.strays))
+        next.strays = INT32_MAX; /* a file of anybody's bytes */
     next.cpu_seconds = sum->cpu_seconds + r->cpu_seconds;
     next.max_rss = sum->max_rss > r->max_rss ? sum->max_rss : r->max_rss;
     *sum = next;
