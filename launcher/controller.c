@@ -433,6 +433,9 @@ void controller_resume(struct controller *c, const char *reason)
 {
     why_event(c, EVENT_RESUME, -1, reason);
     c->state = CONTROLLER_RUNNING;
+    c->troubled = c->interrupting = false;
+    free(c->reason);
+    c->reason = NULL;
 }
 
 int controller_set(struct controller *c, const char *key, const char *value,
