@@ -137,9 +137,9 @@ void packet_begin(struct str *out, const struct packet_head *h); /* header line 
 void item_encode(const struct item *it, struct str *out);        /* one item line */
 
 /* Reading: packet_open() parses the header, packet_next() one item after another.
- * Slices and arrays of an item live until the next packet_next(), and no longer than
- * data, which is not copied. Items of unknown kinds are skipped (numbered ones are
- * counted: an unknown item with "n":1 is). */
+ * Slices and arrays of a header or an item live until the next packet_next(), and no
+ * longer than data, which is not copied. Items of unknown kinds are skipped (numbered
+ * ones are counted: an unknown item with "n":1 is). */
 struct packet;
 struct packet *packet_new(void); /* a reusable reader */
 void packet_free(struct packet *p);

@@ -292,6 +292,13 @@ static void test_bad_items(void **state)
         open_text(HEAD "}\n{\"item\":\"ask\",\"n\":1,\"slot\":0,\"ask\":1}\n", &h, NULL),
         0);
     assert_int_equal(packet_next(reader, &it, &number, NULL), ERR_PROTO); /* no `first` */
+    assert_int_equal(open_text(HEAD "}\n{\"item\":\"novelty\",\"n\":1}\n", &h, NULL), 0);
+    assert_int_equal(packet_next(reader, &it, &number, NULL), ERR_PROTO);
+    assert_int_equal(
+        open_text("{\"rung\":1,\"agent\":\"00000000000000ab\",\"release\":\"\\u0041\"}\n",
+                  &h, NULL),
+        0);
+    assert_true(slice_eq(h.release, "A"));
 }
 
 /* Numbers count what is numbered, of whatever release it is. */

@@ -66,6 +66,17 @@ static uint64_t read_hex(struct json *j)
     return v;
 }
 
+/* What a raw string says. p->text has room for all strings of the line, so it does not
+ * move. */
+static struct slice decoded(struct packet *p, const struct json *j, struct slice raw)
+{
+    if (j->error || !memchr(raw.p, '\\', raw.len))
+        return raw;
+    size_t start = p->text.len;
+    json_unescape(raw, &p->text);
+    return (struct slice){p->text.p + start, p->text.len - start};
+}
+
 int packet_open(struct packet *p, const char *data, size_t n, struct packet_head *h,
                 struct err *e)
 {
@@ -78,6 +89,8 @@ int packet_open(struct packet *p, const char *data, size_t n, struct packet_head
     *h = (struct packet_head){.release = {"", 0}};
     if (!next_line(p, &line))
         return err_set(e, ERR_PROTO, "a packet without a header line");
+    str_cut(&p->text, 0);
+    str_reserve(&p->text, line.len);
     json_begin(&j, line.p, line.len);
     json_object(&j);
     while (json_key(&j, &key)) {
@@ -85,7 +98,7 @@ int packet_open(struct packet *p, const char *data, size_t n, struct packet_head
             h->version = (int)read_integer(&j, 1, INT32_MAX);
             has_version = true;
         } else if (json_is(key, "release")) {
-            h->release = json_string(&j);
+            h->release = decoded(p, &j, json_string(&j));
         } else if (json_is(key, "epoch")) {
             h->epoch = (int32_t)read_integer(&j, 0, INT32_MAX);
         } else if (json_is(key, "agent")) {
@@ -106,17 +119,6 @@ int packet_open(struct packet *p, const char *data, size_t n, struct packet_head
         return err_set(e, ERR_PROTO, "a packet's header without rung or agent");
     p->number = h->first;
     return 0;
-}
-
-/* What a raw string says. p->text has room for all strings of the line, so it does not
- * move. */
-static struct slice decoded(struct packet *p, const struct json *j, struct slice raw)
-{
-    if (j->error || !memchr(raw.p, '\\', raw.len))
-        return raw;
-    size_t start = p->text.len;
-    json_unescape(raw, &p->text);
-    return (struct slice){p->text.p + start, p->text.len - start};
 }
 
 static int read_word(struct json *j, const char *const words[])
@@ -257,6 +259,11 @@ static int read_members(struct packet *p, struct json *j, enum item_kind kind,
     return 0;
 }
 
+static int unnumbered(const char *name, struct err *e)
+{
+    return err_set(e, ERR_PROTO, "item %s in a packet without first", name);
+}
+
 /* What is left of an item of a kind that this release does not know. */
 static int skip_members(struct packet *p, struct json *j, struct err *e)
 {
@@ -271,6 +278,8 @@ static int skip_members(struct packet *p, struct json *j, struct err *e)
     json_end(j);
     if (j->error)
         return err_set(e, ERR_PROTO, "an unknown item: %s", j->error);
+    if (numbered && p->number == 0)
+        return unnumbered("of an unknown kind", e);
     p->number += numbered;
     return 0;
 }
@@ -303,8 +312,7 @@ static int read_item(struct packet *p, struct slice line, struct item *it,
         return rc;
     bool numbered = item_shapes[kind].numbered;
     if (numbered && p->number == 0)
-        return err_set(e, ERR_PROTO, "item %s in a packet without first",
-                       item_name(kind));
+        return unnumbered(item_name(kind), e);
     *number = numbered ? p->number++ : 0;
     return 1;
 }
