@@ -4,6 +4,7 @@
 #include "base/suggest.h"
 #include "base/units.h"
 #include "launcher/mistakes.h"
+#include "sched/event.h"
 
 #include <math.h>
 #include <stddef.h>
@@ -86,7 +87,7 @@ const struct key keys[KEYS] = {
         .help = "Of mode `promote`: so many trials go on to `max_t` at the end, whatever "
                 "their rung; 0 is the paper to the letter"},
     [KEY_SLOTS] = {"slots", WANT_INT, FIELD(slots), .settable = true, .fallback = "1",
-        .lo = 1, .hi = 100000,
+        .lo = 1, .hi = EVENT_SLOTS_MAX,
         .help = "Trials that run at once: pending and running together"},
     [KEY_SLOTS_PER_JOB] = {"slots_per_job", WANT_INT, FIELD(slots_per_job),
         .fallback = "1", .lo = 1, .hi = 1024,

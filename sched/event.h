@@ -102,6 +102,8 @@ enum given {
     GIVEN_ADDED, /* asktell's add */
 };
 
+#define EVENT_SLOTS_MAX 100000 /* of an agent, and of a sweep */
+
 struct metric {
     struct slice name; /* decoded text */
     double value;      /* NaN and infinities are values */
@@ -193,7 +195,7 @@ struct event {
             struct slice change; /* "submitted", "joined", "ended" */
             uint64_t agent;      /* joined: who */
             struct slice host;
-            int32_t slots;
+            int32_t slots; /* EVENT_SLOTS_MAX at most */
         } job;
     };
 };

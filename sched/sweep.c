@@ -588,6 +588,15 @@ static int apply_set(struct sweep *sw, const struct event *ev, struct verdict *v
     return 0;
 }
 
+static int apply_job(struct sweep *sw, const struct event *ev, struct verdict *v,
+                     struct err *e)
+{
+    (void)sw, (void)v;
+    if (ev->job.slots < 0 || ev->job.slots > EVENT_SLOTS_MAX)
+        return impossible(e, ev, "no agent has so many slots");
+    return 0;
+}
+
 static int apply_finish(struct sweep *sw, const struct event *ev, struct verdict *v,
                         struct err *e)
 {
@@ -613,7 +622,7 @@ int sweep_apply(struct sweep *sw, const struct event *ev, struct verdict *v,
         [EVENT_SAVED] = apply_saved,   [EVENT_END] = apply_end,
         [EVENT_STOP] = apply_stop,     [EVENT_PAUSE] = apply_pause,
         [EVENT_RESUME] = apply_pause,  [EVENT_SET] = apply_set,
-        [EVENT_JOB] = apply_nothing,   [EVENT_FINISH] = apply_finish,
+        [EVENT_JOB] = apply_job,       [EVENT_FINISH] = apply_finish,
     };
     struct verdict mine;
 

@@ -12,7 +12,7 @@
 enum { NEEDED, OPTIONAL };
 
 static const struct field hello_fields[] = {
-    {FIELD("slots", INDEX, hello.slots), NEEDED},
+    {FIELD("slots", SLOTS, hello.slots), NEEDED},
     {FIELD("closed", INDEX, hello.closed), NEEDED},
     {FIELD("oldest", NUMBER, hello.oldest), NEEDED},
     {FIELD("pid", LONG, hello.pid), NEEDED},
@@ -189,7 +189,8 @@ static void put_open(struct str *out, const struct open_attempt open[], int n)
 static int64_t integer(const struct field *f, const void *at)
 {
     switch (f->type) {
-    case FIELD_INDEX: return *(const int32_t *)at;
+    case FIELD_INDEX:
+    case FIELD_SLOTS: return *(const int32_t *)at;
     case FIELD_INT: return *(const int *)at;
     case FIELD_COUNT: return *(const uint32_t *)at;
     case FIELD_LONG: return *(const int64_t *)at;

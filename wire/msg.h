@@ -73,7 +73,7 @@ struct item {
         struct { /* HELLO; BEAT from agents has `open` and `oldest` of it */
             const struct open_attempt *open;
             int n_open;
-            int32_t slots;          /* how many it has */
+            int32_t slots;          /* how many it has, EVENT_SLOTS_MAX at most */
             int32_t closed;         /* of these, how many will ask for nothing more */
             struct slice host, job; /* job: the executor's name for it */
             int64_t pid;

@@ -9,6 +9,7 @@
 
 enum field_type {
     FIELD_INDEX,  /* int32_t, 0 or more: trials, attempts, slots */
+    FIELD_SLOTS,  /* int32_t, 0 to EVENT_SLOTS_MAX */
     FIELD_INT,    /* int */
     FIELD_COUNT,  /* uint32_t */
     FIELD_LONG,   /* int64_t */

@@ -266,6 +266,9 @@ static void test_bad_items(void **state)
         {"{\"item\":\"beat\",\"open\":[[1,2,3,4]]}\n", "a string is wanted"},
         {"{\"item\":\"beat\",\"open\":{}}\n", "an array is wanted"},
         {"{\"item\":\"novelty\",\"n\":1,\"x\":}\n", "an unknown item"},
+        {"{\"item\":\"hello\",\"slots\":100001,\"closed\":0,\"oldest\":1,\"pid\":1,"
+         "\"host\":\"h\"}\n",
+         "slots: out of range"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

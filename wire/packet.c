@@ -182,6 +182,9 @@ static void read_field(struct packet *p, struct json *j, const struct field *f,
     void *at = (char *)it + f->at;
     switch (f->type) {
     case FIELD_INDEX: *(int32_t *)at = (int32_t)read_integer(j, 0, INT32_MAX); break;
+    case FIELD_SLOTS:
+        *(int32_t *)at = (int32_t)read_integer(j, 0, EVENT_SLOTS_MAX);
+        break;
     case FIELD_INT: *(int *)at = (int)read_integer(j, INT32_MIN, INT32_MAX); break;
     case FIELD_COUNT: *(uint32_t *)at = (uint32_t)read_integer(j, 0, UINT32_MAX); break;
     case FIELD_LONG: *(int64_t *)at = json_int(j); break;
