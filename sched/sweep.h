@@ -54,8 +54,8 @@ struct trial {
     uint64_t nonce, agent;
     int32_t slot;
     uint32_t ask, last_number, last_save; /* the numbers of its last report and save */
-    int64_t began_until;   /* RUNG_UNTIL it was started with */
-    int64_t attempt_start; /* the step it began from */
+    int64_t began_until;                  /* RUNG_UNTIL it was started with */
+    int64_t attempt_start;                /* the step it began from */
     double attempt_started;
     double created, started, ended; /* wall clock; NaN: not yet */
     double seconds;                 /* of ended attempts */
