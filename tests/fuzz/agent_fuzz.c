@@ -201,8 +201,12 @@ static void happens(struct world *w, struct slice line)
 
 static struct agent *begin(struct world *w, size_t flags)
 {
-    static const struct agent_port port = {on_send, on_start, on_end,
-                                           on_save, on_reply, on_quit};
+    static const struct agent_port port = {.send = on_send,
+                                           .start = on_start,
+                                           .end = on_end,
+                                           .save = on_save,
+                                           .reply = on_reply,
+                                           .quit = on_quit};
     struct agent_config c = {.id = 1,
                              .slots = SLOTS,
                              .host = SLICE("h"),
