@@ -1,5 +1,5 @@
 /* Every timer of controller, agent and trial, in one table: name, seconds, reason.
- * doc/protocol.md shows the same table; a test holds the two together. */
+ * doc/reliability.md shows the same table; a test holds the two together. */
 #ifndef WIRE_TIMERS_H
 #define WIRE_TIMERS_H
 

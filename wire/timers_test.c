@@ -62,7 +62,7 @@ static void test_parse(void **state)
     }
 }
 
-/* The row of doc/protocol.md that a timer must have. */
+/* The row of doc/reliability.md that a timer must have. */
 static char *row_of(int timer, double seconds)
 {
     char number[NUM_MAX];
@@ -75,7 +75,7 @@ static char *row_of(int timer, double seconds)
 static void test_document(void **state)
 {
     const char *top = getenv("top_srcdir");
-    char *path = path_join(top ? top : ".", "doc/protocol.md");
+    char *path = path_join(top ? top : ".", "doc/reliability.md");
     struct str text = STR_INIT;
     struct timers t;
     (void)state;
@@ -88,7 +88,7 @@ static void test_document(void **state)
     for (int i = 0; i < TIMERS; i++) {
         char *row = row_of(i, t.s[i]);
         if (strncmp(p, row, strlen(row)) != 0)
-            fail_msg("doc/protocol.md wants: %s", row);
+            fail_msg("doc/reliability.md wants: %s", row);
         p += strlen(row);
         free(row);
     }
