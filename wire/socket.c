@@ -9,7 +9,12 @@
  * A controller's host may have addresses that an agent cannot reach. An agent opens
  * a DEALER to each and says everything to all of them until the first packet comes
  * back; that one is kept. (Both copies of a packet arriving is a case that the protocol
- * must bear anyhow.) */
+ * must bear anyhow.)
+ *
+ * Anybody can connect to a controller, as often as descriptors last. So ZeroMQ's threads,
+ * which accept, have a table of descriptors of their own: when strangers have filled it,
+ * the controller can still open its files, and those who wait without a handshake are
+ * turned out after HANDSHAKE_MSEC. */
 #include "wire/socket.h"
 
 #include "base/clock.h"
@@ -30,6 +35,8 @@
 
 #define ADDRESSES_MAX 8
 #define QUEUE_MAX     512 /* packets waiting for one peer; more are dropped */
+/* A controller answers handshakes between its fsyncs, which may take seconds. */
+#define HANDSHAKE_MSEC 10000
 
 struct socket {
     void *context;
@@ -172,6 +179,14 @@ static int find_addresses(struct socket *s, bool local, struct err *e)
     return 0;
 }
 
+/* From here on this thread's table of descriptors is not ZeroMQ's threads' any more.
+ * Those that they talk by are in both already. A kernel that cannot do it is one where
+ * strangers can stop the sweep, to be resumed: no reason not to begin it. */
+static void keep_own_descriptors(void)
+{
+    close_range(~0u, ~0u, CLOSE_RANGE_UNSHARE);
+}
+
 int socket_serve(struct socket **out, const struct key_pair *own, const char *agents,
                  bool local, struct err *e)
 {
@@ -187,10 +202,13 @@ int socket_serve(struct socket **out, const struct key_pair *own, const char *ag
     if (!s->zap || !end || set_int(s->zap, ZMQ_LINGER, 0) != 0 ||
         zmq_bind(s->zap, "inproc://zeromq.zap.01") != 0 || set_common(end, own) != 0 ||
         set_int(end, ZMQ_CURVE_SERVER, 1) != 0 || set_text(end, ZMQ_ZAP_DOMAIN, "rung") ||
+        set_int(end, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MSEC) != 0 ||
         zmq_bind(end, local ? "tcp://127.0.0.1:*" : "tcp://*:*") != 0)
         rc = zmq_error(e, "the controller's socket");
     else
         rc = find_addresses(s, local, e);
+    if (rc == 0)
+        keep_own_descriptors();
 out:
     if (rc)
         socket_close(s);

@@ -4,6 +4,8 @@
 #include "base/clock.h"
 #include "wire/msg.h"
 
+#include <errno.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -11,7 +13,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <zmq.h>
 
@@ -158,6 +164,199 @@ static void test_no_key(void **state)
     hears_nothing(server, NULL, 0.5);
     zmq_close(end);
     zmq_ctx_term(context);
+}
+
+/* ---- who listens on the way ---- */
+
+static int port_of(const char *address)
+{
+    return atoi(strrchr(address, ':') + 1);
+}
+
+static int connect_raw(int port)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)port),
+                             .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+    return fd;
+}
+
+/* Between one client and the server; keeps what the client says. */
+struct tap {
+    int listener, client, server;
+    char address[64];
+    struct str said;
+};
+
+static void tap_open(struct tap *t)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof(at);
+    *t = (struct tap){.client = -1, .server = -1, .said = STR_INIT};
+    t->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    assert_int_equal(bind(t->listener, (struct sockaddr *)&at, sizeof(at)), 0);
+    assert_int_equal(listen(t->listener, 1), 0);
+    assert_int_equal(getsockname(t->listener, (struct sockaddr *)&at, &size), 0);
+    snprintf(t->address, sizeof(t->address), "tcp://127.0.0.1:%d", ntohs(at.sin_port));
+}
+
+static void tap_close(struct tap *t)
+{
+    close(t->listener);
+    close(t->client);
+    close(t->server);
+    str_free(&t->said);
+}
+
+static void tap_pump(struct tap *t)
+{
+    char buf[65536];
+    ssize_t n;
+    if (t->client < 0 && (t->client = accept(t->listener, NULL, NULL)) >= 0)
+        t->server = connect_raw(port_of(socket_address(server)));
+    while ((n = recv(t->client, buf, sizeof(buf), MSG_DONTWAIT)) > 0) {
+        str_addn(&t->said, buf, (size_t)n);
+        assert_int_equal(send(t->server, buf, (size_t)n, MSG_NOSIGNAL), n);
+    }
+    while ((n = recv(t->server, buf, sizeof(buf), MSG_DONTWAIT)) > 0)
+        assert_int_equal(send(t->client, buf, (size_t)n, MSG_NOSIGNAL), n);
+}
+
+/* Serves for a moment, in which nobody is let in and nothing is heard. */
+static void serve_strangers(double seconds)
+{
+    struct slice packet;
+    assert_int_equal(socket_receive(server, NULL, &packet, NULL), 0);
+    assert_true(socket_wait(server, NULL, 0, seconds, NULL) >= 0);
+}
+
+/* Says it all again, at once or waiting for the server's part of the handshake in
+ * between, until the server hangs up. */
+static void replay(const struct str *said, bool paced)
+{
+    static const size_t parts[] = {64, 202}; /* greeting, HELLO: as in ZMTP 3.1 */
+    int fd = connect_raw(port_of(socket_address(server)));
+    double end = clock_mono() + LONG_ENOUGH;
+    size_t at = 0;
+    char buf[65536];
+    ssize_t n = 0;
+    for (size_t i = 0; paced && i < 2; i++) {
+        assert_int_equal(send(fd, said->p + at, parts[i], MSG_NOSIGNAL), parts[i]);
+        at += parts[i];
+        for (size_t got = 0; got < (i ? 170 : 64) && clock_mono() < end;) {
+            serve_strangers(0.002);
+            if ((n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT)) > 0)
+                got += (size_t)n;
+        }
+    }
+    send(fd, said->p + at, said->len - at, MSG_NOSIGNAL);
+    do {
+        serve_strangers(0.002);
+        n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
+    } while (clock_mono() < end && (n > 0 || (n < 0 && errno == EAGAIN)));
+    assert_true(n == 0 || (n < 0 && errno == ECONNRESET));
+    close(fd);
+}
+
+/* Whoever recorded a whole connection of an agent, and plays it again, is not let in. */
+static void test_replayed(void **state)
+{
+    struct tap t;
+    struct slice packet;
+    double end = clock_mono() + LONG_ENOUGH;
+    int got = 0;
+    (void)state;
+    tap_open(&t);
+    struct socket *a = connect_to(t.address, &agent_key, server_key.public_key);
+    say(a, 0, "a packet of the agent");
+    while (!got && clock_mono() < end) {
+        tap_pump(&t);
+        assert_true(socket_wait(server, NULL, 0, 0.002, NULL) >= 0);
+        got = socket_receive(server, NULL, &packet, NULL);
+    }
+    assert_int_equal(got, 1);
+    assert_true(slice_eq(packet, "a packet of the agent"));
+    socket_close(a);
+    assert_true(t.said.len > 64 + 202 + 257);
+    assert_null(memmem(t.said.p, t.said.len, "packet", 6));
+    assert_null(memmem(t.said.p, t.said.len, agent_key.secret_key, 40));
+    replay(&t.said, false);
+    replay(&t.said, true);
+    tap_close(&t);
+    a = connect_agent();
+    say(a, 0, "still here");
+    hears(server, a, "still here");
+    socket_close(a);
+}
+
+/* Connects for ever and says nothing, garbage, or half a greeting. */
+static _Noreturn void be_a_crowd(int n, int ready)
+{
+    static const char *const words[] = {"", "GET / HTTP/1.0\r\n\r\n", "\xff",
+                                        "\xff\0\0\0"};
+    struct rlimit most;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    getrlimit(RLIMIT_NOFILE, &most);
+    most.rlim_cur = most.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &most);
+    for (int i = 0; i < n; i++) {
+        int fd = connect_raw(port_of(socket_address(server)));
+        const char *word = words[i % 4];
+        send(fd, word, i % 4 == 3 ? 4 : strlen(word), MSG_NOSIGNAL);
+        if (i % 50 == 0)
+            usleep(10000); /* the kernel's queue is short */
+    }
+    if (write(ready, "x", 1) != 1)
+        _exit(1);
+    for (;;)
+        pause();
+}
+
+/* More strangers than there are descriptors: who is in stays in, the controller can open
+ * its files, and when they are gone there is room again. */
+static void test_crowd(void **state)
+{
+    struct socket *a = connect_agent();
+    struct rlimit before, few;
+    int p[2];
+    char c;
+    (void)state;
+    say(a, 0, "before");
+    uint64_t peer = hears(server, a, "before");
+    assert_int_equal(pipe(p), 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = before;
+    few.rlim_cur = 100;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    pid_t crowd = fork();
+    assert_true(crowd >= 0);
+    if (crowd == 0)
+        be_a_crowd(150, p[1]);
+    struct pollfd ready = {.fd = p[0], .events = POLLIN};
+    while (!(ready.revents & POLLIN))
+        assert_true(socket_wait(server, &ready, 1, LONG_ENOUGH, NULL) >= 0);
+    assert_int_equal(read(p[0], &c, 1), 1);
+    for (int i = 0; i < 100; i++) {
+        FILE *f = fopen("/proc/self/status", "re");
+        assert_non_null(f);
+        fclose(f);
+        say(a, 0, "meanwhile");
+        assert_int_equal(hears(server, a, "meanwhile"), peer);
+        say(server, peer, "yes");
+        hears(a, server, "yes");
+    }
+    assert_int_equal(kill(crowd, SIGKILL), 0);
+    assert_int_equal(waitpid(crowd, NULL, 0), crowd);
+    struct socket *b = connect_agent();
+    say(b, 0, "after");
+    hears(server, b, "after");
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    close(p[0]);
+    close(p[1]);
+    socket_close(a);
+    socket_close(b);
 }
 
 static void test_several_addresses(void **state)
@@ -324,6 +523,7 @@ int main(void)
         TEST(test_both_ways),     TEST(test_several_addresses),
         TEST(test_sizes),         TEST(test_turn_to_another),
         TEST(test_addresses),     TEST(test_wait),
+        TEST(test_replayed),      TEST(test_crowd),
     };
     return cmocka_run_group_tests_name("wire/socket", tests, make_keys, NULL);
 }
