@@ -25,12 +25,11 @@ static int open_read(const char *path, struct err *e)
     return fd < 0 ? err_sys(e, "%s", path) : fd;
 }
 
-int file_read(const char *path, size_t max, struct str *out, struct err *e)
+/* What fd has left, which is then closed. */
+static int read_all(int fd, const char *path, size_t max, struct str *out, struct err *e)
 {
     size_t before = out->len;
-    int rc = 0, fd = open_read(path, e);
-    if (fd < 0)
-        return fd;
+    int rc = 0;
     for (;;) {
         str_reserve(out, READ_SIZE);
         ssize_t n = read(fd, out->p + out->len, READ_SIZE);
@@ -51,6 +50,28 @@ int file_read(const char *path, size_t max, struct str *out, struct err *e)
         str_cut(out, before);
     close(fd);
     return rc;
+}
+
+int file_read(const char *path, size_t max, struct str *out, struct err *e)
+{
+    int fd = open_read(path, e);
+    return fd < 0 ? fd : read_all(fd, path, max, out, e);
+}
+
+int file_read_regular(const char *path, size_t max, struct str *out, struct err *e)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        int rc = err_sys(e, "%s", path);
+        if (fd >= 0)
+            close(fd);
+        return rc;
+    }
+    if (S_ISREG(st.st_mode))
+        return read_all(fd, path, max, out, e);
+    close(fd);
+    return err_set(e, ERR_INVAL, "%s: is no regular file", path);
 }
 
 /* zlib's words for what went wrong with gz, errno's where it was the system. */

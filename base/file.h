@@ -11,7 +11,10 @@
 
 /* The whole file, at most `max` bytes (more is ERR_RANGE), appended to out. */
 int file_read(const char *path, size_t max, struct str *out, struct err *e);
-/* The same, gunzipped if the file starts with gzip's magic; max bounds the
+/* The same for a file that others may have put there: anything but a regular file is
+ * ERR_INVAL, links too, and nothing waits for the other end of a pipe. */
+int file_read_regular(const char *path, size_t max, struct str *out, struct err *e);
+/* The first, gunzipped if the file starts with gzip's magic; max bounds the
  * unpacked size. */
 int file_read_gz(const char *path, size_t max, struct str *out, struct err *e);
 

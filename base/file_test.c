@@ -134,6 +134,26 @@ static void test_read_bad(void **state)
     str_free(&s);
 }
 
+/* What somebody else may have put in the place of a file. */
+static void test_read_regular(void **state)
+{
+    struct str s = STR_INIT;
+    (void)state;
+    assert_int_equal(file_write("f", "123456", 6, 0600, NULL), 0);
+    assert_int_equal(symlink("f", "link"), 0);
+    assert_int_equal(mkfifo("fifo", 0600), 0);
+    assert_int_equal(file_read_regular("none", 9, &s, NULL), ERR_NOENT);
+    assert_int_equal(file_read_regular("link", 9, &s, NULL), ERR_INVAL);
+    assert_int_equal(file_read_regular("fifo", 9, &s, NULL), ERR_INVAL);
+    assert_int_equal(file_read_regular(".", 9, &s, NULL), ERR_INVAL);
+    assert_int_equal(file_read_regular("/dev/zero", 9, &s, NULL), ERR_INVAL);
+    assert_int_equal(file_read_regular("f", 5, &s, NULL), ERR_RANGE);
+    assert_string_equal(s.p, "");
+    assert_int_equal(file_read_regular("f", 6, &s, NULL), 0);
+    assert_string_equal(s.p, "123456");
+    str_free(&s);
+}
+
 static void test_read(void **state)
 {
     struct str s = STR_INIT, big = STR_INIT;
@@ -466,7 +486,7 @@ int main(void)
         TEST(test_write),      TEST(test_write_fails), TEST(test_write_full),
         TEST(test_write_fd),   TEST(test_commit),      TEST(test_dir_make),
         TEST(test_dir_remove), TEST(test_dir_list),    TEST(test_dir_sync),
-        TEST(test_path_join),  TEST(test_standard),
+        TEST(test_path_join),  TEST(test_standard),    TEST(test_read_regular),
     };
     return cmocka_run_group_tests_name("base/file", tests, group_setup, group_teardown);
 }

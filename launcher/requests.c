@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/vec.h"
 
+#include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,6 +114,21 @@ static bool is_request(const char *name)
     return n > 5 && strcmp(name + n - 5, ".json") == 0;
 }
 
+/* Out of the way, as NAME.bad; NAME is cut where that would be too long for a file. */
+static void set_aside(const char *path, size_t folder,
+                      void (*fn)(void *ctx, const struct request *r, const char *bad),
+                      void *ctx)
+{
+    struct str bad = STR_INIT;
+
+    str_add(&bad, path);
+    str_cut(&bad, folder + NAME_MAX - 4);
+    str_add(&bad, ".bad");
+    if (rename(path, bad.p) == 0)
+        fn(ctx, NULL, bad.p);
+    str_free(&bad);
+}
+
 int requests_read(const char *dir,
                   void (*fn)(void *ctx, const struct request *r, const char *bad),
                   void *ctx, char ***done, struct err *e)
@@ -123,24 +139,20 @@ int requests_read(const char *dir,
     int rc = dir_list(folder, &names, &n, e);
 
     for (size_t i = 0; rc == 0 && i < n; i++) {
-        char *path = path_join(folder, names[i]);
-        struct str text = STR_INIT, bad = STR_INIT;
+        char *path = is_request(names[i]) ? path_join(folder, names[i]) : NULL;
+        struct str text = STR_INIT;
         struct request r = {0};
 
-        if (is_request(names[i]) && file_read(path, REQUEST_MAX, &text, NULL) == 0) {
-            if (decode(&text, &r) == 0) {
-                fn(ctx, &r, NULL);
-                vec_push(&taken, path);
-                path = NULL;
-            } else {
-                str_addf(&bad, "%s.bad", path);
-                if (rename(path, bad.p) == 0)
-                    fn(ctx, NULL, bad.p);
-            }
+        int got = path ? file_read_regular(path, REQUEST_MAX, &text, NULL) : 0;
+        if (path && got == 0 && decode(&text, &r) == 0) {
+            fn(ctx, &r, NULL);
+            vec_push(&taken, path);
+            path = NULL;
+        } else if (path && got != ERR_IO) { /* that may pass */
+            set_aside(path, strlen(folder) + 1, fn, ctx);
         }
         request_clear(&r);
         str_free(&text);
-        str_free(&bad);
         free(path);
     }
     vec_push(&taken, NULL);

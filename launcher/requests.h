@@ -20,8 +20,9 @@ struct request {
 int request_write(const char *dir, const struct request *r, char **path, struct err *e);
 
 /* Calls fn for each whole request, oldest first, and puts its path on *done (NULL-ended)
- * for requests_remove() once what followed is durable, or else requests_free(). Files
- * that cannot be read are renamed to NAME.bad and said through fn with r NULL. */
+ * for requests_remove() once what followed is durable, or else requests_free(). What
+ * is none (garbage, too large, a link, a directory, a pipe) is renamed to NAME.bad and
+ * said through fn with r NULL. */
 int requests_read(const char *dir,
                   void (*fn)(void *ctx, const struct request *r, const char *bad),
                   void *ctx, char ***done, struct err *e);

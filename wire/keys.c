@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/proc.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -62,6 +63,17 @@ int keys_create(const char *dir, struct err *e)
     return rc;
 }
 
+static int open_to_others(const char *path, mode_t mode, const char *mended,
+                          struct err *e)
+{
+    struct str word = STR_INIT;
+    shell_quote(&word, path);
+    int rc = err_set(e, ERR_DENIED, "%s has mode %04o, open to others: chmod %s %s", path,
+                     (unsigned)(mode & 07777), mended, word.p);
+    str_free(&word);
+    return rc;
+}
+
 /* Nobody but us can have read what fd holds, or put it there. */
 static int check_private(int fd, const char *path, mode_t type, struct err *e)
 {
@@ -75,10 +87,18 @@ static int check_private(int fd, const char *path, mode_t type, struct err *e)
         return err_set(e, ERR_DENIED, "%s belongs to user %ld, not to you (%ld)", path,
                        (long)st.st_uid, (long)geteuid());
     if (st.st_mode & 077)
-        return err_set(e, ERR_DENIED, "%s has mode %04o, open to others: chmod %s %s",
-                       path, (unsigned)(st.st_mode & 07777),
-                       type == S_IFDIR ? "700" : "600", path);
+        return open_to_others(path, st.st_mode, type == S_IFDIR ? "700" : "600", e);
     return 0;
+}
+
+/* Whoever writes the sweep's directory decides what agents run. That a group may is its
+ * owner's choice; that everybody may is none. */
+static int check_sweep(int keys, const char *dir, struct err *e)
+{
+    struct stat st;
+    if (fstatat(keys, "..", &st, 0) < 0)
+        return err_sys(e, "%s", dir);
+    return st.st_mode & S_IWOTH ? open_to_others(dir, st.st_mode, "o-w", e) : 0;
 }
 
 static int read_key(int keys, const char *dir, const char *name, char key[KEY_TEXT],
@@ -118,6 +138,8 @@ int keys_load(const char *dir, struct key_pair *k, struct err *e)
     char *path = key_path(dir, "");
     int keys = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     int rc = keys < 0 ? err_sys(e, "%s", path) : check_private(keys, path, S_IFDIR, e);
+    if (!rc)
+        rc = check_sweep(keys, dir, e);
     if (!rc)
         rc = read_key(keys, dir, "agent.pub", found.public_key, e);
     if (!rc)
@@ -217,7 +239,7 @@ int controller_file_read(const char *dir, struct controller_file *f, struct err 
     struct json j;
     struct controller_file found = {0};
     char *path = path_join(dir, "controller.json");
-    int rc = file_read(path, CONTROLLER_FILE_MAX, &s, e);
+    int rc = file_read_regular(path, CONTROLLER_FILE_MAX, &s, e);
     if (rc)
         goto out;
     json_begin(&j, s.p, s.len);

@@ -15,8 +15,9 @@ struct key_pair {
 int key_pair_make(struct key_pair *k, struct err *e);
 /* Creates keys/ below the sweep's directory with a new pair; existing: ERR_EXIST. */
 int keys_create(const char *dir, struct err *e);
-/* Reads it. ERR_DENIED when directory or files are open to others or owned by another
- * user (the text says which mode was found and the chmod that mends it). */
+/* Reads it. ERR_DENIED when keys/ or its files are open to others or owned by another
+ * user, or everybody may write the sweep's directory (the text says which mode was found
+ * and the chmod that mends it). Links are not followed. */
 int keys_load(const char *dir, struct key_pair *k, struct err *e);
 
 /* controller.json: who serves the sweep now. */

@@ -131,6 +131,49 @@ static void test_odd_files(void **state)
     assert_int_equal(rename(kept, in_dir("keys/agent.key")), 0);
 }
 
+/* keys/ itself as a link, a file, and in a directory where everybody may put another. */
+static void test_odd_directories(void **state)
+{
+    char kept[256];
+    (void)state;
+    snprintf(kept, sizeof(kept), "%s", in_dir("kept"));
+    assert_int_equal(rename(in_dir("keys"), kept), 0);
+    assert_int_equal(symlink(kept, in_dir("keys")), 0);
+    load_fails(ERR_NOENT, "/keys: ");
+    assert_int_equal(unlink(in_dir("keys")), 0);
+    assert_int_equal(file_write(in_dir("keys"), "", 0, 0600, NULL), 0);
+    load_fails(ERR_NOENT, "/keys: ");
+    assert_int_equal(unlink(in_dir("keys")), 0);
+    assert_int_equal(rename(kept, in_dir("keys")), 0);
+    mended("", 0757);
+    assert_int_equal(chmod(dir, 0700), 0);
+    if (geteuid() != 0)
+        return;
+    assert_int_equal(chown(in_dir("keys"), 12345, (gid_t)-1), 0);
+    load_fails(ERR_DENIED, "belongs to user 12345, not to you (0)");
+    assert_int_equal(chown(in_dir("keys"), 0, (gid_t)-1), 0);
+}
+
+/* In the place of controller.json: nothing waits, and nothing is followed. */
+static void test_odd_controller_file(void **state)
+{
+    struct controller_file got;
+    struct str s = STR_INIT;
+    (void)state;
+    assert_int_equal(mkfifo(in_dir("controller.json"), 0600), 0);
+    assert_int_equal(controller_file_read(dir, &got, NULL), ERR_INVAL);
+    assert_int_equal(unlink(in_dir("controller.json")), 0);
+    assert_int_equal(symlink("/dev/zero", in_dir("controller.json")), 0);
+    assert_int_equal(controller_file_read(dir, &got, NULL), ERR_INVAL);
+    assert_int_equal(unlink(in_dir("controller.json")), 0);
+    str_reserve(&s, 100000);
+    memset(s.p, ' ', 100000);
+    assert_int_equal(file_write(in_dir("controller.json"), s.p, 100000, 0600, NULL), 0);
+    assert_int_equal(controller_file_read(dir, &got, NULL), ERR_RANGE);
+    assert_int_equal(unlink(in_dir("controller.json")), 0);
+    str_free(&s);
+}
+
 static void test_controller_file(void **state)
 {
     static const char *const bad[] = {"",
@@ -186,9 +229,14 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_absent),      cmocka_unit_test(test_create),
-        cmocka_unit_test(test_loose_modes), cmocka_unit_test(test_other_owner),
-        cmocka_unit_test(test_odd_files),   cmocka_unit_test(test_controller_file),
+        cmocka_unit_test(test_absent),
+        cmocka_unit_test(test_create),
+        cmocka_unit_test(test_loose_modes),
+        cmocka_unit_test(test_other_owner),
+        cmocka_unit_test(test_odd_files),
+        cmocka_unit_test(test_odd_directories),
+        cmocka_unit_test(test_odd_controller_file),
+        cmocka_unit_test(test_controller_file),
     };
     return cmocka_run_group_tests_name("wire/keys", tests, begin, end);
 }
