@@ -279,9 +279,9 @@ int cmd_agent(int argc, char **argv)
         switch (cli_next(&c, &value)) {
         case OPT_SLOTS:
             if (num_parse_int(value, strlen(value), &slots) != 0 || slots < 1 ||
-                slots > 10000)
-                return cli_fail(self, EXIT_USAGE,
-                                "--slots wants a number from 1 to 10000");
+                slots > EVENT_SLOTS_MAX)
+                return cli_fail(self, EXIT_USAGE, "--slots wants a number from 1 to %d",
+                                EVENT_SLOTS_MAX);
             continue;
         case OPT_SET: vec_push(&settings, (char *)value); continue;
         case CLI_POSITIONAL: dir = value; continue;

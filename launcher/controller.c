@@ -129,6 +129,8 @@ void controller_joined(struct controller *c, struct peer *p)
 {
     p->known = true;
     p->gone = false;
+    c->strangers -= p->stranger;
+    p->stranger = false;
     p->lost_at = 0;
     c->slots_held += p->held;
     c->stillborn = 0;

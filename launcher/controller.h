@@ -48,7 +48,9 @@ void controller_clock(struct controller *c, double now, double wall);
 void controller_expect(struct controller *c, uint64_t agent, const char *job,
                        const char *host, int slots);
 
-/* Returns the id of the agent that sent it, 0 when it cannot be read. */
+/* Returns the id of the agent that sent it, 0 for one that is to have no answer: when the
+ * packet cannot be read, or nothing is known of the agent and nothing is to be. Trouble
+ * is said once, however often it comes. */
 uint64_t controller_packet(struct controller *c, const char *data, size_t n);
 void controller_job_started(struct controller *c, const char *job);
 void controller_job_gone(struct controller *c, const char *job, const char *why);

@@ -6,10 +6,15 @@
 #include "launcher/controller_private.h"
 
 #include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define METRICS_NAMED 8 /* of a trial that does not report the sweep's */
+#define METRICS_NAMED 8   /* of a trial that does not report the sweep's */
+#define SHOWN_BYTES   200 /* of what a peer says about itself */
+/* Who has the sweep's key and makes up agents costs this many peers at most. */
+#define STRANGERS_MAX 10000
 
 /* ---- telling ---- */
 
@@ -313,12 +318,50 @@ static void on_beat(struct controller *c, struct peer *p, const struct item *it)
     controller_send(p, &(struct item){.kind = ITEM_BEAT});
 }
 
+static int shown_bytes(size_t n)
+{
+    return n < SHOWN_BYTES ? (int)n : SHOWN_BYTES;
+}
+
+/* Says something about a peer that it could make happen for ever: once. */
+static void say_once(struct controller *c, bool *said, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void say_once(struct controller *c, bool *said, const char *fmt, ...)
+{
+    va_list ap;
+    char text[1000];
+
+    if (*said)
+        return;
+    *said = true;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    c->port.say(c->ctx, text);
+}
+
 static void on_refused(struct controller *c, struct peer *p, const struct item *it)
 {
-    str_cut(&c->text, 0);
-    str_addf(&c->text, "agent %016llx refuses this controller: %.*s",
-             (unsigned long long)p->id, (int)it->why.text.len, it->why.text.p);
-    c->port.say(c->ctx, c->text.p);
+    say_once(c, &p->garbled, "agent %016llx refuses this controller: %.*s",
+             (unsigned long long)p->id, shown_bytes(it->why.text.len), it->why.text.p);
+}
+
+/* A peer that came up by itself; NULL when there are too many that never said hello. */
+static struct peer *meet(struct controller *c, uint64_t id)
+{
+    struct peer *p;
+
+    if (c->strangers >= STRANGERS_MAX) {
+        say_once(c, &c->garbled,
+                 "%d agents were heard of that never said hello: no more are listened to",
+                 STRANGERS_MAX);
+        return NULL;
+    }
+    p = controller_add_peer(c, id);
+    p->stranger = true;
+    c->strangers++;
+    return p;
 }
 
 /* An agent of another protocol: both sides say so, once. */
@@ -326,17 +369,16 @@ static void refuse(struct controller *c, const struct packet_head *h)
 {
     struct peer *p = controller_peer(c, h->agent);
 
-    if (p)
+    if (p || !(p = meet(c, h->agent)))
         return;
-    p = controller_add_peer(c, h->agent);
     p->gone = true;
     str_cut(&c->text, 0);
     str_addf(&c->text,
              "agent %016llx is rung %.*s, which speaks protocol %d; this controller is "
              "rung %s "
              "and speaks %d: use one release for a sweep",
-             (unsigned long long)h->agent, (int)h->release.len, h->release.p, h->version,
-             c->c.release, WIRE_VERSION);
+             (unsigned long long)h->agent, shown_bytes(h->release.len), h->release.p,
+             h->version, c->c.release, WIRE_VERSION);
     c->port.say(c->ctx, c->text.p);
     send_why(p, ITEM_REFUSED, c->text.p);
 }
@@ -352,27 +394,30 @@ uint64_t controller_packet(struct controller *c, const char *data, size_t n)
     struct packet_head h;
     struct peer *p;
     struct item it;
+    struct err e;
     uint64_t number;
+    int got;
 
-    if (packet_open(c->packet, data, n, &h, NULL) != 0)
+    if (packet_open(c->packet, data, n, &h, &e) != 0) {
+        say_once(c, &c->garbled, "a packet was dropped: %s", e.text);
         return 0;
+    }
     if (h.version != WIRE_VERSION) {
         refuse(c, &h);
-        return h.agent;
+        return controller_peer(c, h.agent) ? h.agent : 0;
     }
-    if (h.epoch >
-        c->c.epoch) /* it obeys a successor; the next commit will tell us, too */
-        return h.agent;
     p = controller_peer(c, h.agent);
-    if (!p)
-        p = controller_add_peer(c, h.agent);
+    if (h.epoch > c->c.epoch) /* it obeys a successor: the next commit tells us, too */
+        return p ? h.agent : 0;
+    if (!p && !(p = meet(c, h.agent)))
+        return 0;
     p->heard = c->now;
     p->owes = true;
     if (h.epoch < c->c.epoch) { /* meant for a predecessor */
         controller_send(p, &(struct item){.kind = ITEM_WHO});
         return h.agent;
     }
-    while (packet_next(c->packet, &it, &number, NULL) == 1) {
+    while ((got = packet_next(c->packet, &it, &number, &e)) == 1) {
         if (it.kind != ITEM_HELLO && it.kind != ITEM_REFUSED && (!p->known || p->gone)) {
             /* its LEAVE may only be repeated for want of an acknowledgement */
             if (it.kind != ITEM_LEAVE || !p->known)
@@ -393,6 +438,9 @@ uint64_t controller_packet(struct controller *c, const char *data, size_t n)
         if (hear[it.kind])
             hear[it.kind](c, p, &it);
     }
+    if (got < 0)
+        say_once(c, &p->garbled, "agent %016llx says what cannot be read: %s",
+                 (unsigned long long)p->id, e.text);
     return h.agent;
 }
 

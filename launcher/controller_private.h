@@ -19,8 +19,10 @@ struct slot {
 
 struct peer { /* an agent */
     uint64_t id;
-    bool known; /* its hello was heard in this epoch */
-    bool gone;  /* left, or lost; may come back */
+    bool known;    /* its hello was heard in this epoch */
+    bool gone;     /* left, or lost; may come back */
+    bool stranger; /* it came up by itself, and did not say hello yet */
+    bool garbled;  /* it was said that it says what cannot be read */
     char *job, *host;
     int n_slots;
     int held; /* of these, those that are not given back */
@@ -61,6 +63,8 @@ struct controller {
     int launch_failures; /* in a row, of all slots */
     int barren;          /* attempts that failed before any report of the sweep */
     bool missed;         /* it was said that the metric is not reported */
+    bool garbled;        /* it was said that a packet could not be read */
+    int strangers;       /* peers that are */
     /* the end */
     enum controller_state state;
     char *reason;

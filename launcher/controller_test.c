@@ -63,6 +63,8 @@ struct world {
     int machines;
     bool crash; /* programs fail at their first step */
     int most_open;
+    int said; /* sentences */
+    char last_said[1000];
 };
 
 static double chance(struct world *w)
@@ -102,7 +104,10 @@ static void on_send(void *ctx, uint64_t agent, const char *packet, size_t n)
 
 static void on_say(void *ctx, const char *text)
 {
-    (void)ctx, (void)text;
+    struct world *w = ctx;
+
+    w->said++;
+    snprintf(w->last_said, sizeof(w->last_said), "%s", text);
 }
 
 static enum job_state on_job_state(void *ctx, const char *job)
@@ -505,13 +510,82 @@ static void test_barren(void **state)
     world_free(w);
 }
 
+static uint64_t hear(struct world *w, const char *text)
+{
+    return controller_packet(w->controller, text, strlen(text));
+}
+
+#define FROM(agent) "{\"rung\":1,\"epoch\":1,\"agent\":\"" agent "\",\"first\":1}\n"
+
+/* Somebody with the sweep's key who talks nonsense: dropped, said once, and the sweep
+ * goes on. */
+static void test_nonsense(void **state)
+{
+    static const char *const unread[] = {
+        "",     "\n",         "hello",
+        "{}\n", "\377\376\n", "{\"rung\":1,\"agent\":\"0000000000000000\"}\n",
+    };
+    static const char *const odd[] = {
+        FROM("00000000000000ab") "{\"item\":\"hello\",\"slots\":2147483647,\"closed\":0,"
+                                 "\"oldest\":1,\"pid\":1,\"host\":\"h\"}\n",
+        FROM("00000000000000ab") "nonsense\n",
+        FROM("00000000000000ab") "{\"item\":\"report\",\"step\":-1}\n",
+    };
+    struct world *w = world_new(8, MODE_PROMOTE, 10, 3);
+
+    (void)state;
+    for (int i = 0; i < 30; i++)
+        round_of(w);
+    w->said = 0;
+    for (int k = 0; k < 3; k++)
+        for (size_t i = 0; i < sizeof(unread) / sizeof(unread[0]); i++)
+            assert_int_equal(hear(w, unread[i]), 0);
+    assert_int_equal(w->said, 1);
+    assert_non_null(strstr(w->last_said, "a packet was dropped: "));
+    for (int k = 0; k < 3; k++)
+        for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++)
+            assert_int_equal(hear(w, odd[i]), 0xab);
+    assert_int_equal(w->said, 2);
+    assert_non_null(strstr(w->last_said, "agent 00000000000000ab says what cannot be"));
+    /* Of another epoch: a successor's agent is not ours to know. */
+    assert_int_equal(hear(w, "{\"rung\":1,\"epoch\":7,\"agent\":\"00000000000000ac\"}\n"),
+                     0);
+    run_world(w);
+    assert_int_equal(controller_state(w->controller), CONTROLLER_FINISHED);
+    world_free(w);
+}
+
+/* The same who makes up agents: there is an end to them, and real ones are not locked
+ * out once they said hello. */
+static void test_made_up_agents(void **state)
+{
+    struct world *w = world_new(9, MODE_PROMOTE, 10, 3);
+    int taken = 0;
+
+    (void)state;
+    for (int i = 0; i < 30; i++)
+        round_of(w);
+    w->said = 0;
+    for (int i = 1; i <= 30000; i++) {
+        char text[100];
+
+        snprintf(text, sizeof(text), "{\"rung\":%d,\"epoch\":1,\"agent\":\"%016x\"}\n",
+                 i % 2 + 1, 0x1000000 + i);
+        taken += hear(w, text) != 0;
+    }
+    assert_int_equal(taken, 10000);
+    assert_non_null(strstr(w->last_said, "no more are listened to"));
+    run_world(w);
+    assert_int_equal(controller_state(w->controller), CONTROLLER_FINISHED);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_quiet),
-        cmocka_unit_test(test_pause_and_resume),
-        cmocka_unit_test(test_stop),
-        cmocka_unit_test(test_barren),
+        cmocka_unit_test(test_quiet),    cmocka_unit_test(test_pause_and_resume),
+        cmocka_unit_test(test_stop),     cmocka_unit_test(test_barren),
+        cmocka_unit_test(test_nonsense), cmocka_unit_test(test_made_up_agents),
     };
 
     return cmocka_run_group_tests_name("controller", tests, NULL, NULL);

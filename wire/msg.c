@@ -39,7 +39,7 @@ static const struct field report_fields[] = {
     {FIELD("attempt", INDEX, report.attempt), NEEDED},
     {FIELD("nonce", HEX, report.nonce), NEEDED},
     {FIELD("number", COUNT, report.number), NEEDED},
-    {FIELD("step", LONG, report.step), NEEDED},
+    {FIELD("step", STEP, report.step), NEEDED},
     {FIELD("elapsed", REAL, report.elapsed), NEEDED},
     {FIELD("wait", BOOL, report.wait), OPTIONAL},
     {FIELD("metrics", METRICS, report.metrics), OPTIONAL},
@@ -51,7 +51,7 @@ static const struct field saved_fields[] = {
     {FIELD("attempt", INDEX, saved.attempt), NEEDED},
     {FIELD("nonce", HEX, saved.nonce), NEEDED},
     {FIELD("number", COUNT, saved.number), NEEDED},
-    {FIELD("step", LONG, saved.step), NEEDED},
+    {FIELD("step", STEP, saved.step), NEEDED},
     {NULL, 0, 0, 0, 0},
 };
 
@@ -193,7 +193,8 @@ static int64_t integer(const struct field *f, const void *at)
     case FIELD_SLOTS: return *(const int32_t *)at;
     case FIELD_INT: return *(const int *)at;
     case FIELD_COUNT: return *(const uint32_t *)at;
-    case FIELD_LONG: return *(const int64_t *)at;
+    case FIELD_LONG:
+    case FIELD_STEP: return *(const int64_t *)at;
     case FIELD_NUMBER: return (int64_t) * (const uint64_t *)at;
     case FIELD_BOOL: return *(const bool *)at;
     case FIELD_DECISION: return *(const enum decision *)at;

@@ -143,11 +143,14 @@ void item_encode(const struct item *it, struct str *out);        /* one item lin
 struct packet;
 struct packet *packet_new(void); /* a reusable reader */
 void packet_free(struct packet *p);
-/* 0, or ERR_PROTO. A header of another version is read as well: look at h->version. */
+/* 0, or ERR_PROTO; no agent has the number 0. A header of another version is read as
+ * well: look at h->version. */
 int packet_open(struct packet *p, const char *data, size_t n, struct packet_head *h,
                 struct err *e);
-/* 1: an item; 0: the end; ERR_PROTO: it cannot be read (the rest is not tried). *number
- * is a numbered item's number, 0 for others. */
+/* 1: an item; 0: the end; ERR_PROTO: it cannot be read (the rest is not tried), or holds
+ * what no agent lets through: more slots than EVENT_SLOTS_MAX, a step below 0, metrics
+ * beyond the bounds of wire/trial.h. *number is a numbered item's number, 0 for others.
+ */
 int packet_next(struct packet *p, struct item *it, uint64_t *number, struct err *e);
 
 /* ---- what an agent has said and not yet heard acknowledged ---- */

@@ -13,6 +13,7 @@ enum field_type {
     FIELD_INT,    /* int */
     FIELD_COUNT,  /* uint32_t */
     FIELD_LONG,   /* int64_t */
+    FIELD_STEP,   /* int64_t, 0 or more */
     FIELD_NUMBER, /* uint64_t, as an integer: numbers of items */
     FIELD_HEX,    /* uint64_t, as 16 hex digits: JSON readers lose bits beyond 2^53 */
     FIELD_REAL,   /* double */

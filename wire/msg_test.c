@@ -1,5 +1,7 @@
 #include "wire/msg.h"
 
+#include "wire/trial.h"
+
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -35,6 +37,7 @@ static void test_bad_headers(void **state)
         {"{\"rung\":0,\"agent\":\"00000000000000ab\"}\n", "out of range"},
         {"{\"rung\":1,\"agent\":\"ab\"}\n", "16 hex digits"},
         {"{\"rung\":1,\"agent\":17}\n", "a string is wanted"},
+        {"{\"rung\":1,\"agent\":\"0000000000000000\"}\n", "without rung or agent"},
         {"{\"rung\":1,\"agent\":\"00000000000000ab\",\"epoch\":-1}\n", "out of range"},
         {"{\"rung\":1,\"agent\":\"00000000000000ab\",\"first\":0}\n", "out of range"},
         {"{\"rung\":1,\"agent\":\"00000000000000ab\",\"ack\":1e30}\n", "integer"},
@@ -243,6 +246,42 @@ static void test_values(void **state)
     assert_int_equal(it.end.facts.note.len, 0);
 }
 
+static void bad_line(const char *line, const char *why)
+{
+    struct str s = STR_INIT;
+    struct packet_head h;
+    struct item it;
+    struct err e = {0};
+    uint64_t number;
+    int rc;
+    str_addf(&s, "%s%s", FROM_AGENT, line);
+    assert_int_equal(open_text(s.p, &h, NULL), 0);
+    while ((rc = packet_next(reader, &it, &number, &e)) == 1)
+        ;
+    assert_int_equal(rc, ERR_PROTO);
+    if (!strstr(e.text, why))
+        fail_msg("%s: %s", line, e.text);
+    assert_int_equal(packet_next(reader, &it, &number, &e), 0); /* not the rest */
+    str_free(&s);
+}
+
+/* More metrics than a report has, and a longer name. */
+static void test_bounds(void **state)
+{
+    struct str s = STR_INIT;
+    (void)state;
+    str_add(&s, "{\"item\":\"report\",\"metrics\":{\"m\":0");
+    for (int i = 0; i < TRIAL_METRICS_MAX; i++)
+        str_addf(&s, ",\"m%d\":0", i);
+    str_add(&s, "}}\n");
+    bad_line(s.p, "metrics: too many");
+    str_cut(&s, 0);
+    str_addf(&s, "{\"item\":\"report\",\"metrics\":{\"%0*d\":0}}\n", TRIAL_NAME_MAX + 1,
+             0);
+    bad_line(s.p, "a name that no metric has");
+    str_free(&s);
+}
+
 static void test_bad_items(void **state)
 {
     static const struct {
@@ -269,25 +308,14 @@ static void test_bad_items(void **state)
         {"{\"item\":\"hello\",\"slots\":100001,\"closed\":0,\"oldest\":1,\"pid\":1,"
          "\"host\":\"h\"}\n",
          "slots: out of range"},
+        {"{\"item\":\"report\",\"step\":-1}\n", "step: out of range"},
+        {"{\"item\":\"saved\",\"step\":-1}\n", "step: out of range"},
+        {"{\"item\":\"report\",\"metrics\":{\"\":1}}\n", "a name that no metric has"},
+        {"{\"item\":\"report\",\"metrics\":{\"a\\u001b\":1}}\n", "a name that no metric"},
     };
     (void)state;
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct str s = STR_INIT;
-        struct packet_head h;
-        struct item it;
-        struct err e = {0};
-        uint64_t number;
-        int rc;
-        str_addf(&s, "%s%s", FROM_AGENT, cases[i].line);
-        assert_int_equal(open_text(s.p, &h, NULL), 0);
-        while ((rc = packet_next(reader, &it, &number, &e)) == 1)
-            ;
-        assert_int_equal(rc, ERR_PROTO);
-        if (!strstr(e.text, cases[i].why))
-            fail_msg("%s: %s", cases[i].line, e.text);
-        assert_int_equal(packet_next(reader, &it, &number, &e), 0); /* not the rest */
-        str_free(&s);
-    }
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        bad_line(cases[i].line, cases[i].why);
     struct packet_head h;
     struct item it;
     uint64_t number;
@@ -388,9 +416,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bad_headers), cmocka_unit_test(test_bad_items),
-        cmocka_unit_test(test_damaged),     cmocka_unit_test(test_header),
-        cmocka_unit_test(test_lines),       cmocka_unit_test(test_values),
-        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_bounds),      cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_header),      cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_values),      cmocka_unit_test(test_numbers),
     };
     return cmocka_run_group_tests_name("wire/msg", tests, begin, end);
 }

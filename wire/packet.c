@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/vec.h"
+#include "wire/trial.h"
 #include "wire/words.h"
 
 #include <math.h>
@@ -115,7 +116,7 @@ int packet_open(struct packet *p, const char *data, size_t n, struct packet_head
     json_end(&j);
     if (j.error)
         return err_set(e, ERR_PROTO, "a packet's header: %s", j.error);
-    if (!has_version || !has_agent)
+    if (!has_version || !has_agent || h->agent == 0)
         return err_set(e, ERR_PROTO, "a packet's header without rung or agent");
     p->number = h->first;
     return 0;
@@ -138,7 +139,12 @@ static void read_metrics(struct packet *p, struct json *j, struct item *it)
     while (json_key(j, &key)) {
         struct metric m = {.name = decoded(p, j, key)};
         m.value = json_num(j);
-        vec_push(&p->metrics, m);
+        if (p->metrics.n == TRIAL_METRICS_MAX)
+            json_fail(j, "too many");
+        else if (!j->error && !trial_name_good(m.name))
+            json_fail(j, "a name that no metric has");
+        else
+            vec_push(&p->metrics, m);
     }
     it->report.metrics = p->metrics.v;
     it->report.n_metrics = (int)p->metrics.n;
@@ -188,6 +194,7 @@ static void read_field(struct packet *p, struct json *j, const struct field *f,
     case FIELD_INT: *(int *)at = (int)read_integer(j, INT32_MIN, INT32_MAX); break;
     case FIELD_COUNT: *(uint32_t *)at = (uint32_t)read_integer(j, 0, UINT32_MAX); break;
     case FIELD_LONG: *(int64_t *)at = json_int(j); break;
+    case FIELD_STEP: *(int64_t *)at = read_integer(j, 0, INT64_MAX); break;
     case FIELD_NUMBER: *(uint64_t *)at = (uint64_t)read_integer(j, 0, INT64_MAX); break;
     case FIELD_HEX: *(uint64_t *)at = read_hex(j); break;
     case FIELD_REAL: *(double *)at = json_num(j); break;

@@ -26,6 +26,23 @@ static int unknown_key(struct slice key, struct err *e)
                    name);
 }
 
+/* Control characters: C0, DEL, and C1, which UTF-8 has as C2 80 to C2 9F. */
+static bool has_control(struct slice s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c < 0x20 || c == 0x7f ||
+            (c == 0xc2 && i + 1 < s.len && (unsigned char)s.p[i + 1] < 0xa0))
+            return true;
+    }
+    return false;
+}
+
+bool trial_name_good(struct slice name)
+{
+    return name.len > 0 && name.len <= TRIAL_NAME_MAX && !has_control(name);
+}
+
 static int check_name(const struct trial_line *l, struct slice name, struct err *e)
 {
     if (name.len == 0)
@@ -34,9 +51,8 @@ static int check_name(const struct trial_line *l, struct slice name, struct err 
         return err_set(e, ERR_PROTO,
                        "the metric's name '%.40s...' has more than %d bytes", name.p,
                        TRIAL_NAME_MAX);
-    for (size_t i = 0; i < name.len; i++)
-        if ((unsigned char)name.p[i] < 0x20)
-            return err_set(e, ERR_PROTO, "a metric's name with a control character");
+    if (has_control(name))
+        return err_set(e, ERR_PROTO, "a metric's name with a control character");
     for (size_t i = 0; i < COUNT(reserved); i++)
         if (slice_eq(name, reserved[i]))
             return err_set(e, ERR_PROTO,

@@ -20,6 +20,10 @@ struct trial_line {
     struct str names;
 };
 
+/* May a metric be called that? 1 to TRIAL_NAME_MAX bytes without control characters. (The
+ * reserved names are looked for elsewhere.) */
+bool trial_name_good(struct slice name);
+
 /* *out is {.names = STR_INIT} before the first call. ERR_PROTO with a sentence for the
  * program's author: not an object, an unknown key, no step, a metric that is not a number
  * (its name said), reserved metric names (trial, attempt, step, rung, time, elapsed),

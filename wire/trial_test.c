@@ -45,6 +45,8 @@ static void test_refused(void **state)
         {"{\"step\":1,\"metrics\":{\"loss\":1e999}}", "metric 'loss': a number beyond"},
         {"{\"step\":1,\"metrics\":{\"\":1}}", "a metric without a name"},
         {"{\"step\":1,\"metrics\":{\"a\\nb\":1}}", "a control character"},
+        {"{\"step\":1,\"metrics\":{\"a\\u007f\":1}}", "a control character"},
+        {"{\"step\":1,\"metrics\":{\"\\u009b31m\":1}}", "a control character"},
         {"{\"step\":1,\"metrics\":{\"rung\":1}}", "'rung' is rung's own"},
         {"{\"step\":1,\"metrics\":{\"\\u0074ime\":1}}", "'time' is rung's own"},
         {"{\"step\":1,\"metrics\":{\"a\":1,\"b\":2,\"a\":3}}", "metric 'a' twice"},
