@@ -56,8 +56,26 @@ static void remove_left_over(void)
     closedir(tmp);
 }
 
+/* Where everybody may rename what is ours, a program could be led to another's socket. */
+static int check_below(struct err *e)
+{
+    struct stat st;
+    if (stat(BELOW, &st) < 0)
+        return err_sys(e, BELOW);
+    if (st.st_mode & S_IWOTH && !(st.st_mode & S_ISVTX))
+        return err_set(e, ERR_DENIED,
+                       BELOW " has mode %04o: what is in it is not safe from others, "
+                             "chmod +t " BELOW,
+                       (unsigned)(st.st_mode & 07777));
+    return 0;
+}
+
 int private_dir_make(struct private_dir *d, struct err *e)
 {
+    d->path[0] = '\0';
+    int checked = check_below(e);
+    if (checked)
+        return checked;
     remove_left_over();
     strcpy(d->path, BELOW PREFIX "XXXXXX");
     if (!mkdtemp(d->path)) {
@@ -65,7 +83,7 @@ int private_dir_make(struct private_dir *d, struct err *e)
         d->path[0] = '\0';
         return rc;
     }
-    d->fd = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    d->fd = open(d->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (d->fd < 0 || flock(d->fd, LOCK_EX | LOCK_NB) < 0) {
         int rc = err_sys(e, "%s", d->path);
         private_dir_remove(d);

@@ -9,7 +9,8 @@ struct private_dir {
     int fd;        /* holds a lock, by which others see that the agent lives */
 };
 
-/* Makes one; and removes those of agents of this user that were killed and could not. */
+/* Makes one; and removes those of agents of this user that were killed and could not.
+ * ERR_DENIED where /tmp is open to all and not sticky. */
 int private_dir_make(struct private_dir *d, struct err *e);
 void private_dir_remove(struct private_dir *d); /* and the sockets in it; safe twice */
 

@@ -1,12 +1,15 @@
 #include "worker/agent/private_dir.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -137,6 +140,61 @@ static void lock_dies_with_its_holder(void **state)
     }
 }
 
+/* Another user's directories and links of that name are left alone, and opening a pipe
+ * waits for nobody. */
+static void of_others(void **state)
+{
+    struct private_dir d;
+    char path[] = "/tmp/rung-agent-others-XXXXXX", link[64], fifo[64], file[64];
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    assert_non_null(mkdtemp(path));
+    snprintf(link, sizeof(link), "%s-link", path);
+    snprintf(fifo, sizeof(fifo), "%s-fifo", path);
+    snprintf(file, sizeof(file), "%s/0123456789abcdef", path);
+    put_socket(path);
+    assert_int_equal(symlink(path, link), 0);
+    assert_int_equal(mkfifo(fifo, 0666), 0);
+    assert_int_equal(chown(path, 12345, (gid_t)-1), 0);
+    grow_old(path);
+    assert_int_equal(private_dir_make(&d, NULL), 0);
+    assert_true(there(file) && there(link) && there(fifo));
+    private_dir_remove(&d);
+    unlink(fifo);
+    unlink(link);
+    unlink(file);
+    rmdir(path);
+}
+
+/* In a /tmp where everybody may rename everything, no program's socket is safe. It takes
+ * a /tmp of one's own to see it. */
+static void not_sticky(void **state)
+{
+    struct private_dir d;
+    struct err e;
+    (void)state;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        if (unshare(CLONE_NEWNS) < 0 ||
+            mount("", "/", "", MS_REC | MS_PRIVATE, NULL) < 0 ||
+            mount("none", "/tmp", "tmpfs", 0, NULL) < 0 || chmod("/tmp", 0777) < 0)
+            _exit(77);
+        bool good = private_dir_make(&d, &e) == ERR_DENIED &&
+                    strstr(e.text, "chmod +t /tmp/") && d.path[0] == '\0';
+        chmod("/tmp", 0755);
+        good = good && private_dir_make(&d, NULL) == 0;
+        private_dir_remove(&d);
+        _exit(!good);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+        skip();
+    assert_int_equal(status, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -144,6 +202,8 @@ int main(void)
         cmocka_unit_test(left_over),
         cmocka_unit_test(young_or_alive_or_in_use),
         cmocka_unit_test(lock_dies_with_its_holder),
+        cmocka_unit_test(of_others),
+        cmocka_unit_test(not_sticky),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
