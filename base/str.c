@@ -1,5 +1,6 @@
 #include "base/str.h"
 
+#include "base/json.h"
 #include "base/mem.h"
 
 #include <stdarg.h>
@@ -69,17 +70,30 @@ void str_addf(struct str *s, const char *fmt, ...)
 
 void str_add_visible(struct str *s, const char *text, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)text[i];
-        unsigned char next = i + 1 < n ? (unsigned char)text[i + 1] : 0;
-        if (c == 0xC2 && next >= 0x80 && next < 0xA0) /* the second set of controls */
-            str_addf(s, "\\x%02x", (unsigned char)text[++i]);
-        else if (c == '\n' || c == '\t' || c == '\r')
+    const char *end = text + n;
+    for (size_t len; text < end; text += len) {
+        unsigned char c = (unsigned char)*text;
+        len = json_utf8_(text, end);
+        if (c == '\n' || c == '\t' || c == '\r')
             str_addf(s, "\\%c", c == '\n' ? 'n' : c == '\t' ? 't' : 'r');
-        else if (c < ' ' || c == 0x7f)
+        else if (c < ' ' || c == 0x7f || len == 0)
             str_addf(s, "\\x%02x", c);
+        else if (c == 0xC2 &&
+                 (unsigned char)text[1] < 0xA0) /* the second set of controls */
+            str_addf(s, "\\x%02x", (unsigned char)text[1]);
         else
-            str_addc(s, (char)c);
+            str_addn(s, text, len);
+        len += len == 0;
+    }
+}
+
+void str_add_visible_lines(struct str *s, const char *text)
+{
+    for (size_t n; *text; text += n) {
+        n = strcspn(text, "\n");
+        str_add_visible(s, text, n);
+        for (; text[n] == '\n'; n++)
+            str_addc(s, '\n');
     }
 }
 

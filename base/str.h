@@ -21,9 +21,11 @@ void str_add(struct str *s, const char *text);
 void str_addn(struct str *s, const void *bytes, size_t n);
 void str_addc(struct str *s, char c);
 void str_addf(struct str *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* UTF-8 text as it goes onto a terminal or into one line: control characters as \n, \t,
- * \r and \xHH. */
+/* Text as it goes onto a terminal or into one line: control characters as \n, \t, \r and
+ * \xHH, and what is no UTF-8 as \xHH, too. */
 void str_add_visible(struct str *s, const char *text, size_t n);
+/* The same for text of several lines: line feeds stay. */
+void str_add_visible_lines(struct str *s, const char *text);
 void str_reserve(struct str *s, size_t extra); /* room for extra more bytes */
 void str_cut(struct str *s, size_t len);       /* shortens to len, keeps memory */
 void str_drop(struct str *s, size_t n);        /* removes the first n bytes */

@@ -113,13 +113,17 @@ static void test_cut_drop_take(void **state)
 
 static void test_visible(void **state)
 {
-    static const char text[] = "a\n\t\r\033[2J\177\302\233\302\240\303\251\0z\302";
+    static const char text[] = "a\n\t\r\033[2J\177\302\233\302\240\303\251\0z\2332J\302";
     struct str s = STR_INIT;
     (void)state;
     str_add(&s, "x=");
     str_add_visible(&s, "", 0);
     str_add_visible(&s, text, sizeof(text) - 1);
-    assert_string_equal(s.p, "x=a\\n\\t\\r\\x1b[2J\\x7f\\x9b\302\240\303\251\\x00z\302");
+    assert_string_equal(
+        s.p, "x=a\\n\\t\\r\\x1b[2J\\x7f\\x9b\302\240\303\251\\x00z\\x9b2J\\xc2");
+    str_cut(&s, 0);
+    str_add_visible_lines(&s, "\n\na\033b\r\nc\n");
+    assert_string_equal(s.p, "\n\na\\x1bb\\r\nc\n");
     str_free(&s);
 }
 

@@ -1,5 +1,6 @@
 #include "launcher/cli.h"
 
+#include "base/proc.h"
 #include "base/suggest.h"
 
 #include <stdarg.h>
@@ -16,16 +17,47 @@ const struct cli_command *cli_find(const char *name)
     return NULL;
 }
 
+static void say(const char *command, const char *fmt, va_list ap)
+{
+    struct str out = STR_INIT;
+    char *text;
+
+    if (vasprintf(&text, fmt, ap) < 0)
+        return;
+    str_addf(&out, "rung%s%s: ", *command ? " " : "", command);
+    str_add_visible_lines(&out, text);
+    str_addc(&out, '\n');
+    fputs(out.p, stderr);
+    str_free(&out);
+    free(text);
+}
+
 int cli_fail(const struct cli_command *command, int status, const char *fmt, ...)
 {
     va_list ap;
 
-    fprintf(stderr, "rung %s: ", command->name);
     va_start(ap, fmt);
-    vfprintf(stderr, fmt, ap);
+    say(command->name, fmt, ap);
     va_end(ap);
-    fputc('\n', stderr);
     return status;
+}
+
+void cli_say(const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    say("", fmt, ap);
+    va_end(ap);
+}
+
+void cli_quote(struct str *out, const char *path)
+{
+    struct str word = STR_INIT;
+
+    shell_quote(&word, path);
+    str_add_visible(out, word.p, word.len);
+    str_free(&word);
 }
 
 /* ---- going through the arguments ---- */
@@ -37,10 +69,9 @@ void cli_begin(struct cli *c, const struct cli_command *command, int argc, char 
 
 static int bad(struct cli *c, const char *what, const char *text, const char *near)
 {
-    fprintf(stderr, "rung %s: %s%s", c->command->name, what, text);
-    if (near)
-        fprintf(stderr, " (did you mean --%s?)", near);
-    fprintf(stderr, "; see `rung %s --help`\n", c->command->name);
+    cli_fail(c->command, CLI_BAD, "%s%s%s%s%s; see `rung %s --help`", what, text,
+             near ? " (did you mean --" : "", near ? near : "", near ? "?)" : "",
+             c->command->name);
     return CLI_BAD;
 }
 

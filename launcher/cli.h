@@ -51,9 +51,14 @@ struct cli {
 void cli_begin(struct cli *c, const struct cli_command *command, int argc, char **argv);
 int cli_next(struct cli *c, const char **value);
 
-/* "rung best: TEXT" on stderr; returns status. */
+/* "rung best: TEXT" on stderr; returns status. No control character of the text reaches
+ * the terminal but the line feed. */
 int cli_fail(const struct cli_command *command, int status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* "rung: TEXT", likewise. */
+void cli_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* A path as a word of a command to be typed, fit for a terminal. */
+void cli_quote(struct str *out, const char *path);
 
 /* "-n, --count K" */
 void cli_option_text(const struct cli_option *o, struct str *out);

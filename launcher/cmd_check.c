@@ -114,7 +114,7 @@ static void add_command(const struct outlook *o, struct str *out)
     char **words = command_words(o->f, &env);
     for (size_t i = 0; words[i]; i++) {
         str_add(out, i ? " " : "  ");
-        shell_quote(out, words[i]);
+        cli_quote(out, words[i]);
         free(words[i]);
     }
     str_addc(out, '\n');

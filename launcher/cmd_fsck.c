@@ -28,13 +28,18 @@ static void say(const char *name, const char *fmt, ...)
 
 static void say(const char *name, const char *fmt, ...)
 {
+    struct str out = STR_INIT;
+    char *text;
     va_list ap;
 
-    printf("%-12s ", name);
     va_start(ap, fmt);
-    vprintf(fmt, ap);
+    if (vasprintf(&text, fmt, ap) >= 0) {
+        str_add_visible(&out, text, strlen(text));
+        free(text);
+    }
     va_end(ap);
-    putchar('\n');
+    printf("%-12s %s\n", name, out.p);
+    str_free(&out);
 }
 
 static const char *plural(long long n)

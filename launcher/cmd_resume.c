@@ -147,10 +147,9 @@ static int resume(const struct cli_command *self, const char *dir,
                         "a controller serves it already: process %ld on %s", f.pid,
                         f.host);
     if (serving == SERVING_ELSEWHERE)
-        fprintf(stderr, "rung: taking over from the controller on %s (process %ld)\n",
-                f.host, f.pid);
+        cli_say("taking over from the controller on %s (process %ld)", f.host, f.pid);
     if (finished && o->n_sets == 0 && strcmp(f.state, "finished") == 0) {
-        fprintf(stderr, "rung: %s is finished; nothing to resume\n", dir);
+        cli_say("%s is finished; nothing to resume", dir);
         return EXIT_GOOD;
     }
     return serve(dir, o);

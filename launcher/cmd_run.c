@@ -74,7 +74,7 @@ static int run(const struct cli_command *self, const char *path, const char *dir
     }
     absolute = realpath(made, NULL);
     if (!o->quiet)
-        fprintf(stderr, "rung: sweep directory: %s\n", made);
+        cli_say("sweep directory: %s", made);
     o->name = f->name;
     status = serve(absolute, o);
 out:

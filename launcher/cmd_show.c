@@ -224,14 +224,18 @@ static void put_tail(const char *path, struct str *out)
     fclose(f);
     while (n > 0 && text[n - 1] == '\n')
         n--;
-    for (size_t i = last_lines(text, n), start = i; i < n; i++) {
+    for (size_t i = last_lines(text, n), start = i, more; i < n; i += more) {
         unsigned char c = (unsigned char)text[i];
 
         if (i == start || text[i - 1] == '\n')
             str_add(out, "          | ");
-        if (c >= ' ' || c == '\t' || c == '\n')
+        for (more = 0; i + more < n && (unsigned char)text[i + more] >= ' ';)
+            more++;
+        str_add_visible(out, text + i, more);
+        if (more == 0 && (c == '\t' || c == '\n'))
             str_addc(out, (char)c);
-        if (i == n - 1)
+        more += more == 0;
+        if (i + more == n)
             str_addc(out, '\n');
     }
 }
@@ -245,12 +249,22 @@ static void put_log(struct shown *s, const struct attempt_row *a)
     if (dir)
         str_addf(&path, "%s/attempt-%02d.log", dir, a->attempt);
     if (dir && file_exists(path.p)) {
-        str_addf(s->out, "    log   %s\n", path.p);
+        str_add(s->out, "    log   ");
+        str_add_visible(s->out, path.p, path.len);
+        str_addc(s->out, '\n');
         if (!a->open && outcome_class(a->outcome) == OUTCOME_IS_FAULT)
             put_tail(path.p, s->out);
     }
     str_free(&path);
     free(dir);
+}
+
+static void put_text(struct str *out, const char *name, const char *text)
+{
+    if (!*text)
+        return;
+    str_addf(out, "\n    %s", name);
+    str_add_visible(out, text, strlen(text));
 }
 
 static void put_attempt(struct shown *s, const struct attempt_row *a, double now)
@@ -267,15 +281,16 @@ static void put_attempt(struct shown *s, const struct attempt_row *a, double now
         str_addf(s->out, " to step %lld", (long long)a->last_step);
     str_addf(s->out, ", begun %s\n    cost  ", clock_format(when, a->started));
     put_cost(a, now, s->out);
-    if (*a->node)
-        str_addf(s->out, "\n    node  %s", a->node);
-    if (*a->slurm_job)
-        str_addf(s->out, "\n    job   %s, step %s, %s", a->slurm_job, a->slurm_step,
-                 a->slurm_state);
-    if (*a->override)
-        str_addf(s->out, "\n    with  %s", a->override);
-    if (*a->note)
-        str_addf(s->out, "\n    note  %s", a->note);
+    put_text(s->out, "node  ", a->node);
+    if (*a->slurm_job) {
+        put_text(s->out, "job   ", a->slurm_job);
+        str_add(s->out, ", step ");
+        str_add_visible(s->out, a->slurm_step, strlen(a->slurm_step));
+        str_add(s->out, ", ");
+        str_add_visible(s->out, a->slurm_state, strlen(a->slurm_state));
+    }
+    put_text(s->out, "with  ", a->override);
+    put_text(s->out, "note  ", a->note);
     str_addc(s->out, '\n');
     put_log(s, a);
 }

@@ -43,7 +43,7 @@ static int stop(const struct cli_command *self, const char *dir, const struct re
     if (sweep_served(dir, &f) != SERVING_NO)
         return requests_hand_over(self, dir, &f, r, n);
     if (finished) {
-        fprintf(stderr, "rung: %s is finished already\n", dir);
+        cli_say("%s is finished already", dir);
         return EXIT_GOOD;
     }
     return serve(dir, &o);

@@ -33,10 +33,8 @@ static int unknown(const char *word)
     for (const struct cli_command *c = cli_commands; c->name && n < 64; c++)
         names[n++] = c->name;
     near = suggest(word, names, n);
-    fprintf(stderr, "rung: there is no command '%s'", word);
-    if (near)
-        fprintf(stderr, " (did you mean '%s'?)", near);
-    fputs("; see `rung help`\n", stderr);
+    cli_say("there is no command '%s'%s%s%s; see `rung help`", word,
+            near ? " (did you mean '" : "", near ? near : "", near ? "'?)" : "");
     return EXIT_USAGE;
 }
 

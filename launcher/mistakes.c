@@ -71,12 +71,16 @@ void mistakes_print(struct mistakes *m, struct str *out)
         qsort(m->list.v, m->list.n, sizeof(*m->list.v), by_place);
     for (size_t i = 0; i < m->list.n; i++) {
         walk(m, &from, m->list.v[i].at, &place);
-        str_addf(out, "%s:%zu:%zu: %s\n", m->path, place.line, place.column,
-                 m->list.v[i].sentence);
+        str_add_visible(out, m->path, strlen(m->path));
+        str_addf(out, ":%zu:%zu: ", place.line, place.column);
+        str_add_visible(out, m->list.v[i].sentence, strlen(m->list.v[i].sentence));
+        str_addc(out, '\n');
     }
-    if (mistakes_full(m))
-        str_addf(out, "%s: and more: these are the first %d that were found\n", m->path,
+    if (mistakes_full(m)) {
+        str_add_visible(out, m->path, strlen(m->path));
+        str_addf(out, ": and more: these are the first %d that were found\n",
                  MISTAKES_KEPT);
+    }
 }
 
 void mistakes_free(struct mistakes *m)
@@ -93,8 +97,10 @@ struct shown shown(const char *p, size_t n)
     bool blank = false;
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)p[i];
-        if (c <= ' ' || c == 0x7f) { /* a run of blanks and line breaks is one blank */
+        bool c1 = c == 0xc2 && i + 1 < n && (p[i + 1] & 0xe0) == 0x80;
+        if (c <= ' ' || c == 0x7f || c1) { /* a run of blanks and controls is one blank */
             blank = len > 0;
+            i += c1;
             continue;
         }
         if (!continues(p[i]) && (chars += blank ? 2 : 1) > SHOWN_CHARS) {

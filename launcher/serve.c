@@ -115,6 +115,7 @@ static void job_gone(void *ctx, const char *job, const char *why)
 static int taken(const char *dir, bool sweep, struct err *e)
 {
     struct controller_file f;
+    struct str again = STR_INIT;
 
     if (!sweep)
         return err_set(e, ERR_EXIST,
@@ -127,10 +128,13 @@ static int taken(const char *dir, bool sweep, struct err *e)
             "%s exists already, and a controller serves it: process %ld on %s; "
             "`--dir` names another directory",
             dir, f.pid, f.host);
-    return err_set(e, ERR_EXIST,
-                   "%s exists already; `rung resume %s` goes on with a sweep, `--dir` "
-                   "names another directory",
-                   dir, dir);
+    cli_quote(&again, dir);
+    err_set(e, ERR_EXIST,
+            "%s exists already; `rung resume %s` goes on with a sweep, `--dir` "
+            "names another directory",
+            dir, again.p);
+    str_free(&again);
+    return ERR_EXIST;
 }
 
 /* journal/ and others: the name of sweep.yaml, which comes after them, is made durable
@@ -528,7 +532,20 @@ static void wind_up(struct server *s)
     /* last: where it says that the sweep is over, nothing is left to be done */
     snprintf(s->ep.who.state, sizeof(s->ep.who.state), "%s", state_word(s));
     if (controller_file_write(s->dir, &s->ep.who, &e) != 0)
-        fprintf(stderr, "rung: %s\n", e.text);
+        cli_say("%s", e.text);
+}
+
+/* What serving ended with, and how to go on. */
+static void say_trouble(const char *dir, int rc, const char *text)
+{
+    struct str again = STR_INIT;
+
+    cli_say("%s", text);
+    cli_quote(&again, dir);
+    if (rc == ERR_FULL || rc == ERR_IO)
+        cli_say("nothing accepted is lost; %s, then: rung resume %s",
+                rc == ERR_FULL ? "make space" : "see to the disk", again.p);
+    str_free(&again);
 }
 
 static void tear_down(struct server *s)
@@ -573,10 +590,7 @@ int serve(const char *dir, const struct serve_options *o)
         s.status = exit_status(&s);
     } else {
         viewer_stop(s.viewer);
-        fprintf(stderr, "rung: %s\n", e.text);
-        if (rc == ERR_FULL || rc == ERR_IO)
-            fprintf(stderr, "rung: nothing accepted is lost; %s, then: rung resume %s\n",
-                    rc == ERR_FULL ? "make space" : "see to the disk", dir);
+        say_trouble(dir, rc, e.text);
         s.status = EXIT_FAILED;
     }
     tear_down(&s);

@@ -342,10 +342,14 @@ static void best_lines(struct screen *s)
 }
 
 /* A sentence under its name, broken at the width. */
-static void sentence(struct screen *s, const char *name, const char *text)
+static void sentence(struct screen *s, const char *name, const char *raw)
 {
     int indent = 8, at = indent;
+    struct str visible = STR_INIT;
+    const char *text;
 
+    str_add_visible(&visible, raw, strlen(raw));
+    text = visible.p;
     str_addf(s->out, "%-*s", indent, name);
     while (*text) {
         size_t n = strcspn(text, " ");
@@ -364,6 +368,7 @@ static void sentence(struct screen *s, const char *name, const char *text)
         text += strspn(text, " ");
     }
     str_addc(s->out, '\n');
+    str_free(&visible);
 }
 
 static void cost_line(struct screen *s)

@@ -141,7 +141,7 @@ static void line(struct viewer *v, const struct view *view)
 void viewer_say(struct viewer *v, const char *text)
 {
     erase(v);
-    fprintf(stderr, "rung: %s\n", text);
+    cli_say("%s", text);
     v->next_draw = 0;
 }
 
@@ -292,8 +292,11 @@ void viewer_end(struct viewer *v, const struct journal *j, const char *state,
         view_best(&view, &out); /* else the screen has just said it */
         fputs(out.p, stdout);
     }
-    if (strcmp(state, "finished") != 0)
-        fprintf(stderr, "rung: paused: %s\nrung: go on with: rung resume %s\n", reason,
-                v->l->dir);
+    if (strcmp(state, "finished") != 0) {
+        str_cut(&out, 0);
+        cli_quote(&out, v->l->dir);
+        cli_say("paused: %s", reason);
+        cli_say("go on with: rung resume %s", out.p);
+    }
     str_free(&out);
 }

@@ -152,6 +152,11 @@ static void test_shown(void **state)
     (void)state;
     assert_string_equal(shown("", 0).text, "");
     assert_string_equal(shown(" a \n\t b ", 8).text, "a b");
+    assert_string_equal(shown("a\033\xc2\x9b\x7f"
+                              "b\xc2\xa0",
+                              8)
+                            .text,
+                        "a b\xc2\xa0");
     assert_string_equal(shown("0123456789012345678901234567890123456789", 40).text,
                         "0123456789012345678901234567890123456789");
     assert_string_equal(shown("0123456789012345678901234567890123456789x", 41).text,
