@@ -4,13 +4,23 @@
 
 #define KEEP 65536 /* bytes of memory that a stream keeps between its lines */
 
-static const char *find_end(const char *p, size_t n, const char *ends)
+/* Where each of the (one or two) ending characters comes next, from `from` on; `stop` for
+ * one that does not. Kept from line to line: text that has only one of the two must not
+ * be searched to its end for the other at every line. */
+struct ahead {
+    const char *next[2];
+};
+
+static const char *next_end(struct ahead *a, const char *from, const char *stop,
+                            const char *ends)
 {
-    const char *end = memchr(p, ends[0], n);
-    if (!ends[1])
-        return end;
-    const char *other = memchr(p, ends[1], end ? (size_t)(end - p) : n);
-    return other ? other : end;
+    for (int i = 0; i < 2 && ends[i]; i++)
+        if (!a->next[i] || a->next[i] < from) {
+            a->next[i] = memchr(from, ends[i], (size_t)(stop - from));
+            if (!a->next[i])
+                a->next[i] = stop;
+        }
+    return ends[1] && a->next[1] < a->next[0] ? a->next[1] : a->next[0];
 }
 
 /* Adds to the unfinished line, up to max bytes. */
@@ -38,7 +48,8 @@ void lines_feed(struct lines *l, const char *data, size_t n, size_t max, const c
                 lines_fn *fn, void *ctx)
 {
     const char *p = data, *stop = data + n, *end;
-    while ((end = find_end(p, (size_t)(stop - p), ends))) {
+    struct ahead ahead = {{NULL, NULL}};
+    while ((end = next_end(&ahead, p, stop, ends)) < stop) {
         size_t len = (size_t)(end - p);
         if (l->part.len > 0 || l->cut) {
             gather(l, p, len, max);
