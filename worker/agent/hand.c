@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "worker/agent/attempt_dir.h"
+#include "worker/agent/order.h"
 #include "worker/agent/ranks.h"
 
 #include <errno.h>
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,10 +23,12 @@
 /* A launcher whose ranks do not end by SIGUSR2 gets this long after their SIGKILL. */
 #define LAUNCHER_SECONDS 5.0
 
-void hand_init(struct hand *h, struct hand_tools *tools)
+/* All but the tools and the shim. */
+static void begin(struct hand *h)
 {
-    *h = (struct hand){.tools = tools,
-                       .report_fd = -1,
+    *h = (struct hand){.tools = h->tools,
+                       .shim = h->shim,
+                       .shim_fd = h->shim_fd,
                        .out_fd = -1,
                        .log_fd = -1,
                        .out = LINES_INIT,
@@ -32,6 +36,12 @@ void hand_init(struct hand *h, struct hand_tools *tools)
                        .dir = STR_INIT,
                        .program = STR_INIT,
                        .note = STR_INIT};
+}
+
+void hand_init(struct hand *h, struct hand_tools *tools)
+{
+    *h = (struct hand){.tools = tools, .shim_fd = -1};
+    begin(h);
 }
 
 static void close_fd(int *fd)
@@ -43,8 +53,6 @@ static void close_fd(int *fd)
 
 void hand_clear(struct hand *h)
 {
-    struct hand_tools *tools = h->tools;
-    close_fd(&h->report_fd);
     close_fd(&h->out_fd);
     close_fd(&h->log_fd);
     door_close(h->door);
@@ -53,7 +61,20 @@ void hand_clear(struct hand *h)
     str_free(&h->dir);
     str_free(&h->program);
     str_free(&h->note);
-    hand_init(h, tools);
+    begin(h);
+}
+
+/* An idle shim has nothing to see to; one that is busy ends what it runs when we end. */
+void hand_close(struct hand *h)
+{
+    bool idle = h->shim > 0 && h->pid != h->shim;
+    hand_clear(h);
+    close_fd(&h->shim_fd);
+    if (idle) {
+        kill(h->shim, SIGKILL);
+        waitpid(h->shim, NULL, 0);
+    }
+    h->shim = 0;
 }
 
 void launch_free(struct launch *l)
@@ -83,8 +104,8 @@ struct start {
     struct launch launch;
     char **envp; /* the launch's, and ours */
     struct str socket_env, ranks_env;
-    struct str dir;        /* of the attempt */
-    int out_fd, report_fd; /* for the program and its shim */
+    struct str dir; /* of the attempt */
+    int out_fd;     /* for the program */
 };
 
 static void start_free(struct start *s)
@@ -95,7 +116,6 @@ static void start_free(struct start *s)
     str_free(&s->ranks_env);
     str_free(&s->dir);
     close_fd(&s->out_fd);
-    close_fd(&s->report_fd);
 }
 
 static bool names(const char *var, const char *name)
@@ -173,8 +193,6 @@ static int prepare(struct hand *h, struct start *s, const struct item *work, int
         rc = open_door(h, s, work, e);
     if (!rc)
         rc = plug->launch(plug->ctx, work, slot, s->dir.p, &s->launch, e);
-    if (!rc && !s->launch.shimmed)
-        rc = make_pipe(&h->report_fd, &s->report_fd, e);
     if (rc)
         return rc;
     make_envp(h, s);
@@ -206,25 +224,66 @@ static _Noreturn void become_launcher(const struct start *s, pid_t agent)
     _exit(127);
 }
 
-static pid_t start_process(const struct hand *h, const struct start *s)
+/* Forks, with the standard input and the limits that programs get. */
+static pid_t fork_child(const struct hand_tools *t)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(t->null_fd, STDIN_FILENO);
+        setrlimit(RLIMIT_NOFILE, &t->files);
+    }
+    return pid;
+}
+
+static int start_shim(struct hand *h, struct err *e)
+{
+    int ends[2];
+    pid_t agent = getpid();
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+        return err_sys(e, "socketpair");
+    h->shim = fork_child(h->tools);
+    if (h->shim == 0)
+        _exit(shim_serve(ends[1], agent));
+    close(ends[1]);
+    h->shim_fd = ends[0];
+    if (h->shim > 0)
+        return 0;
+    h->shim = 0;
+    err_sys(e, "fork");
+    close_fd(&h->shim_fd);
+    return e->code;
+}
+
+static int start_process(struct hand *h, const struct start *s, struct err *e)
 {
     const struct hand_tools *t = h->tools;
-    struct shim shim = {.argv = s->launch.argv,
-                        .envp = s->envp,
-                        .workdir = s->launch.workdir,
-                        .out_fd = s->out_fd,
-                        .err_fd = s->out_fd,
-                        .report_fd = s->report_fd,
-                        .parent = getpid(),
-                        .kill_seconds = t->kill_seconds};
-    pid_t pid = fork();
-    if (pid != 0)
-        return pid;
-    dup2(t->null_fd, STDIN_FILENO);
-    setrlimit(RLIMIT_NOFILE, &t->files);
-    if (s->launch.shimmed)
-        become_launcher(s, shim.parent);
-    _exit(shim_run(&shim));
+    struct shim order = {.argv = s->launch.argv,
+                         .envp = s->envp,
+                         .workdir = s->launch.workdir,
+                         .out_fd = s->out_fd,
+                         .kill_seconds = t->kill_seconds};
+    pid_t agent = getpid();
+    int rc = 0;
+    if (s->launch.shimmed) {
+        h->pid = fork_child(t);
+        if (h->pid == 0)
+            become_launcher(s, agent);
+        return h->pid < 0 ? err_sys(e, "fork") : 0;
+    }
+    /* A second one where the first died since it was last heard of. */
+    for (int tries = 0; tries < 2; tries++) {
+        if (h->shim == 0)
+            rc = start_shim(h, e);
+        if (!rc)
+            rc = order_send(h->shim_fd, &order, e);
+        if (!rc || h->shim == 0)
+            break;
+        close_fd(&h->shim_fd);
+        h->shim = 0;
+    }
+    if (!rc)
+        h->pid = h->shim;
+    return rc;
 }
 
 static void cannot_launch(struct hand *h, const char *why)
@@ -237,11 +296,8 @@ static void cannot_launch(struct hand *h, const char *why)
 
 void hand_start(struct hand *h, const struct item *work, int slot)
 {
-    struct start s = {.socket_env = STR_INIT,
-                      .ranks_env = STR_INIT,
-                      .dir = STR_INIT,
-                      .out_fd = -1,
-                      .report_fd = -1};
+    struct start s = {
+        .socket_env = STR_INIT, .ranks_env = STR_INIT, .dir = STR_INIT, .out_fd = -1};
     struct err e = {0};
     hand_clear(h);
     h->step = -1;
@@ -255,9 +311,7 @@ void hand_start(struct hand *h, const struct item *work, int slot)
                                   .node = h->tools->node,
                                   .slurm_job = h->tools->slurm_job};
     h->state = HAND_RUNNING;
-    if (prepare(h, &s, work, slot, &e) == 0 && (h->pid = start_process(h, &s)) < 0)
-        err_sys(&e, "fork");
-    if (e.code)
+    if (prepare(h, &s, work, slot, &e) != 0 || start_process(h, &s, &e) != 0)
         cannot_launch(h, e.text);
     start_free(&s);
 }
@@ -399,25 +453,56 @@ static void take_ranks(struct hand *h, int status)
     }
 }
 
-void hand_reaped(struct hand *h, int status, hand_printed_fn *printed, void *ctx)
+/* Nothing is left of the program: its output's end is read, and that is all. */
+static void over(struct hand *h, hand_printed_fn *printed, void *ctx)
 {
-    struct shim_report r;
+    struct reader reader = {h, printed, ctx};
     for (int i = 0; i < DRAIN_READS && hand_read(h, printed, ctx); i++)
         ;
-    struct reader reader = {h, printed, ctx};
     lines_finish(&h->out, read_line, &reader);
     h->pid = 0;
     h->state = HAND_ENDED;
-    if (h->shimmed) {
-        take_ranks(h, status);
-    } else if (read(h->report_fd, &r, sizeof(r)) == sizeof(r)) {
-        take_report(h, &r);
-    } else {
-        h->facts.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-        str_add(next_note(h), "its shim was killed");
-        h->state = HAND_CLEANING;
-    }
     h->facts.ended = clock_wall();
+}
+
+void hand_heard(struct hand *h, hand_printed_fn *printed, void *ctx)
+{
+    struct shim_report r;
+    ssize_t n = recv(h->shim_fd, &r, sizeof(r), MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n != sizeof(r)) { /* it is dead: hand_reaped() comes next */
+        close_fd(&h->shim_fd);
+        return;
+    }
+    over(h, printed, ctx);
+    take_report(h, &r);
+}
+
+bool hand_has(const struct hand *h, pid_t pid)
+{
+    return pid == h->shim || (h->state == HAND_RUNNING && pid == h->pid);
+}
+
+void hand_reaped(struct hand *h, pid_t pid, int status, hand_printed_fn *printed,
+                 void *ctx)
+{
+    bool busy = h->state == HAND_RUNNING && pid == h->pid;
+    if (busy && h->shimmed) {
+        over(h, printed, ctx);
+        take_ranks(h, status);
+        return;
+    }
+    if (busy && h->shim_fd >= 0) /* its last report may be on its way */
+        hand_heard(h, printed, ctx);
+    close_fd(&h->shim_fd);
+    h->shim = 0;
+    if (!busy || h->state == HAND_ENDED)
+        return;
+    over(h, printed, ctx);
+    h->facts.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    str_add(next_note(h), "its shim was killed");
+    h->state = HAND_CLEANING;
 }
 
 void hand_cleaned(struct hand *h)

@@ -34,13 +34,17 @@ enum hand_state {
 
 struct hand {
     struct hand_tools *tools;
+    /* The slot's shim, which stays from attempt to attempt; 0: none yet, or it died. */
+    pid_t shim;
+    int shim_fd; /* to tell it, and to hear of ends */
     enum hand_state state;
     pid_t pid; /* of the shim, or of the launcher whose shims are elsewhere */
     bool shimmed;
-    int report_fd, out_fd, log_fd; /* -1: none */
-    double end_at; /* shimmed, being ended: when the next, harder signal is due */
-    int ends;      /* signals sent to that end */
-    int out_at;    /* its place in a pollset, for run.c */
+    int out_fd, log_fd; /* -1: none */
+    int shim_at;        /* as out_at */
+    double end_at;      /* shimmed, being ended: when the next, harder signal is due */
+    int ends;           /* signals sent to that end */
+    int out_at;         /* its place in a pollset, for run.c */
     struct door *door;
     struct lines out;
     int64_t step;     /* that was printed last, -1: none */
@@ -71,13 +75,21 @@ typedef void hand_printed_fn(void *ctx, int64_t step, const struct metric metric
 /* Reads some output, without waiting: into the log and, parsed, to printed(). False when
  * there was none. */
 bool hand_read(struct hand *h, hand_printed_fn *printed, void *ctx);
-/* The process h->pid has ended, with wait()'s status. Reads the rest of the output. */
-void hand_reaped(struct hand *h, int status, hand_printed_fn *printed, void *ctx);
+/* The shim says something: reads that, without waiting, and where the attempt is over,
+ * the rest of its output. */
+void hand_heard(struct hand *h, hand_printed_fn *printed, void *ctx);
+/* Is the process one of this hand's? */
+bool hand_has(const struct hand *h, pid_t pid);
+/* It has ended, with wait()'s status. */
+void hand_reaped(struct hand *h, pid_t pid, int status, hand_printed_fn *printed,
+                 void *ctx);
 /* CLEANING is over. */
 void hand_cleaned(struct hand *h);
 
 /* ENDED: how; its slices live until hand_clear(). */
 const struct end_facts *hand_facts(struct hand *h);
 void hand_clear(struct hand *h); /* FREE again; also gives up what still runs */
+/* The agent leaves: the shim goes, and what still runs is given up. */
+void hand_close(struct hand *h);
 
 #endif

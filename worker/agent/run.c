@@ -2,10 +2,11 @@
  * from programs and printed output at once; whatever comes is told to the mind, which
  * answers through the port.
  *
- * Each attempt has a socket, named by its nonce, in a private directory. A shim belongs
- * to this thread (PR_SET_PDEATHSIG): when the agent is gone, its attempts end. Should a
- * shim be killed, the agent, being a subreaper, inherits what ran under it: its children
- * are the shims and launchers it knows, and, only then, others, which are killed. */
+ * Each attempt has a socket, named by its nonce, in a private directory. Each slot has a
+ * shim, which runs its attempts one after another. A shim belongs to this thread
+ * (PR_SET_PDEATHSIG): when the agent is gone, its attempts end. Should a shim be killed,
+ * the agent, being a subreaper, inherits what ran under it: its children are the shims
+ * and launchers it knows, and, only then, others, which are killed. */
 #include "worker/agent/run.h"
 
 #include "base/clock.h"
@@ -173,7 +174,7 @@ static int receive(struct hands *h, struct err *e)
 static struct hand *hand_of(struct hands *h, pid_t pid)
 {
     for (int i = 0; i < h->n; i++)
-        if (h->v[i].state == HAND_RUNNING && h->v[i].pid == pid)
+        if (hand_has(&h->v[i], pid))
             return &h->v[i];
     return NULL;
 }
@@ -187,8 +188,9 @@ static void reap(struct hands *h)
         if (!hand)
             continue; /* an orphan */
         struct speaker s = {h, (int)(hand - h->v)};
-        door_drain(hand->door, on_line, &s);
-        hand_reaped(hand, status, on_printed, &s);
+        if (hand->door)
+            door_drain(hand->door, on_line, &s);
+        hand_reaped(hand, pid, status, on_printed, &s);
         if (hand->state == HAND_CLEANING)
             h->clean_at = 0;
     }
@@ -254,7 +256,7 @@ static void watch_fd(struct pollset *set, int fd)
     vec_push(set, ((struct pollfd){.fd = fd, .events = POLLIN}));
 }
 
-/* Fills the pollset: signals first, then for each hand its output and its door. */
+/* Fills the pollset: signals first, then for each hand its output, door and shim. */
 static void watch(struct hands *h)
 {
     bool read = !agent_choked(h->mind);
@@ -267,6 +269,10 @@ static void watch(struct hands *h)
             watch_fd(&h->set, hand->out_fd);
         if (hand->door)
             door_watch(hand->door, read, &h->set);
+        hand->shim_at =
+            hand->state == HAND_RUNNING && hand->shim_fd >= 0 ? (int)h->set.n : -1;
+        if (hand->shim_at >= 0)
+            watch_fd(&h->set, hand->shim_fd);
     }
 }
 
@@ -279,6 +285,10 @@ static void listen_to_programs(struct hands *h)
             hand_read(hand, on_printed, &s);
         if (hand->door)
             door_serve(hand->door, &h->set, on_line, &s);
+        if (hand->shim_at >= 0 && h->set.v[hand->shim_at].revents) {
+            door_drain(hand->door, on_line, &s);
+            hand_heard(hand, on_printed, &s);
+        }
     }
 }
 
@@ -390,7 +400,7 @@ static int hands_open(struct hands *h, struct err *e)
 static void hands_close(struct hands *h)
 {
     for (int i = 0; h->mind && i < h->n; i++)
-        hand_clear(&h->v[i]);
+        hand_close(&h->v[i]);
     free(h->v);
     agent_free(h->mind);
     socket_close(h->socket);

@@ -145,6 +145,7 @@ struct stage {
     pid_t agent;
     struct agent_setup setup;
     bool shimmed;
+    bool kills_idle;     /* the agent's shims die whenever an attempt is about to start */
     struct rusage usage; /* of the agent, when it has ended */
 };
 
@@ -155,6 +156,16 @@ static char *dup_text(const char *text)
     return strdup(text);
 }
 
+static void kill_children(void)
+{
+    pid_t kin[8];
+    siginfo_t info;
+    for (size_t n = kin_children(getpid(), kin, 8); n-- > 0;) {
+        kill(kin[n], SIGKILL);
+        waitid(P_PID, (id_t)kin[n], &info, WEXITED | WNOWAIT);
+    }
+}
+
 static int launch(void *ctx, const struct item *work, int slot,
                   const char *checkpoint_dir, struct launch *out, struct err *e)
 {
@@ -162,6 +173,8 @@ static int launch(void *ctx, const struct item *work, int slot,
     const char *script = s->scripts[work->work.trial];
     struct str env = STR_INIT;
     (void)slot;
+    if (s->kills_idle)
+        kill_children();
     if (!script)
         return err_set(e, ERR_INVAL, "this trial has no command");
     out->argv = calloc(4, sizeof(char *));
@@ -462,6 +475,18 @@ static void shim_is_killed(void **state)
     check_end(1, 0, 0, CAUSE_NOTHING, "");
 }
 
+/* Between two attempts, just before it is told of the second. */
+static void idle_shim_is_killed(void **state)
+{
+    static const char *const scripts[] = {"exit 0", "exit 0"};
+    (void)state;
+    begin(1, scripts, 2);
+    stage.kills_idle = true;
+    run_all();
+    check_end(0, 0, 0, CAUSE_NOTHING, "");
+    check_end(1, 0, 0, CAUSE_NOTHING, "");
+}
+
 /* Its directory below /tmp is left for the next agent to remove, or, here, the test. */
 static void agent_is_killed(void **state)
 {
@@ -639,6 +664,7 @@ int main(int argc, char **argv)
         TEST(shouts_and_goes),
         TEST(strays),
         TEST(shim_is_killed),
+        TEST(idle_shim_is_killed),
         TEST(agent_is_killed),
         TEST(evicted),
         TEST(checkpoint_signal),

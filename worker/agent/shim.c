@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "worker/agent/kin.h"
+#include "worker/agent/order.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -19,12 +21,18 @@
 #define KIN_MAX 16384 /* descendants ended in one round */
 #define KEPT_FD 3     /* where the report goes while everything else above 2 is closed */
 
+/* What a shim is set up with, for all programs that it runs. */
+struct setting {
+    bool int_ends, hup_ends;
+    int oom_fd;
+};
+
 struct life {
+    const struct setting *set;
     pid_t program;  /* 0 once it has ended */
     int status;     /* of the program, as wait() has it */
     double kill_at; /* INFINITY while nothing is to be ended */
     double again;   /* seconds between two rounds of SIGKILL */
-    bool int_ends, hup_ends;
     struct shim_report r;
 };
 
@@ -135,37 +143,48 @@ static void close_from(int first)
         close(fd);
 }
 
-/* Puts the descriptors in place; returns where the report goes. */
-static int arrange_fds(const struct shim *s)
+static void put_outputs(const struct shim *s)
 {
-    int report = s->report_fd;
     if (s->out_fd >= 0)
         dup2(s->out_fd, STDOUT_FILENO);
     if (s->err_fd >= 0)
         dup2(s->err_fd, STDERR_FILENO);
-    if (!s->keep_fds && report >= 0 && report != KEPT_FD)
-        report = dup2(report, KEPT_FD);
+}
+
+/* Closes all descriptors above 2 but `kept`, which gets the number returned. */
+static int keep_only(int kept)
+{
+    if (kept >= 0 && kept != KEPT_FD)
+        kept = dup2(kept, KEPT_FD);
+    close_from(kept >= 0 ? KEPT_FD + 1 : KEPT_FD);
+    return kept;
+}
+
+/* Puts the descriptors in place; returns where the report goes. */
+static int arrange_fds(const struct shim *s)
+{
+    int report = s->report_fd;
+    put_outputs(s);
     if (!s->keep_fds)
-        close_from(report >= 0 ? KEPT_FD + 1 : KEPT_FD);
+        report = keep_only(report);
     if (report >= 0)
         fcntl(report, F_SETFD, FD_CLOEXEC);
     return report;
 }
 
-/* The program's side of vfork(): it has the shim's memory, but signal dispositions,
- * descriptors and directory of its own. Returns only where it cannot go on. */
+/* The program's side of vfork(): it has the shim's memory, but signal dispositions (which
+ * are the default ones), descriptors and directory of its own. Returns only where it
+ * cannot go on. */
 static int become_program(const struct shim *s, pid_t shim)
 {
-    struct sigaction act = {.sa_handler = SIG_DFL};
     sigset_t none;
     setsid();
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != shim)
         _exit(128 + SIGKILL);
-    for (int sig = 1; sig < NSIG; sig++)
-        sigaction(sig, &act, NULL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    put_outputs(s);
     if (s->workdir && chdir(s->workdir) < 0)
         return errno;
     execvp(s->argv[0], s->argv);
@@ -240,8 +259,8 @@ static void take_signal(struct life *l, int sig, double kill_seconds)
 {
     if (sig == SIGCHLD)
         return;
-    if (sig == SIGTERM || sig == SIGUSR2 || (sig == SIGINT && l->int_ends) ||
-        (sig == SIGHUP && l->hup_ends)) {
+    if (sig == SIGTERM || sig == SIGUSR2 || (sig == SIGINT && l->set->int_ends) ||
+        (sig == SIGHUP && l->set->hup_ends)) {
         if (isinf(l->kill_at)) {
             signal_all(SIGTERM);
             l->kill_at = clock_mono() + kill_seconds;
@@ -292,46 +311,85 @@ static bool ignored(int sig)
     return sigaction(sig, NULL, &act) == 0 && act.sa_handler == SIG_IGN;
 }
 
-/* All signals wait for sigtimedwait(); SIGCHLD, if ignored, would be taken as a wish not
- * to have zombies. */
-static void arrange_signals(struct life *l)
+/* All signals wait for sigtimedwait(), so none is handled or ignored here. */
+static void arrange_signals(struct setting *set)
 {
     struct sigaction act = {.sa_handler = SIG_DFL};
     sigset_t all;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, NULL);
-    l->int_ends = !ignored(SIGINT);
-    l->hup_ends = !ignored(SIGHUP);
-    sigaction(SIGCHLD, &act, NULL);
+    set->int_ends = !ignored(SIGINT);
+    set->hup_ends = !ignored(SIGHUP);
+    for (int sig = 1; sig < NSIG; sig++)
+        sigaction(sig, &act, NULL);
 }
 
-static int exit_status(struct life *l)
-{
-    if (l->r.exec_errno)
-        return l->r.exec_errno == ENOENT ? 127 : 126;
-    return l->r.signal ? 128 + l->r.signal : l->r.exit_code;
-}
+/* ---- programs ---- */
 
-int shim_run(const struct shim *s)
+/* The program's whole life; returns the exit status that tells of it. */
+static int run_program(const struct setting *set, const struct shim *s,
+                       struct shim_report *r)
 {
-    struct life l = {.kill_at = INFINITY, .again = 0.01};
-    arrange_signals(&l);
-    int report_fd = arrange_fds(s), oom_fd = open_oom();
-    long oom_before = oom_kills(oom_fd);
+    struct life l = {.set = set, .kill_at = INFINITY, .again = 0.01};
+    long oom_before = oom_kills(set->oom_fd);
     environ = (char **)s->envp; /* execvp() looks for PATH there */
-    prctl(PR_SET_CHILD_SUBREAPER, 1);
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (s->parent && getppid() != s->parent)
-        return 128 + SIGTERM; /* it died before the line above: no signal will come */
-
     l.r.rank = shim_rank(s->envp);
     l.program = start_program(s, &l.r.exec_errno);
     watch(&l, s->kill_seconds);
 
     l.r.exit_code = WIFEXITED(l.status) && !l.r.exec_errno ? WEXITSTATUS(l.status) : -1;
     l.r.signal = WIFSIGNALED(l.status) ? WTERMSIG(l.status) : 0;
-    l.r.oom = oom_kills(oom_fd) > oom_before;
-    if (report_fd >= 0 && write(report_fd, &l.r, sizeof(l.r)) < 0)
-        return exit_status(&l); /* nobody listens any more: the status is all there is */
-    return exit_status(&l);
+    l.r.oom = oom_kills(set->oom_fd) > oom_before;
+    *r = l.r;
+    if (r->exec_errno)
+        return r->exec_errno == ENOENT ? 127 : 126;
+    return r->signal ? 128 + r->signal : r->exit_code;
+}
+
+/* Is the parent still there? It may have died before the signal was asked for. */
+static bool arrange_life(struct setting *set, pid_t parent)
+{
+    set->oom_fd = open_oom();
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    return !parent || getppid() == parent;
+}
+
+int shim_run(const struct shim *s)
+{
+    struct setting set;
+    struct shim_report r;
+    struct shim program = *s;
+    arrange_signals(&set);
+    program.report_fd = arrange_fds(s);
+    program.out_fd = program.err_fd = -1; /* they are in place */
+    if (!arrange_life(&set, s->parent))
+        return 128 + SIGTERM;
+    int status = run_program(&set, &program, &r);
+    if (program.report_fd >= 0 && write(program.report_fd, &r, sizeof(r)) < 0)
+        return status; /* nobody listens any more: the status is all there is */
+    return status;
+}
+
+int shim_serve(int orders, pid_t agent)
+{
+    struct setting set;
+    struct order o = {.room = NULL};
+    struct shim_report r;
+    arrange_signals(&set);
+    orders = keep_only(orders);
+    fcntl(orders, F_SETFD, FD_CLOEXEC);
+    arrange_life(&set, agent);
+    while (order_receive(orders, &o)) {
+        while (wait_signal(0) > 0) /* meant for the program before */
+            ;
+        if (getppid() != agent)
+            break;
+        run_program(&set, &o.shim, &r);
+        if (o.shim.out_fd >= 0)
+            close(o.shim.out_fd);
+        if (send(orders, &r, sizeof(r), MSG_NOSIGNAL) < 0)
+            break;
+    }
+    return 0;
 }

@@ -3,10 +3,12 @@
  * or when its agent dies, and says how it went, by rank, which neither srun's exit
  * status nor sacct can be trusted to say.
  *
- * Local attempts get one by fork() alone, without exec, because that is far cheaper
- * than starting `rung`; under srun and mpirun `rung exec -- PROGRAM ARG...` is the same
- * code. After fork() in a process with threads only async-signal-safe functions may
- * be called: that is why this code allocates nothing and formats by hand. */
+ * Under srun and mpirun it is `rung exec -- PROGRAM ARG...`, a process for each program.
+ * An agent forks one for each of its slots, without exec, which stays and runs the
+ * programs of that slot one after another: a fork() for each would cost as much as a
+ * small program itself. After fork() in a process with threads only async-signal-safe
+ * functions may be called: that is why this code allocates nothing and formats by hand.
+ */
 #ifndef WORKER_AGENT_SHIM_H
 #define WORKER_AGENT_SHIM_H
 
@@ -51,6 +53,13 @@ struct shim {
  * that, SIGUSR1 reaches only those who catch it. The program begins with default signals
  * (a shell could not trap what was ignored before it), and dies with the shim. */
 int shim_run(const struct shim *s);
+
+/* Becomes a shim that stays: runs what order_send() puts into the other end of `orders`,
+ * a stream socket, as shim_run() would, and answers each order with a shim_report when
+ * nothing is left of that program. A signal that comes between two programs was meant for
+ * the one before and is dropped. Returns, for _exit(), when the agent that forked it is
+ * gone. Of the descriptors above 2 it keeps only this one. */
+int shim_serve(int orders, pid_t agent);
 
 /* The rank that an environment tells: SLURM_PROCID, OMPI_COMM_WORLD_RANK, else 0. */
 int32_t shim_rank(char *const *envp);

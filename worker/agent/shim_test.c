@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "worker/agent/kin.h"
+#include "worker/agent/order.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,6 +26,7 @@
 #include <cmocka.h>
 
 static char self[4096];
+static bool stays; /* the shims under test are those that an agent keeps */
 
 /* ---- programs ---- */
 
@@ -122,8 +125,8 @@ static int program(char **argv)
 
 struct run {
     pid_t shim;
-    int out, report; /* read ends */
-    int status;      /* of the shim */
+    int out, report; /* read ends; of a shim that stays, our end of its socket */
+    int status;      /* of the shim; 0 for one that stays */
     bool reported;
     struct shim_report r;
     struct str text; /* what the program printed */
@@ -136,7 +139,7 @@ static void start_as(struct run *r, struct shim *s)
     int out[2], report[2];
     *r = (struct run){.text = STR_INIT};
     assert_int_equal(pipe2(out, O_CLOEXEC), 0);
-    assert_int_equal(pipe2(report, O_CLOEXEC), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, report), 0);
     s->envp = s->envp ? s->envp : path_env;
     s->out_fd = s->err_fd = out[1];
     s->report_fd = report[1];
@@ -144,7 +147,9 @@ static void start_as(struct run *r, struct shim *s)
     r->shim = fork();
     assert_true(r->shim >= 0);
     if (r->shim == 0)
-        _exit(shim_run(s));
+        _exit(stays ? shim_serve(report[1], s->parent) : shim_run(s));
+    if (stays)
+        assert_int_equal(order_send(report[0], s, NULL), 0);
     close(out[1]);
     close(report[1]);
     r->out = out[0];
@@ -175,6 +180,11 @@ static void finish(struct run *r)
     close(r->out);
     close(r->report);
     assert_int_equal(waitpid(r->shim, &r->status, 0), r->shim);
+}
+
+static void check_status(const struct run *r, int status)
+{
+    assert_int_equal(WEXITSTATUS(r->status), stays ? 0 : status);
 }
 
 static void done(struct run *r)
@@ -225,7 +235,7 @@ static void cannot_execute(void **state)
         assert_true(r.reported);
         assert_int_equal(r.r.exec_errno, cases[i].errno_);
         assert_int_equal(r.r.exit_code, -1);
-        assert_int_equal(WEXITSTATUS(r.status), cases[i].status);
+        check_status(&r, cases[i].status);
         done(&r);
     }
 }
@@ -256,7 +266,7 @@ static void exits(void **state)
         assert_int_equal(r.r.strays, 0);
         assert_int_equal(r.r.oom, 0);
         assert_true(r.r.max_rss > 1e5 && r.r.max_rss < 1e9);
-        assert_int_equal(WEXITSTATUS(r.status), cases[i].status);
+        check_status(&r, cases[i].status);
         done(&r);
     }
 }
@@ -288,6 +298,10 @@ static void program_begins_clean(void **state)
     run(&r, ARGS(W("ls"), W("/proc/self/fd")));
     assert_string_equal(r.text.p, "0\n1\n2\n3\n"); /* 3 is ls's own */
     done(&r);
+    if (stays) { /* and keeps nothing for anybody */
+        close(mine);
+        return;
+    }
     struct shim s = {.argv = ARGS(W("ls"), W("/proc/self/fd")), .keep_fds = true};
     start_as(&r, &s);
     finish(&r);
@@ -507,6 +521,56 @@ static void late_shim_starts_nothing(void **state)
     assert_int_equal(WEXITSTATUS(status), 128 + SIGTERM);
 }
 
+/* One shim, many programs: of what one was given, or left, the next has nothing. */
+static void one_after_another(void **state)
+{
+    char big[100000];
+    int ends[2], status;
+    pid_t agent = getpid(), shim;
+    struct shim_report r;
+    (void)state;
+    memset(big, 'x', sizeof(big) - 1);
+    big[sizeof(big) - 1] = '\0';
+    const struct {
+        struct shim s;
+        int exit_code, exec_errno, strays;
+    } orders[] = {
+        {{.argv = ARGS(W("sh"), W("-c"), W("test $A = b && test `pwd` = /proc")),
+          .envp = ARGS(W("A=b"), path_env[0]),
+          .workdir = "/proc"},
+         .exit_code = 0},
+        {{.argv = ARGS(W("sh"), W("-c"), W("test -z \"$A\" && test `pwd` != /proc"))},
+         .exit_code = 0},
+        {{.argv = ARGS(W("sh"), W("-c"), W("sleep 100 & exit 3"))},
+         .exit_code = 3,
+         .strays = 1},
+        {{.argv = ARGS(W("/no/such/program"))}, .exit_code = -1, .exec_errno = ENOENT},
+        {{.argv = ARGS(W("sh"), W("-c"), W("test ${#1} = 99999"), W("sh"), big, big, big,
+                       big)},
+         .exit_code = 0},
+        {{.argv = ARGS(W("true"))}, .exit_code = 0},
+    };
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    assert_true((shim = fork()) >= 0);
+    if (shim == 0)
+        _exit(shim_serve(ends[1], agent));
+    close(ends[1]);
+    for (size_t i = 0; i < sizeof(orders) / sizeof(*orders); i++) {
+        struct shim s = orders[i].s;
+        s.envp = s.envp ? s.envp : path_env;
+        s.out_fd = STDERR_FILENO;
+        assert_int_equal(order_send(ends[0], &s, NULL), 0);
+        assert_int_equal(recv(ends[0], &r, sizeof(r), MSG_WAITALL), sizeof(r));
+        assert_int_equal(r.exit_code, orders[i].exit_code);
+        assert_int_equal(r.exec_errno, orders[i].exec_errno);
+        assert_int_equal(r.strays, orders[i].strays);
+        assert_int_equal(kill(shim, SIGTERM), 0); /* too late: the next is not meant */
+    }
+    close(ends[0]);
+    assert_int_equal(waitpid(shim, &status, 0), shim);
+    assert_int_equal(status, 0);
+}
+
 static bool file_put(const char *path, const char *text)
 {
     int fd = open(path, O_WRONLY);
@@ -572,24 +636,30 @@ static void thousand_quick_ones(void **state)
     }
 }
 
+#define TEST(f) cmocka_unit_test_teardown(f, nobody_left)
+#define OF_BOTH                                                                          \
+    TEST(cannot_execute), TEST(exits), TEST(program_begins_clean),                       \
+        TEST(given_environment), TEST(cpu_seconds_of_all), TEST(ends_when_asked),        \
+        TEST(ignored_interrupt_is_passed_on), TEST(strays_are_ended),                    \
+        TEST(tree_is_ended), TEST(signals_reach_the_group),                              \
+        TEST(program_dies_with_its_shim), TEST(shim_ends_all_when_its_parent_dies)
+
+static void staying(void **state)
+{
+    (void)state;
+    stays = true;
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(cannot_execute, nobody_left),
-        cmocka_unit_test_teardown(exits, nobody_left),
-        cmocka_unit_test_teardown(program_begins_clean, nobody_left),
-        cmocka_unit_test_teardown(given_environment, nobody_left),
-        cmocka_unit_test_teardown(cpu_seconds_of_all, nobody_left),
-        cmocka_unit_test_teardown(ends_when_asked, nobody_left),
-        cmocka_unit_test_teardown(ignored_interrupt_is_passed_on, nobody_left),
-        cmocka_unit_test_teardown(strays_are_ended, nobody_left),
-        cmocka_unit_test_teardown(tree_is_ended, nobody_left),
-        cmocka_unit_test_teardown(signals_reach_the_group, nobody_left),
-        cmocka_unit_test_teardown(program_dies_with_its_shim, nobody_left),
-        cmocka_unit_test_teardown(shim_ends_all_when_its_parent_dies, nobody_left),
-        cmocka_unit_test_teardown(late_shim_starts_nothing, nobody_left),
-        cmocka_unit_test_teardown(oom_is_told, nobody_left),
-        cmocka_unit_test_teardown(thousand_quick_ones, nobody_left),
+        OF_BOTH,
+        TEST(late_shim_starts_nothing),
+        TEST(oom_is_told),
+        TEST(thousand_quick_ones),
+        cmocka_unit_test(staying),
+        OF_BOTH,
+        TEST(one_after_another),
     };
     if (argc > 1)
         return program(argv);
