@@ -56,6 +56,8 @@ char *json_text(struct slice raw)
 static void comma(struct str *s)
 {
     char c = s->len ? s->p[s->len - 1] : '\0';
+    if (c == ':' || c == '{' || c == '[')
+        return;
     if (c == '"' || c == '}' || c == ']' || (c >= '0' && c <= '9') ||
         (c >= 'a' && c <= 'z') || c == 'N') /* a bare NaN */
         str_addc(s, ',');
@@ -91,21 +93,22 @@ void json_put_keyn(struct str *s, struct slice key)
 
 void json_put_int(struct str *s, int64_t v)
 {
-    char buf[NUM_MAX];
     comma(s);
-    str_addn(s, buf, num_format_int(buf, v));
+    str_reserve(s, NUM_MAX);
+    s->len += num_format_int(s->p + s->len, v);
 }
 
 void json_put_num(struct str *s, double v)
 {
-    char buf[NUM_MAX];
     comma(s);
-    if (isnan(v))
+    if (isnan(v)) {
         str_add(s, "\"NaN\"");
-    else if (isinf(v))
+    } else if (isinf(v)) {
         str_add(s, v > 0 ? "\"Infinity\"" : "\"-Infinity\"");
-    else
-        str_addn(s, buf, num_format(buf, v));
+    } else {
+        str_reserve(s, NUM_MAX);
+        s->len += num_format(s->p + s->len, v);
+    }
 }
 
 void json_put_bool(struct str *s, bool v)
@@ -145,18 +148,17 @@ void json_put_strn(struct str *s, struct slice bytes)
     str_reserve(s, bytes.len + 2);
     str_addc(s, '"');
     const char *p = bytes.p, *end = bytes.p + bytes.len, *plain = p;
-    while (p < end) {
-        unsigned char c = (unsigned char)*p;
-        size_t n = 1;
-        if (c >= 0x20 && c != '"' && c != '\\' && (n = json_utf8_(p, end)) > 0) {
+    while ((p = json_plain_(p, end)) < end) {
+        size_t n = (unsigned char)*p >= 0x80 ? json_utf8_(p, end) : 0;
+        if (n > 0) {
             p += n;
             continue;
         }
         str_addn(s, plain, (size_t)(p - plain));
-        if (n == 0)
+        if ((unsigned char)*p >= 0x80)
             str_add(s, "\xef\xbf\xbd");
         else
-            add_escaped(s, c);
+            add_escaped(s, (unsigned char)*p);
         plain = ++p;
     }
     str_addn(s, plain, (size_t)(p - plain));

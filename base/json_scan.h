@@ -173,6 +173,31 @@ static inline size_t json_escape_(const char *p, const char *end, uint32_t *code
     return 12;
 }
 
+/* Skips what needs no second look in a string: ASCII but for controls, quotes and
+ * backslashes. Eight bytes at a time, where that can be done: each term has the high bit
+ * of a byte set for what it looks for, and of others only behind the first of these. */
+static inline const char *json_plain_(const char *p, const char *end)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    const uint64_t ones = UINT64_C(0x0101010101010101), high = ones << 7;
+    for (; end - p >= 8; p += 8) {
+        uint64_t w, quote, slash, stop;
+        memcpy(&w, p, sizeof(w));
+        quote = w ^ ones * '"';
+        slash = w ^ ones * '\\';
+        stop = ((quote - ones) & ~quote) | ((slash - ones) & ~slash) |
+               ((w - ones * 0x20) & ~w) | w;
+        stop &= high;
+        if (stop)
+            return p + __builtin_ctzll(stop) / 8;
+    }
+#endif
+    while (p < end && (unsigned char)*p >= 0x20 && (unsigned char)*p < 0x80 &&
+           *p != '"' && *p != '\\')
+        p++;
+    return p;
+}
+
 static inline struct slice json_string(struct json *j)
 {
     const struct slice none = {"", 0};
@@ -181,24 +206,22 @@ static inline struct slice json_string(struct json *j)
         return none;
     }
     const char *start = j->p + 1, *p = start, *end = j->end;
-    while (p < end) {
-        unsigned char c = (unsigned char)*p;
+    while ((p = json_plain_(p, end)) < end) {
         uint32_t code;
-        size_t n = 1;
-        if (c == '"') {
+        size_t n;
+        if (*p == '"') {
             j->p = p + 1;
             return (struct slice){start, (size_t)(p - start)};
         }
-        if (c < 0x20) {
+        if ((unsigned char)*p < 0x20) {
             json_fail_at_(j, p, "a control character in a string");
             return none;
         }
-        if (c == '\\' && !(n = json_escape_(p, end, &code))) {
-            json_fail_at_(j, p, "an invalid escape in a string");
-            return none;
-        }
-        if (c >= 0x80 && !(n = json_utf8_(p, end))) {
-            json_fail_at_(j, p, "invalid UTF-8 in a string");
+        n = *p == '\\' ? json_escape_(p, end, &code) : json_utf8_(p, end);
+        if (n == 0) {
+            json_fail_at_(j, p,
+                          *p == '\\' ? "an invalid escape in a string"
+                                     : "invalid UTF-8 in a string");
             return none;
         }
         p += n;
@@ -217,8 +240,25 @@ static inline void json_array(struct json *j)
     json_open_(j, '[', "an array is wanted");
 }
 
+/* The member behind another as our own writers have it, `,"key":` with nothing to decode
+ * and no blanks; false, and nothing read, where it looks otherwise. */
+static inline bool json_next_key_(struct json *j, struct slice *key)
+{
+    const char *p = j->p, *end = j->end;
+    if (j->first || j->error || end - p < 4 || p[0] != ',' || p[1] != '"')
+        return false;
+    const char *close = json_plain_(p + 2, end);
+    if (end - close < 2 || close[0] != '"' || close[1] != ':')
+        return false;
+    *key = (struct slice){p + 2, (size_t)(close - (p + 2))};
+    j->p = close + 2;
+    return true;
+}
+
 static inline bool json_key(struct json *j, struct slice *key)
 {
+    if (json_next_key_(j, key))
+        return true;
     *key = (struct slice){"", 0};
     if (!json_more_(j, '}', "',' or '}' is wanted"))
         return false;
@@ -280,7 +320,7 @@ static inline double json_num(struct json *j)
     double v = 0;
     char c = json_next_(j);
     if (c == '-' || (c >= '0' && c <= '9')) {
-        if (json_not_finite_(j, &v) || !json_literal_(j, &lit))
+        if ((c == '-' && json_not_finite_(j, &v)) || !json_literal_(j, &lit))
             return v;
         v = num_lit_double(&lit);
         if (!isinf(v))
@@ -298,6 +338,21 @@ static inline double json_num(struct json *j)
     return v;
 }
 
+/* Nearly every integer: 1 to 18 digits, no sign, no 0 before others, and nothing behind
+ * that could belong to it. False, and nothing read, for any other. */
+static inline bool json_small_int_(struct json *j, int64_t *v)
+{
+    const char *p = j->p, *stop = j->end - p > 18 ? p + 18 : j->end;
+    uint64_t n = 0;
+    p = num_scan_digits_(p, stop, &n);
+    if (p == j->p || p == j->end || (*j->p == '0' && p - j->p > 1) ||
+        (*p != ',' && *p != '}'))
+        return false;
+    *v = (int64_t)n;
+    j->p = p;
+    return true;
+}
+
 static inline int64_t json_int(struct json *j)
 {
     struct num_lit lit;
@@ -307,6 +362,8 @@ static inline int64_t json_int(struct json *j)
         json_fail(j, "an integer is wanted");
         return 0;
     }
+    if (json_small_int_(j, &v))
+        return v;
     const char *start = j->p;
     if (!json_literal_(j, &lit))
         return 0;
@@ -382,7 +439,8 @@ static inline void json_end(struct json *j)
 
 static inline bool json_is(struct slice key, const char *name)
 {
-    return strlen(name) == key.len && memcmp(key.p, name, key.len) == 0;
+    size_t n = strlen(name); /* of a literal: then the comparison needs no call */
+    return key.len == n && memcmp(key.p, name, n) == 0;
 }
 
 #endif

@@ -20,13 +20,34 @@ struct decimal { /* 0.d1d2d3... * 10^point */
     int n, point;
 };
 
+/* The digits of v, two at a time, so that they end at `end`; returns where they begin. */
+static char *put_digits(char *end, uint64_t v)
+{
+    static const char pairs[] = "00010203040506070809"
+                                "10111213141516171819"
+                                "20212223242526272829"
+                                "30313233343536373839"
+                                "40414243444546474849"
+                                "50515253545556575859"
+                                "60616263646566676869"
+                                "70717273747576777879"
+                                "80818283848586878889"
+                                "90919293949596979899";
+    char *p = end;
+    for (; v >= 100; v /= 100)
+        memcpy(p -= 2, pairs + v % 100 * 2, 2);
+    if (v >= 10)
+        memcpy(p -= 2, pairs + v * 2, 2);
+    else
+        *--p = (char)('0' + v);
+    return p;
+}
+
 static void decimal_from(struct decimal *d, uint64_t v, int power)
 {
-    char *end = d->digits + sizeof(d->digits), *p = end;
-    for (; v; v /= 10)
-        *--p = (char)('0' + v % 10);
+    char text[20], *end = text + sizeof(text), *p = put_digits(end, v);
     d->n = (int)(end - p);
-    memmove(d->digits, p, (size_t)d->n);
+    memcpy(d->digits, p, (size_t)d->n);
     d->point = d->n + power;
 }
 
@@ -49,10 +70,11 @@ static bool around_has(const struct around *a, uint64_t x, u128 *distance)
     return *distance < (at > a->v ? a->above : a->below);
 }
 
-/* Of the two multiples of step next to v the one to take, or 0. */
-static uint64_t around_pick(const struct around *a, uint64_t floor_v, uint64_t step)
+/* Of the two multiples of step next to v, of which low is the lower, the one to take;
+ * or 0. */
+static uint64_t around_pick(const struct around *a, uint64_t low, uint64_t step)
 {
-    uint64_t low = floor_v - floor_v % step, high = low + step;
+    uint64_t high = low + step;
     u128 to_low, to_high;
     bool low_in = around_has(a, low, &to_low), high_in = around_has(a, high, &to_high);
     if (low_in && high_in) {
@@ -83,9 +105,9 @@ static void shortest_exact(struct decimal *d, double v)
         if (whole < UINT64_C(100000000000000000))
             break;
     }
-    uint64_t best = around_pick(&a, whole, 100);
+    uint64_t best = around_pick(&a, whole - whole % 100, 100);
     if (!best)
-        best = around_pick(&a, whole, 10);
+        best = around_pick(&a, whole - whole % 10, 10);
     if (!best)
         best = around_pick(&a, whole, 1);
     decimal_from(d, best, -k);
@@ -229,12 +251,9 @@ size_t num_format(char buf[NUM_MAX], double v)
 
 size_t num_format_int(char buf[NUM_MAX], int64_t v)
 {
-    char digits[20], *end = digits + sizeof(digits), *p = end;
     uint64_t u = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+    char digits[20], *end = digits + sizeof(digits), *p = put_digits(end, u);
     size_t n = 0;
-    do
-        *--p = (char)('0' + u % 10);
-    while (u /= 10);
     if (v < 0)
         buf[n++] = '-';
     memcpy(buf + n, p, (size_t)(end - p));

@@ -91,6 +91,15 @@ static inline bool num_lit_fits_(const struct num_lit *lit)
     return n <= 19;
 }
 
+/* kept * 2^exp2, of which nothing is lost: a normal number. */
+static inline double num_shift_(uint64_t kept, int exp2)
+{
+    uint64_t bits = (uint64_t)(1023 + exp2) << 52;
+    double power;
+    memcpy(&power, &bits, sizeof(power));
+    return (double)kept * power;
+}
+
 /* q * 2^exp2, rounded half to even; inexact: a little more than q. q has 55 bits
  * at least when inexact, and the result is a normal number. */
 static inline double num_round_(unsigned __int128 q, bool inexact, int exp2)
@@ -99,13 +108,13 @@ static inline double num_round_(unsigned __int128 q, bool inexact, int exp2)
     int bits = high ? 128 - __builtin_clzll(high) : 64 - __builtin_clzll((uint64_t)q);
     int cut = bits - 53;
     if (cut <= 0)
-        return ldexp((double)(uint64_t)q, exp2);
+        return num_shift_((uint64_t)q, exp2);
     uint64_t kept = (uint64_t)(q >> cut);
     unsigned __int128 lost = q & (((unsigned __int128)1 << cut) - 1);
     unsigned __int128 half = (unsigned __int128)1 << (cut - 1);
     if (lost > half || (lost == half && (inexact || (kept & 1))))
         kept++;
-    return ldexp((double)kept, exp2 + cut);
+    return num_shift_(kept, exp2 + cut);
 }
 
 #define NUM_POWER5_MAX 27 /* the last power of five below 2^63 */
@@ -140,14 +149,50 @@ static const uint64_t num_power5_[NUM_POWER5_MAX + 1] = {
     UINT64_C(7450580596923828125),
 };
 
+/* A division of 128 bits takes longer than all the rest, so it is first tried with the
+ * reciprocal, 2^(63 + bits) / 5^k of 64 bits, cut off: the product's upper half q is too
+ * small by 2 at most, which only matters where rounding it depends on that, one time in
+ * 500. False then. m has its highest bit set. */
+static inline bool num_try_reciprocal_(uint64_t m, int k, int exp2, double *v)
+{
+#define NUM_BITS_(five) (64 - __builtin_clzll(five))
+#define NUM_INVERSE_(five)                                                               \
+    (uint64_t)(((unsigned __int128)1 << (63 + NUM_BITS_(five))) / (five))
+#define NUM_INVERSES_(five)                                                              \
+    NUM_INVERSE_(five), NUM_INVERSE_((five)*5), NUM_INVERSE_((five)*25)
+    static const uint64_t inverse[NUM_POWER5_MAX] = {
+        NUM_INVERSES_(UINT64_C(5)),
+        NUM_INVERSES_(UINT64_C(625)),
+        NUM_INVERSES_(UINT64_C(78125)),
+        NUM_INVERSES_(UINT64_C(9765625)),
+        NUM_INVERSES_(UINT64_C(1220703125)),
+        NUM_INVERSES_(UINT64_C(152587890625)),
+        NUM_INVERSES_(UINT64_C(19073486328125)),
+        NUM_INVERSES_(UINT64_C(2384185791015625)),
+        NUM_INVERSES_(UINT64_C(298023223876953125)),
+    };
+    uint64_t q = (uint64_t)((unsigned __int128)m * inverse[k - 1] >> 64);
+    int cut = 11 - __builtin_clzll(q); /* q has 63 bits or 64 */
+    uint64_t half = UINT64_C(1) << (cut - 1), lost = q & (2 * half - 1);
+    if (lost + 2 >= half && lost <= half)
+        return false;
+    *v = num_shift_((q >> cut) + (lost > half),
+                    exp2 + 1 - NUM_BITS_(num_power5_[k]) + cut);
+    return true;
+}
+
 /* m * 10^power for |power| <= NUM_POWER5_MAX. */
 static inline double num_scale_(uint64_t m, int power)
 {
+    double v;
     if (m == 0)
         return 0;
     if (power >= 0)
         return num_round_((unsigned __int128)m * num_power5_[power], false, power);
-    int up = 63 + __builtin_clzll(m); /* 127 bits, so that the quotient has 64 or more */
+    int up = __builtin_clzll(m);
+    if (num_try_reciprocal_(m << up, -power, power - up, &v))
+        return v;
+    up += 63; /* 127 bits, so that the quotient has 64 or more */
     unsigned __int128 n = (unsigned __int128)m << up;
     uint64_t divisor = num_power5_[-power];
     unsigned __int128 q = n / divisor;

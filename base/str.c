@@ -40,13 +40,6 @@ void str_add(struct str *s, const char *text)
     str_addn(s, text, strlen(text));
 }
 
-void str_addc(struct str *s, char c)
-{
-    str_reserve(s, 1);
-    s->p[s->len++] = c;
-    s->p[s->len] = '\0';
-}
-
 void str_addf(struct str *s, const char *fmt, ...)
 {
     va_list ap;

@@ -19,7 +19,7 @@ extern char str_empty_[1];
 
 void str_add(struct str *s, const char *text);
 void str_addn(struct str *s, const void *bytes, size_t n);
-void str_addc(struct str *s, char c);
+static inline void str_addc(struct str *s, char c);
 void str_addf(struct str *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Text as it goes onto a terminal or into one line: control characters as \n, \t, \r and
  * \xHH, and what is no UTF-8 as \xHH, too. */
@@ -32,6 +32,14 @@ void str_drop(struct str *s, size_t n);        /* removes the first n bytes */
 char *str_take(struct str *s);                 /* hands the memory to the caller
                                                   (free()), s is empty again */
 void str_free(struct str *s);                  /* empty again; safe twice */
+
+static inline void str_addc(struct str *s, char c)
+{
+    if (s->cap - s->len < 2)
+        str_reserve(s, 1);
+    s->p[s->len++] = c;
+    s->p[s->len] = '\0';
+}
 
 /* Slices: bytes that somebody else owns, without a NUL. */
 struct slice {
