@@ -197,16 +197,20 @@ static void default_field(struct event *ev, const struct field *f)
         *(int64_t *)to = -1;
 }
 
+static bool has_key(const struct field *f, struct slice key)
+{
+    return f->key_len == key.len + 4 && memcmp(f->key + 2, key.p, key.len) == 0;
+}
+
 /* The field of that key, -1 for none. Fields come in the order of the table but for
  * lines that other programs made, so `hint`, the one after the last, is tried first. */
 static int find_field(const struct fields *fields, int hint, struct slice key)
 {
-    for (int k = 0; k < fields->n; k++) {
-        int i = hint + k < fields->n ? hint + k : hint + k - fields->n;
-        const struct field *f = &fields->v[i];
-        if (f->key_len == key.len + 4 && memcmp(f->key + 2, key.p, key.len) == 0)
+    if (hint < fields->n && has_key(&fields->v[hint], key))
+        return hint;
+    for (int i = 0; i < fields->n; i++)
+        if (has_key(&fields->v[i], key))
             return i;
-    }
     return -1;
 }
 
