@@ -64,7 +64,11 @@ double eta_value(struct eta eta)
 
 int64_t eta_floor(int64_t n, struct eta eta)
 {
-    return (int64_t)((__int128)n * power_of_ten(eta.places) / eta.digits);
+    int64_t power = power_of_ten(eta.places), scaled;
+
+    if (!__builtin_mul_overflow(n, power, &scaled)) /* nearly always, and far quicker */
+        return scaled / eta.digits;
+    return (int64_t)((__int128)n * power / eta.digits);
 }
 
 /* A product r * eta^k as decimal digits, the least first, `places` of them behind the

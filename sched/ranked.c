@@ -5,27 +5,34 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* 16 bytes a key: half a block, moved at most at an insertion, is one 4 kB page. */
-#define BLOCK_KEYS 512
+/* With a million keys most of what a search touches is in no near cache; so what it
+ * touches is little, and fetched at once: a block's values are eight cache lines. */
+#define BLOCK_KEYS   64
+#define GROUP_BLOCKS 32
 
 struct block {
-    uint32_t n;
-    struct ranked_key key[BLOCK_KEYS];
+    double value[BLOCK_KEYS];
+    uint32_t order[BLOCK_KEYS];
+};
+
+/* Some blocks, in order, with what is wanted of them before they are looked at. */
+struct group {
+    uint32_t n;                   /* blocks */
+    uint32_t count;               /* keys in all of them */
+    double value[GROUP_BLOCKS];   /* the first key of each */
+    uint32_t order[GROUP_BLOCKS]; /* the same */
+    uint32_t size[GROUP_BLOCKS];  /* keys in each */
+    struct block *block[GROUP_BLOCKS];
 };
 
 struct ranked {
     uint32_t count;
-    uint32_t n_blocks, cap;
-    struct block **block;     /* [n_blocks], each not empty, in order */
-    struct ranked_key *first; /* [n_blocks]: block[i]->key[0], to search without
-                                 touching the blocks */
-    uint32_t *tree;           /* [n_blocks + 1]: Fenwick tree of block sizes, from 1 */
+    uint32_t n_groups, cap;
+    struct group **group; /* [n_groups], in order */
+    double *value;        /* [n_groups]: the first key of each */
+    uint32_t *order;      /* the same */
+    uint32_t *tree;       /* [n_groups + 1]: Fenwick tree of group sizes, from 1 */
 };
-
-static bool before(struct ranked_key a, struct ranked_key b)
-{
-    return a.value < b.value || (a.value == b.value && a.order < b.order);
-}
 
 struct ranked *ranked_new(void)
 {
@@ -36,10 +43,14 @@ void ranked_free(struct ranked *r)
 {
     if (!r)
         return;
-    for (uint32_t i = 0; i < r->n_blocks; i++)
-        free(r->block[i]);
-    free(r->block);
-    free(r->first);
+    for (uint32_t g = 0; g < r->n_groups; g++) {
+        for (uint32_t b = 0; b < r->group[g]->n; b++)
+            free(r->group[g]->block[b]);
+        free(r->group[g]);
+    }
+    free(r->group);
+    free(r->value);
+    free(r->order);
     free(r->tree);
     free(r);
 }
@@ -51,175 +62,223 @@ uint32_t ranked_count(const struct ranked *r)
 
 /* ---- the tree of sizes ---- */
 
-static void tree_add(struct ranked *r, uint32_t i, int32_t delta)
+static void tree_add(struct ranked *r, uint32_t g)
 {
-    for (i++; i <= r->n_blocks; i += i & -i)
-        r->tree[i] = (uint32_t)((int32_t)r->tree[i] + delta);
+    for (g++; g <= r->n_groups; g += g & -g)
+        r->tree[g]++;
 }
 
-static uint32_t tree_below(const struct ranked *r, uint32_t i) /* sizes of blocks < i */
+static uint32_t tree_below(const struct ranked *r, uint32_t g) /* sizes of groups < g */
 {
     uint32_t sum = 0;
 
-    for (; i > 0; i -= i & -i)
-        sum += r->tree[i];
+    for (; g > 0; g -= g & -g)
+        sum += r->tree[g];
     return sum;
 }
 
 static void tree_build(struct ranked *r)
 {
-    for (uint32_t i = 1; i <= r->n_blocks; i++)
-        r->tree[i] = r->block[i - 1]->n;
-    for (uint32_t i = 1; i <= r->n_blocks; i++) {
-        uint32_t up = i + (i & -i);
+    for (uint32_t g = 1; g <= r->n_groups; g++)
+        r->tree[g] = r->group[g - 1]->count;
+    for (uint32_t g = 1; g <= r->n_groups; g++) {
+        uint32_t up = g + (g & -g);
 
-        if (up <= r->n_blocks)
-            r->tree[up] += r->tree[i];
+        if (up <= r->n_groups)
+            r->tree[up] += r->tree[g];
     }
 }
 
-/* ---- blocks ---- */
+/* ---- groups and blocks ---- */
 
-static void block_add(struct ranked *r, uint32_t at, struct block *b)
+/* Makes room for an element at v[at] of n. */
+#define MAKE_ROOM(v, at, n)                                                              \
+    memmove(&(v)[(at) + 1], &(v)[at], ((n) - (at)) * sizeof((v)[0]))
+
+static struct group *group_add(struct ranked *r, uint32_t at)
 {
-    if (r->n_blocks == r->cap) {
-        r->cap = r->cap ? r->cap * 2 : 8;
-        r->block = mem_resize(r->block, r->cap, sizeof(r->block[0]));
-        r->first = mem_resize(r->first, r->cap, sizeof(r->first[0]));
+    if (r->n_groups == r->cap) {
+        r->cap = r->cap ? r->cap * 2 : 4;
+        r->group = mem_resize(r->group, r->cap, sizeof(r->group[0]));
+        r->value = mem_resize(r->value, r->cap, sizeof(r->value[0]));
+        r->order = mem_resize(r->order, r->cap, sizeof(r->order[0]));
         r->tree = mem_resize(r->tree, (size_t)r->cap + 1, sizeof(r->tree[0]));
     }
-    memmove(&r->block[at + 1], &r->block[at], (r->n_blocks - at) * sizeof(r->block[0]));
-    memmove(&r->first[at + 1], &r->first[at], (r->n_blocks - at) * sizeof(r->first[0]));
-    r->block[at] = b;
-    r->first[at] = b->key[0];
-    r->n_blocks++;
+    MAKE_ROOM(r->group, at, r->n_groups);
+    MAKE_ROOM(r->value, at, r->n_groups);
+    MAKE_ROOM(r->order, at, r->n_groups);
+    r->group[at] = mem_alloc(sizeof(struct group));
+    r->n_groups++;
+    return r->group[at];
 }
 
-static void block_drop(struct ranked *r, uint32_t at)
+static struct block *block_add(struct group *g, uint32_t at)
 {
-    free(r->block[at]);
-    r->n_blocks--;
-    memmove(&r->block[at], &r->block[at + 1], (r->n_blocks - at) * sizeof(r->block[0]));
-    memmove(&r->first[at], &r->first[at + 1], (r->n_blocks - at) * sizeof(r->first[0]));
+    MAKE_ROOM(g->block, at, g->n);
+    MAKE_ROOM(g->value, at, g->n);
+    MAKE_ROOM(g->order, at, g->n);
+    MAKE_ROOM(g->size, at, g->n);
+    g->block[at] = mem_alloc(sizeof(struct block));
+    g->size[at] = 0;
+    g->n++;
+    return g->block[at];
+}
+
+/* The upper half of an array of two halves. */
+#define TAKE_HALF(to, from, half) memcpy((to), &(from)[half], (half) * sizeof((from)[0]))
+
+static void block_split(struct group *g, uint32_t at)
+{
+    struct block *low = g->block[at], *high = block_add(g, at + 1);
+
+    TAKE_HALF(high->value, low->value, BLOCK_KEYS / 2);
+    TAKE_HALF(high->order, low->order, BLOCK_KEYS / 2);
+    g->size[at] = g->size[at + 1] = BLOCK_KEYS / 2;
+    g->value[at + 1] = high->value[0];
+    g->order[at + 1] = high->order[0];
+}
+
+static void group_split(struct ranked *r, uint32_t at)
+{
+    struct group *low = r->group[at], *high = group_add(r, at + 1);
+
+    TAKE_HALF(high->block, low->block, GROUP_BLOCKS / 2);
+    TAKE_HALF(high->value, low->value, GROUP_BLOCKS / 2);
+    TAKE_HALF(high->order, low->order, GROUP_BLOCKS / 2);
+    TAKE_HALF(high->size, low->size, GROUP_BLOCKS / 2);
+    low->n = high->n = GROUP_BLOCKS / 2;
+    for (uint32_t b = 0; b < high->n; b++)
+        high->count += high->size[b];
+    low->count -= high->count;
+    r->value[at + 1] = high->value[0];
+    r->order[at + 1] = high->order[0];
     tree_build(r);
 }
 
-static void block_split(struct ranked *r, uint32_t at)
+/* ---- finding ---- */
+
+/* How many of n keys are before `key`. Nobody could foretell how a comparison goes, so
+ * there is no branch on it, but for ties. */
+static uint32_t count_before(const double value[], const uint32_t order[], uint32_t n,
+                             struct ranked_key key)
 {
-    struct block *low = r->block[at], *high = mem_alloc(sizeof(*high));
+    uint32_t at = 0;
 
-    high->n = low->n / 2;
-    low->n -= high->n;
-    memcpy(high->key, &low->key[low->n], high->n * sizeof(high->key[0]));
-    block_add(r, at + 1, high);
-    tree_build(r);
-}
+    while (n > 0) {
+        uint32_t half = (n + 1) / 2, i = at + half - 1;
+        bool is = value[i] < key.value;
 
-/* The block that holds or would hold the key: the last whose first key is not after it.
- */
-static uint32_t find_block(const struct ranked *r, struct ranked_key key)
-{
-    uint32_t lo = 0, hi = r->n_blocks;
-
-    while (hi - lo > 1) {
-        uint32_t mid = lo + (hi - lo) / 2;
-
-        if (before(key, r->first[mid]))
-            hi = mid;
-        else
-            lo = mid;
+        if (__builtin_expect(value[i] == key.value, 0))
+            is = order[i] < key.order;
+        at += is ? half : 0;
+        n -= half;
     }
-    return lo;
+    return at;
 }
 
-static uint32_t find_in_block(const struct block *b, struct ranked_key key)
+/* The last that begins not after `key`; 0 where all of them do. */
+static uint32_t last_from(const double value[], const uint32_t order[], uint32_t n,
+                          struct ranked_key key)
 {
-    uint32_t lo = 0, hi = b->n;
+    uint32_t before;
 
-    while (lo < hi) {
-        uint32_t mid = lo + (hi - lo) / 2;
-
-        if (before(b->key[mid], key))
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
+    key.order++;
+    before = count_before(value, order, n, key);
+    return before > 0 ? before - 1 : 0;
 }
 
-void ranked_insert(struct ranked *r, struct ranked_key key)
+/* Asks for all of something at once, instead of for a line whenever one is missed. */
+static void fetch(const void *p, size_t bytes)
 {
-    uint32_t at, i;
+    for (size_t i = 0; i < bytes; i += 64)
+        __builtin_prefetch((const char *)p + i);
+}
+
+/* Where a key is or would be. */
+struct place {
+    uint32_t group, block, at;
+};
+
+static struct place find(const struct ranked *r, struct ranked_key key)
+{
+    struct place p = {last_from(r->value, r->order, r->n_groups, key), 0, 0};
+    const struct group *g = r->group[p.group];
+    const struct block *b;
+
+    fetch(g, sizeof(*g));
+    p.block = last_from(g->value, g->order, g->n, key);
+    b = g->block[p.block];
+    fetch(b, sizeof(*b));
+    p.at = count_before(b->value, b->order, g->size[p.block], key);
+    return p;
+}
+
+static uint32_t rank_of(const struct ranked *r, struct place p)
+{
+    const struct group *g = r->group[p.group];
+    uint32_t rank = tree_below(r, p.group) + p.at;
+
+    for (uint32_t b = 0; b < p.block; b++)
+        rank += g->size[b];
+    return rank;
+}
+
+uint32_t ranked_insert(struct ranked *r, struct ranked_key key)
+{
+    struct place p;
+    struct group *g;
     struct block *b;
 
-    r->count++;
-    if (r->n_blocks == 0) {
-        b = mem_alloc(sizeof(*b));
-        b->n = 1;
-        b->key[0] = key;
-        block_add(r, 0, b);
+    if (r->count == 0) {
+        block_add(group_add(r, 0), 0);
         tree_build(r);
-        return;
     }
-    at = find_block(r, key);
-    if (r->block[at]->n == BLOCK_KEYS) {
-        block_split(r, at);
-        at = find_block(r, key);
+    for (;;) {
+        p = find(r, key);
+        g = r->group[p.group];
+        if (g->size[p.block] < BLOCK_KEYS)
+            break;
+        if (g->n < GROUP_BLOCKS)
+            block_split(g, p.block);
+        else
+            group_split(r, p.group);
     }
-    b = r->block[at];
-    i = find_in_block(b, key);
-    memmove(&b->key[i + 1], &b->key[i], (b->n - i) * sizeof(b->key[0]));
-    b->key[i] = key;
-    b->n++;
-    r->first[at] = b->key[0];
-    tree_add(r, at, 1);
-}
-
-bool ranked_remove(struct ranked *r, struct ranked_key key)
-{
-    uint32_t at, i;
-    struct block *b;
-
-    if (r->count == 0)
-        return false;
-    at = find_block(r, key);
-    b = r->block[at];
-    i = find_in_block(b, key);
-    if (i == b->n || before(key, b->key[i]))
-        return false;
-    b->n--;
-    r->count--;
-    memmove(&b->key[i], &b->key[i + 1], (b->n - i) * sizeof(b->key[0]));
-    if (b->n == 0) {
-        block_drop(r, at);
-        return true;
-    }
-    r->first[at] = b->key[0];
-    tree_add(r, at, -1);
-    return true;
+    b = g->block[p.block];
+    MAKE_ROOM(b->value, p.at, g->size[p.block]);
+    MAKE_ROOM(b->order, p.at, g->size[p.block]);
+    b->value[p.at] = key.value;
+    b->order[p.at] = key.order;
+    g->value[p.block] = b->value[0];
+    g->order[p.block] = b->order[0];
+    r->value[p.group] = g->value[0];
+    r->order[p.group] = g->order[0];
+    g->size[p.block]++;
+    g->count++;
+    r->count++;
+    tree_add(r, p.group);
+    return rank_of(r, p);
 }
 
 uint32_t ranked_below(const struct ranked *r, struct ranked_key key)
 {
-    uint32_t at;
-
-    if (r->count == 0)
-        return 0;
-    at = find_block(r, key);
-    return tree_below(r, at) + find_in_block(r->block[at], key);
+    return r->count > 0 ? rank_of(r, find(r, key)) : 0;
 }
 
 struct ranked_key ranked_at(const struct ranked *r, uint32_t rank)
 {
-    uint32_t at = 0, step = 1;
+    uint32_t at = 0, step = 1, b = 0;
+    const struct group *g;
 
-    while (step * 2 <= r->n_blocks)
+    while (step * 2 <= r->n_groups)
         step *= 2;
     for (; step > 0; step /= 2) {
-        if (at + step <= r->n_blocks && r->tree[at + step] <= rank) {
+        if (at + step <= r->n_groups && r->tree[at + step] <= rank) {
             at += step;
             rank -= r->tree[at];
         }
     }
-    return r->block[at]->key[rank];
+    g = r->group[at];
+    while (rank >= g->size[b])
+        rank -= g->size[b++];
+    return (struct ranked_key){g->block[b]->value[rank], g->block[b]->order[rank]};
 }

@@ -26,20 +26,19 @@ uint32_t rung_rank(const struct rung *r, double value, uint32_t order)
 uint32_t rung_record(struct rung *r, double value, uint32_t order)
 {
     r->reported++;
-    if (isfinite(value))
-        ranked_insert(r->all, (struct ranked_key){value, order});
-    return rung_rank(r, value, order);
+    r->top_known = false;
+    if (!isfinite(value))
+        return r->reported;
+    return ranked_insert(r->all, (struct ranked_key){value, order}) + 1;
 }
 
-bool rung_in_top(const struct rung *r, double value, uint32_t order, struct eta eta)
+void rung_pass_over(struct rung *r, double value, uint32_t order)
 {
-    struct ranked_key key = {value, order};
-
-    return ranked_below(r->all, key) - ranked_below(r->passed, key) <
-           eta_floor(r->reported, eta);
+    r->top_known = false;
+    ranked_insert(r->passed, (struct ranked_key){value, order});
 }
 
-double rung_top_cutoff(const struct rung *r, struct eta eta)
+static void find_top(struct rung *r, struct eta eta)
 {
     uint32_t want = (uint32_t)eta_floor(r->reported, eta), rank, passed;
     uint32_t left = ranked_count(r->all) - ranked_count(r->passed);
@@ -47,17 +46,34 @@ double rung_top_cutoff(const struct rung *r, struct eta eta)
 
     if (want > left)
         want = left;
+    r->top_known = true;
+    r->top_any = want > 0;
     if (want == 0)
-        return NAN;
+        return;
     /* The want-th of `all` without `passed`: each step moves the rank by as many as were
      * passed over up to it, until none is added. */
     for (rank = want - 1;; rank = want - 1 + passed) {
-        key = ranked_at(r->all, rank);
+        r->top = key = ranked_at(r->all, rank);
         key.order++; /* count the key itself */
         passed = ranked_below(r->passed, key);
         if (rank == want - 1 + passed)
-            return key.value;
+            return;
     }
+}
+
+bool rung_in_top(struct rung *r, double value, uint32_t order, struct eta eta)
+{
+    if (!r->top_known)
+        find_top(r, eta);
+    return r->top_any &&
+           (value < r->top.value || (value == r->top.value && order <= r->top.order));
+}
+
+double rung_top_cutoff(struct rung *r, struct eta eta)
+{
+    if (!r->top_known)
+        find_top(r, eta);
+    return r->top_any ? r->top.value : NAN;
 }
 
 double rung_stop_cutoff(const struct rung *r, struct eta eta)

@@ -16,6 +16,9 @@ struct rung {
     struct ranked *passed; /* those of them that failed or were stopped without having
                               been promoted: the next best takes their place */
     struct queue paused;   /* may hold entries that are promotable no longer */
+    /* the worst of its top, kept until the next record */
+    bool top_known, top_any;
+    struct ranked_key top;
 };
 
 void rung_init(struct rung *r, int64_t milestone, int32_t bracket, int32_t index);
@@ -24,14 +27,18 @@ void rung_clear(struct rung *r);
 /* Records a value (non-finite: only counted). Its rank from 1 among all recorded here. */
 uint32_t rung_record(struct rung *r, double value, uint32_t order);
 
+/* A recorded value, finite, leaves the competition without having been promoted. */
+void rung_pass_over(struct rung *r, double value, uint32_t order);
+
 /* The rank it has now, from 1, among all recorded. */
 uint32_t rung_rank(const struct rung *r, double value, uint32_t order);
 
-/* Is a recorded value among the best floor(reported / eta), those passed over aside? */
-bool rung_in_top(const struct rung *r, double value, uint32_t order, struct eta eta);
+/* Is a recorded value among the best floor(reported / eta), those passed over aside? A
+ * rung is always asked with the same eta. */
+bool rung_in_top(struct rung *r, double value, uint32_t order, struct eta eta);
 
 /* The worst of those best; NaN when there are none. */
-double rung_top_cutoff(const struct rung *r, struct eta eta);
+double rung_top_cutoff(struct rung *r, struct eta eta);
 
 /* mode stop: Ray Tune's cutoff, numpy.nanpercentile(y, (1 - 1/eta) * 100) of the finite
  * values y = -value recorded so far, by numpy's linear interpolation in its order of

@@ -125,8 +125,7 @@ static bool unpromoted(const struct trial *t)
 static void pass_over(struct sweep *sw, struct trial *t)
 {
     if (sw->spec->mode == MODE_PROMOTE && unpromoted(t) && isfinite(t->value))
-        ranked_insert(sweep_rung_of(sw, t, t->rung)->passed,
-                      (struct ranked_key){t->value, t->order});
+        rung_pass_over(sweep_rung_of(sw, t, t->rung), t->value, t->order);
 }
 
 static void mark_promoted(struct sweep *sw, struct trial *t, int32_t rung)
@@ -678,7 +677,7 @@ int64_t sweep_next_milestone(const struct sweep *sw, const struct trial *t, int3
 
 struct rung_info sweep_rung(const struct sweep *sw, int s, int k)
 {
-    const struct rung *r = &sw->bracket[s][k];
+    struct rung *r = &sw->bracket[s][k];
     double cutoff = sw->spec->mode == MODE_PROMOTE ? rung_top_cutoff(r, sw->spec->eta)
                                                    : -rung_stop_cutoff(r, sw->spec->eta);
 
