@@ -51,6 +51,7 @@ struct viewer *viewer_new(const struct loaded *l, bool quiet, int32_t epoch,
     v->terminal = isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
     v->colour = v->terminal && !getenv("NO_COLOR");
     v->began = v->next_line = clock_mono();
+    v->next_child = v->began + view_seconds; /* the first trials come first */
     v->best_said = -1;
     v->best_value = NAN;
     v->written = -1;
