@@ -29,6 +29,7 @@ static void begin(struct hand *h)
     *h = (struct hand){.tools = h->tools,
                        .shim = h->shim,
                        .shim_fd = h->shim_fd,
+                       .shim_signaled = h->shim_signaled,
                        .out_fd = -1,
                        .log_fd = -1,
                        .out = LINES_INIT,
@@ -65,16 +66,22 @@ void hand_clear(struct hand *h)
 }
 
 /* An idle shim has nothing to see to; one that is busy ends what it runs when we end. */
-void hand_close(struct hand *h)
+static void drop_shim(struct hand *h, bool idle)
 {
-    bool idle = h->shim > 0 && h->pid != h->shim;
-    hand_clear(h);
     close_fd(&h->shim_fd);
-    if (idle) {
+    if (idle && h->shim > 0) {
         kill(h->shim, SIGKILL);
         waitpid(h->shim, NULL, 0);
     }
     h->shim = 0;
+    h->shim_signaled = false;
+}
+
+void hand_close(struct hand *h)
+{
+    bool idle = h->pid != h->shim;
+    hand_clear(h);
+    drop_shim(h, idle);
 }
 
 void launch_free(struct launch *l)
@@ -270,6 +277,8 @@ static int start_process(struct hand *h, const struct start *s, struct err *e)
             become_launcher(s, agent);
         return h->pid < 0 ? err_sys(e, "fork") : 0;
     }
+    if (h->shim_signaled)
+        drop_shim(h, true);
     /* A second one where the first died since it was last heard of. */
     for (int tries = 0; tries < 2; tries++) {
         if (h->shim == 0)
@@ -323,6 +332,7 @@ void hand_end(struct hand *h, double now)
     if (h->state != HAND_RUNNING || h->ends > 0)
         return;
     h->ends = 1;
+    h->shim_signaled = true;
     kill(h->pid, h->shimmed ? SIGUSR2 : SIGTERM); /* the shim sees to the rest */
     if (h->shimmed)
         h->end_at = now + h->tools->kill_seconds + LAUNCHER_SECONDS;
@@ -330,8 +340,10 @@ void hand_end(struct hand *h, double now)
 
 void hand_save(struct hand *h)
 {
-    if (h->state == HAND_RUNNING && h->tools->checkpoint_signal)
-        kill(h->pid, h->tools->checkpoint_signal);
+    if (h->state != HAND_RUNNING || !h->tools->checkpoint_signal)
+        return;
+    h->shim_signaled = true;
+    kill(h->pid, h->tools->checkpoint_signal);
 }
 
 void hand_secure(struct hand *h)

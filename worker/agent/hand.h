@@ -36,7 +36,8 @@ struct hand {
     struct hand_tools *tools;
     /* The slot's shim, which stays from attempt to attempt; 0: none yet, or it died. */
     pid_t shim;
-    int shim_fd; /* to tell it, and to hear of ends */
+    int shim_fd;        /* to tell it, and to hear of ends */
+    bool shim_signaled; /* one may have come when its program had ended */
     enum hand_state state;
     pid_t pid; /* of the shim, or of the launcher whose shims are elsewhere */
     bool shimmed;

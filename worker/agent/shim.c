@@ -381,8 +381,6 @@ int shim_serve(int orders, pid_t agent)
     fcntl(orders, F_SETFD, FD_CLOEXEC);
     arrange_life(&set, agent);
     while (order_receive(orders, &o)) {
-        while (wait_signal(0) > 0) /* meant for the program before */
-            ;
         if (getppid() != agent)
             break;
         run_program(&set, &o.shim, &r);

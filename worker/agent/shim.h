@@ -56,9 +56,10 @@ int shim_run(const struct shim *s);
 
 /* Becomes a shim that stays: runs what order_send() puts into the other end of `orders`,
  * a stream socket, as shim_run() would, and answers each order with a shim_report when
- * nothing is left of that program. A signal that comes between two programs was meant for
- * the one before and is dropped. Returns, for _exit(), when the agent that forked it is
- * gone. Of the descriptors above 2 it keeps only this one. */
+ * nothing is left of that program. A signal that comes between two programs counts for
+ * the next: whoever has sent one to a shim takes another for that. Returns, for _exit(),
+ * when the agent that forked it is gone. Of the descriptors above 2 it keeps only this
+ * one. */
 int shim_serve(int orders, pid_t agent);
 
 /* The rank that an environment tells: SLURM_PROCID, OMPI_COMM_WORLD_RANK, else 0. */
