@@ -18,6 +18,9 @@ const struct cli_command *cli_find(const char *name)
 }
 
 static void say(const char *command, const char *fmt, va_list ap)
+    __attribute__((format(printf, 2, 0)));
+
+static void say(const char *command, const char *fmt, va_list ap)
 {
     struct str out = STR_INIT;
     char *text;
