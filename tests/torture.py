@@ -20,6 +20,7 @@ import json
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
 import stat
@@ -676,7 +677,7 @@ def check_failure(sweep, disk, plan, says):
     if not re.search("rung( run)?: .*" + says, sweep.said()):
         raise Broken(f"{plan}: it says: {sweep.said()}")
     begun = os.path.exists(sweep.dir + "/sweep.yaml")
-    if begun and f"rung resume {sweep.dir}" not in sweep.said():
+    if begun and f"rung resume {shlex.quote(sweep.dir)}" not in sweep.said():
         raise Broken(f"{plan}: it does not say how to go on: {sweep.said()}")
     if not begun and os.path.exists(sweep.dir):
         raise Broken(f"{plan}: it leaves a directory that is no sweep")
