@@ -669,6 +669,8 @@ int main(int argc, char **argv)
     };
     if (argc > 1)
         return program(argv);
+    signal(SIGINT, SIG_DFL); /* a job in the background of a script ignores it */
+    signal(SIGHUP, SIG_DFL);
     if (readlink("/proc/self/exe", self, sizeof(self) - 1) < 0)
         return 1;
     prctl(PR_SET_CHILD_SUBREAPER, 1);
