@@ -52,11 +52,7 @@ MUTANTS = [
      "    expect_agents(ep);\n", ""),
     ("the first epoch is thought to be number 1", "launcher/loaded.c",
      "if (ev->epoch.after == 0)", "if (ev->epoch.epoch == 1)"),
-    ("controller.json is not written again", "launcher/epoch.c",
-     "    return controller_file_write(ep->sweep.dir, &ep->who, e);\n", "    return 0;\n"),
     # the controller
-    ("a packet for a predecessor is taken", "launcher/controller_agents.c",
-     "if (h.epoch < c->c.epoch) {", "if (0) {"),
     ("a repeated report counts again", "launcher/controller_agents.c",
      "if (it->report.number <= t->last_number) {", "if (0) {"),
     ("a report is taken though one before it is missing", "launcher/controller_agents.c",

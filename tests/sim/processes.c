@@ -59,11 +59,14 @@ void process_hear(struct process *p, char *data, size_t n)
 
 /* ---- system calls ---- */
 
-/* How long a call takes, in which others may act. */
-static void take_time(struct process *p)
+/* How long a call takes, in which others may act: with names often long enough to be
+ * overtaken. */
+static void take_time(struct process *p, enum disk_op op)
 {
     struct world *w = p->w;
-    bool slow = happens(w, F_SLOW, S_DISK), freezes = happens(w, F_FREEZE, S_DISK);
+    bool slow = happens(w, F_SLOW, S_DISK);
+    bool freezes = chance(w, S_DISK) < w->rate[F_FREEZE] * (op == DISK_NAME ? 30 : 1) &&
+                   may(w, F_FREEZE);
     bool crashes = happens(w, F_CRASH, S_DISK);
     double u = chance(w, S_DISK);
 
@@ -86,7 +89,7 @@ static int before_call(void *ctx, enum disk_op op, size_t *n)
     if (!p)
         return 0;
     if (!p->dead && op != DISK_READ)
-        take_time(p);
+        take_time(p, op);
     if (p->dead && op == DISK_WRITE && p->torn) {
         p->torn = false; /* it was killed in this write */
         *n = (size_t)((double)*n * chance(w, S_DISK));
@@ -110,9 +113,8 @@ static void after_call(void *ctx, enum disk_op op)
 {
     struct world *w = ctx;
 
-    (void)op;
     if (w->current && !w->current->dead)
-        take_time(w->current);
+        take_time(w->current, op);
 }
 
 static int host_of_call(void *ctx)
