@@ -143,7 +143,7 @@ static void on_hello(struct controller *c, struct peer *p, const struct item *it
 {
     uint64_t oldest = it->hello.oldest > 0 ? it->hello.oldest : 1;
 
-    if (!p->known || p->gone) {
+    if (!p->left && (!p->known || p->gone)) {
         free(p->job);
         free(p->host);
         p->job = mem_strndup(it->hello.job.p, it->hello.job.len);
@@ -307,6 +307,7 @@ static void on_leave(struct controller *c, struct peer *p, const struct item *it
     char *why = mem_strndup(it->why.text.p, it->why.text.len);
 
     controller_lose(c, p, why);
+    p->left = true;
     free(why);
 }
 

@@ -20,7 +20,8 @@ struct slot {
 struct peer { /* an agent */
     uint64_t id;
     bool known;    /* its hello was heard in this epoch */
-    bool gone;     /* left, or lost; may come back */
+    bool gone;     /* left, or lost; who was lost may come back */
+    bool left;     /* it has said LEAVE: what comes of it later, it said before */
     bool stranger; /* it came up by itself, and did not say hello yet */
     bool garbled;  /* it was said that it says what cannot be read */
     char *job, *host;
