@@ -231,6 +231,8 @@ uint32_t ranked_insert(struct ranked *r, struct ranked_key key)
 
     if (r->count == 0) {
         block_add(group_add(r, 0), 0);
+        r->value[0] = key.value; /* find() looks at it, though nothing depends on it */
+        r->order[0] = key.order;
         tree_build(r);
     }
     for (;;) {
