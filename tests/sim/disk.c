@@ -30,7 +30,6 @@ struct name {
 struct file {
     int inode; /* -1: closed */
     size_t at;
-    bool append;
     char *path;
 };
 
@@ -260,7 +259,7 @@ static void drop_unsynced(int fd)
 
 /* ---- the calls ---- */
 
-static int new_file(int inode, bool append_only, const char *path)
+static int new_file(int inode, const char *path)
 {
     size_t i = 0;
 
@@ -269,9 +268,8 @@ static int new_file(int inode, bool append_only, const char *path)
     if (i == disk.files.n)
         vec_push(&disk.files, ((struct file){.inode = -1}));
     free(disk.files.v[i].path);
-    disk.files.v[i] =
-        (struct file){inode, 0, append_only,
-                      mem_strndup(path, strlen(path) - (path[strlen(path) - 1] == '/'))};
+    disk.files.v[i] = (struct file){
+        inode, 0, mem_strndup(path, strlen(path) - (path[strlen(path) - 1] == '/'))};
     return FD_FIRST + (int)i;
 }
 
@@ -300,7 +298,7 @@ int __wrap_open64(const char *path, int flags, ...)
         inode = new_inode(false);
         name_it(path, inode);
     }
-    inode = new_file(inode, flags & O_APPEND, path);
+    inode = new_file(inode, path);
     if (flags & O_CREAT)
         after(DISK_OPEN);
     return inode;
