@@ -43,6 +43,9 @@ TRIALS = 10
 TIMERS = ("KILL=0.5,BEAT=0.2,RESEND=0.3,CONTROLLER_SILENT=1,CONTROLLER_LOOK=0.05,LAST_WORDS=0.2,"
           "FAREWELL=2,LOOK=0.1,LAUNCH_RETRY=0.1,REQUESTS=0.05,VIEW=0.05,DECISION=300,ORPHAN=300")
 
+# LeakSanitizer looks from a process of its own, waits for it without end, and we would kill it.
+os.environ["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
+
 TABLES = ("trials", "metrics", "rungs", "decisions", "attempts")
 LINE = re.compile(rb'^\{.*,"x":"[0-9a-f]{16}"\}$')
 
@@ -306,7 +309,10 @@ retry: {{failures: 100}}
                 raise Broken(f"rung {command[0]}: {done.stdout}{done.stderr}")
 
     def check_nobody(self):
-        until("its processes to end", lambda: not family(self.dir))
+        try:
+            until("its processes to end", lambda: not family(self.dir))
+        except Broken as e:
+            raise Broken(f"{e}; left are {family(self.dir)}") from e
 
     def remove(self):
         Sweep.all.remove(self)
