@@ -307,7 +307,8 @@ test_expect_success TMPFS 'a full disk stops the sweep; with more space it goes 
     sound small/full &&
     head -n -1 small.journal/000001.jsonl >accepted &&
     cmp -n $(stat -c %s accepted) accepted small/full/journal/000001.jsonl &&
-    test $(events small/full trial | wc -l) = 60
+    rung export --csv small/full && # a whole line of a torn commit does not count
+    test $(wc -l <small/full/trials.csv) = 61
 '
 
 test_expect_success TMPFS 'on a disk that is read-only nothing is begun, and all can be read' '
