@@ -7,7 +7,7 @@ packages_build="gcc libc6-dev make autoconf automake libtool pkg-config
     libyaml-dev libzmq3-dev zlib1g-dev"
 packages_show="dataset-fashion-mnist python3 python3-h5py python3-pandas python3-tables"
 packages_check="clang clang-format groff-base hdf5-tools libclang-rt-dev libcmocka-dev
-    locales sharness shellcheck valgrind xz-utils"
+    locales procps sharness shellcheck valgrind xz-utils"
 
 # packages_install NAME...: installs those that are missing, without a question.
 # Elsewhere than on Debian it only says what is wanted: configure finds out.
