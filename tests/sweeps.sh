@@ -10,6 +10,22 @@ RUNG_TIMERS=$RUNG_TIMERS,DECISION=1,ORPHAN=2,LAST_WORDS=0.2,FAREWELL=2,LOOK=0.1
 RUNG_TIMERS=$RUNG_TIMERS,LAUNCH_RETRY=0.1,REQUESTS=0.05,VIEW=0.1
 export RUNG_TIMERS
 
+# What a failed test has left running would be waited for without end: whoever works in
+# the test's area goes when the tests are done.
+end_all()
+{
+    for cwd in /proc/[0-9]*/cwd; do
+        pid=${cwd#/proc/}
+        pid=${pid%/cwd}
+        case $(readlink "$cwd") in
+        "$SHARNESS_TRASH_DIRECTORY" | "$SHARNESS_TRASH_DIRECTORY"/*)
+            test "$pid" = $$ || kill -9 "$pid" 2>/dev/null
+            ;;
+        esac
+    done
+}
+cleanup end_all
+
 # until_true COMMAND: waits until it succeeds.
 until_true()
 {
