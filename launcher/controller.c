@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define STILLBORN_MAX       3
+#define SUBMIT_RETRY_MAX    300.0 /* seconds */
 #define LAUNCH_FAILURES_MAX 3
 
 /* ---- events ---- */
@@ -192,6 +193,8 @@ void controller_lose(struct controller *c, struct peer *p, const char *why)
     }
     if (p->known && !p->gone)
         c->slots_held -= p->held;
+    if (c->refusals > 0)
+        c->next_submit = c->now; /* there may be room for another job now */
     p->gone = true;
     p->known = true; /* a repeated LEAVE of it is only to be acknowledged */
     job_event(c, p->job ? p->job : "", "ended", p);
@@ -228,10 +231,49 @@ static void find_lost(struct controller *c)
 
 /* ---- jobs ---- */
 
-void controller_job_started(struct controller *c, const char *job)
+void controller_expect_job(struct controller *c, const char *job)
 {
-    vec_push(&c->pending, ((struct pending_job){mem_strdup(job), 0}));
+    vec_push(&c->pending,
+             ((struct pending_job){
+                 .job = mem_strdup(job), .inherited = true, .since = c->now}));
+}
+
+static bool has_joined(const struct controller *c, const char *job)
+{
+    for (size_t i = 0; i < c->peers.n; i++) {
+        if (c->peers.v[i].job && strcmp(c->peers.v[i].job, job) == 0)
+            return true;
+    }
+    return false;
+}
+
+void controller_job_submitted(struct controller *c, const char *job)
+{
+    c->asked--;
+    c->refusals = 0;
+    c->most += c->most > 0 && c->most < c->c.file->slots;
+    if (has_joined(c, job))
+        return;
+    vec_push(&c->pending,
+             ((struct pending_job){.job = mem_strdup(job), .since = c->now}));
     job_event(c, job, "submitted", NULL);
+}
+
+void controller_jobs_refused(struct controller *c, int n, const char *why, bool passing)
+{
+    double wait = c->c.timers.s[TIMER_SUBMIT_RETRY];
+
+    c->asked -= n;
+    if (!passing) {
+        pause_sweep(c, why, true);
+        return;
+    }
+    if (c->refusals == 0)
+        c->port.say(c->ctx, why);
+    c->most = n > 1 ? n / 2 : 1;
+    wait *= 1 << (c->refusals < 10 ? c->refusals : 10);
+    c->refusals++;
+    c->next_submit = c->now + (wait < SUBMIT_RETRY_MAX ? wait : SUBMIT_RETRY_MAX);
 }
 
 void controller_job_gone(struct controller *c, const char *job, const char *why)
@@ -264,24 +306,32 @@ void controller_job_gone(struct controller *c, const char *job, const char *why)
     }
 }
 
-/* Gives up jobs that run, and whose agent says nothing: on nodes that hang. */
+/* Gives up jobs that run, and whose agent says nothing: on nodes that hang. And those of
+ * earlier epochs that ended meanwhile, or of which nothing can be known from here. */
 static void find_silent_jobs(struct controller *c)
 {
+    double patience = c->c.timers.s[TIMER_AGENT_SILENT];
+
     for (size_t i = c->pending.n; i-- > 0;) {
         struct pending_job *p = &c->pending.v[i];
-        bool runs = c->port.job_state(c->ctx, p->job) == JOB_RUNNING;
+        enum job_state state = c->port.job_state(c->ctx, p->job);
 
-        if (!runs || p->runs_since == 0)
-            p->runs_since = runs ? c->now : 0;
-        else if (c->now - p->runs_since > c->c.timers.s[TIMER_AGENT_SILENT])
+        if (state != JOB_RUNNING || p->runs_since == 0)
+            p->runs_since = state == JOB_RUNNING ? c->now : 0;
+        else if (c->now - p->runs_since > patience)
             controller_job_gone(c, p->job, "its agent said nothing");
+        if (p->inherited && (state == JOB_GONE ||
+                             (state == JOB_UNKNOWN && c->now - p->since > patience))) {
+            job_event(c, p->job, "ended", NULL);
+            forget_pending(c, p->job);
+        }
     }
 }
 
 /* Slots that exist or are on their way. */
 static int slots_coming(const struct controller *c)
 {
-    int n = c->slots_held + (int)c->pending.n * c->c.slots_per_job;
+    int n = c->slots_held + ((int)c->pending.n + c->asked) * c->c.slots_per_job;
 
     for (size_t i = 0; i < c->peers.n; i++) {
         if (!c->peers.v[i].known && !c->peers.v[i].gone)
@@ -293,11 +343,15 @@ static int slots_coming(const struct controller *c)
 static void want_jobs(struct controller *c, const struct work *next)
 {
     int missing = c->c.file->slots - slots_coming(c);
+    int jobs = (missing + c->c.slots_per_job - 1) / c->c.slots_per_job;
 
     if (missing <= 0 || c->now < c->next_submit ||
         (next->kind != WORK_TRIAL && next->kind != WORK_DRAW))
         return;
-    c->port.submit(c->ctx, (missing + c->c.slots_per_job - 1) / c->c.slots_per_job);
+    if (c->most > 0 && jobs > c->most)
+        jobs = c->most;
+    c->asked += jobs;
+    c->port.submit(c->ctx, jobs);
 }
 
 /* ---- handing out work ---- */

@@ -17,7 +17,9 @@
 struct controller_port {
     void (*append)(void *ctx, const struct event *ev, const struct verdict *v);
     void (*send)(void *ctx, uint64_t agent, const char *packet, size_t n);
-    /* Jobs: how many more to start; what one is doing; end one. */
+    /* Jobs: how many more to start, each of which is told of by
+     * controller_job_submitted() or controller_jobs_refused(), from within or later; and
+     * what one is doing. */
     void (*submit)(void *ctx, int jobs);
     enum job_state (*job_state)(void *ctx, const char *job);
     /* A sentence for the person who watches, and for the log. */
@@ -47,12 +49,16 @@ void controller_clock(struct controller *c, double now, double wall);
 /* From the replay, before the first packet: the agent of an earlier epoch and its job. */
 void controller_expect(struct controller *c, uint64_t agent, const char *job,
                        const char *host, int slots);
+/* The same for a job of an earlier epoch whose agent did not join, as far as is known. */
+void controller_expect_job(struct controller *c, const char *job);
 
 /* Returns the id of the agent that sent it, 0 for one that is to have no answer: when the
  * packet cannot be read, or nothing is known of the agent and nothing is to be. Trouble
  * is said once, however often it comes. */
 uint64_t controller_packet(struct controller *c, const char *data, size_t n);
-void controller_job_started(struct controller *c, const char *job);
+/* The executor's news, see slurm/executor.h. */
+void controller_job_submitted(struct controller *c, const char *job);
+void controller_jobs_refused(struct controller *c, int n, const char *why, bool passing);
 void controller_job_gone(struct controller *c, const char *job, const char *why);
 
 /* What people ask. trial -1: the whole sweep. */

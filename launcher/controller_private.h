@@ -42,6 +42,8 @@ struct parked {
 
 struct pending_job { /* submitted, and its agent did not say hello yet */
     char *job;
+    bool inherited;    /* of an earlier epoch: the executor tells no news of it */
+    double since;      /* when it came to be one */
     double runs_since; /* 0: it was not seen running */
 };
 
@@ -60,6 +62,9 @@ struct controller {
     int slots_held;
     /* no storms */
     int stillborn; /* jobs in a row that ended before their agent said hello */
+    int asked;     /* jobs that the executor is about to submit */
+    int most;      /* jobs to ask for at once: fewer after each refusal; 0: any number */
+    int refusals;  /* in a row */
     double next_submit;
     int launch_failures; /* in a row, of all slots */
     int barren;          /* attempts that failed before any report of the sweep */

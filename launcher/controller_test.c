@@ -44,6 +44,7 @@ struct machine { /* a job: an agent and its programs */
     uint64_t id;
     char job[16];
     bool alive;
+    bool job_only; /* no agent, but its job seems to live */
     int32_t knows; /* the epoch it was told of */
     struct program slot[SLOTS];
 };
@@ -63,7 +64,9 @@ struct world {
     int machines;
     bool crash; /* programs fail at their first step */
     int most_open;
-    int said; /* sentences */
+    int room;    /* jobs that can be submitted */
+    int refused; /* how often more were asked for */
+    int said;    /* sentences */
     char last_said[1000];
 };
 
@@ -116,7 +119,9 @@ static enum job_state on_job_state(void *ctx, const char *job)
 
     for (int i = 0; i < w->machines; i++) {
         if (strcmp(w->machine[i].job, job) == 0)
-            return w->machine[i].alive ? JOB_RUNNING : JOB_GONE;
+            return w->machine[i].job_only ? JOB_PENDING
+                   : w->machine[i].alive  ? JOB_RUNNING
+                                          : JOB_GONE;
     }
     return JOB_UNKNOWN;
 }
@@ -175,6 +180,12 @@ static void on_submit(void *ctx, int jobs)
                                            .quit = agent_quit};
     struct world *w = ctx;
 
+    if (w->room < jobs) {
+        w->refused++;
+        controller_jobs_refused(w->controller, jobs, "too many", w->room >= 0);
+        return;
+    }
+    w->room -= jobs;
     while (jobs-- > 0 && w->machines < AGENTS) {
         struct machine *m = &w->machine[w->machines++];
         struct agent_config c = {
@@ -187,7 +198,7 @@ static void on_submit(void *ctx, int jobs)
         c.promote = w->file.spec.mode == MODE_PROMOTE;
         timers_default(&c.timers);
         m->agent = agent_new(&c, &port, m, w->now);
-        controller_job_started(w->controller, m->job);
+        controller_job_submitted(w->controller, m->job);
     }
 }
 
@@ -355,6 +366,7 @@ static struct world *world_new(uint64_t seed, enum schedule_mode mode, int trial
     struct spec *s = &w->file.spec;
 
     w->seed = seed;
+    w->room = AGENTS;
     spec_init(s);
     s->metric = mem_strdup("loss");
     s->space = space_new();
@@ -510,6 +522,60 @@ static void test_barren(void **state)
     world_free(w);
 }
 
+/* A site that lets 3 jobs in and wants to hear no more of others: fewer are asked for
+ * each time, ever more rarely; what was let in finishes the sweep. */
+static void test_refused(void **state)
+{
+    struct world *w = world_new(3, MODE_STOP, 200, 6 * SLOTS);
+
+    (void)state;
+    w->room = 3;
+    run_world(w);
+    assert_int_equal(controller_state(w->controller), CONTROLLER_FINISHED);
+    assert_int_equal(w->machines, 3);
+    assert_int_equal(w->room, 0);
+    assert_in_range(w->refused, 3, 20);
+    assert_in_range(w->said, 1, 3);
+    world_free(w);
+}
+
+/* What no waiting helps pauses the sweep, with the reason. */
+static void test_refused_for_good(void **state)
+{
+    struct world *w = world_new(3, MODE_STOP, 10, SLOTS);
+
+    (void)state;
+    w->room = -1;
+    run_world(w);
+    assert_int_equal(controller_state(w->controller), CONTROLLER_PAUSED);
+    assert_true(controller_troubled(w->controller));
+    assert_string_equal(controller_reason(w->controller), "too many");
+    assert_int_equal(w->refused, 1);
+    world_free(w);
+}
+
+/* Jobs that an earlier controller submitted count as slots to come, until they are known
+ * to have ended. */
+static void test_inherited_jobs(void **state)
+{
+    struct world *w = world_new(5, MODE_STOP, 10, 2 * SLOTS);
+
+    (void)state;
+    snprintf(w->machine[0].job, sizeof(w->machine[0].job), "earlier0");
+    snprintf(w->machine[1].job, sizeof(w->machine[1].job), "earlier1");
+    w->machines = 2;
+    controller_expect_job(w->controller, "earlier0");
+    controller_expect_job(w->controller, "earlier1");
+    w->machine[0].job_only = w->machine[1].job_only = true;
+    controller_tick(w->controller);
+    assert_int_equal(w->machines, 2);
+    w->machine[1].job_only = false; /* it has ended */
+    run_world(w);
+    assert_int_equal(controller_state(w->controller), CONTROLLER_FINISHED);
+    assert_int_equal(w->machines, 3);
+    world_free(w);
+}
+
 static uint64_t hear(struct world *w, const char *text)
 {
     return controller_packet(w->controller, text, strlen(text));
@@ -583,9 +649,11 @@ static void test_made_up_agents(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_quiet),    cmocka_unit_test(test_pause_and_resume),
-        cmocka_unit_test(test_stop),     cmocka_unit_test(test_barren),
-        cmocka_unit_test(test_nonsense), cmocka_unit_test(test_made_up_agents),
+        cmocka_unit_test(test_quiet),          cmocka_unit_test(test_pause_and_resume),
+        cmocka_unit_test(test_stop),           cmocka_unit_test(test_barren),
+        cmocka_unit_test(test_refused),        cmocka_unit_test(test_refused_for_good),
+        cmocka_unit_test(test_inherited_jobs), cmocka_unit_test(test_nonsense),
+        cmocka_unit_test(test_made_up_agents),
     };
 
     return cmocka_run_group_tests_name("controller", tests, NULL, NULL);

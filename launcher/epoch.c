@@ -18,8 +18,8 @@ int epoch_begin(struct epoch *ep, const char *dir, struct event *first,
     return rc;
 }
 
-/* Agents of earlier epochs that joined and did not end, as far as is known. Whose jobs
- * are gone will be lost soon, and then so are their attempts. */
+/* Agents and jobs of earlier epochs that did not end, as far as is known. Agents whose
+ * jobs are gone will be lost soon, and then so are their attempts. */
 static void expect_agents(struct epoch *ep)
 {
     for (size_t i = 0; i < ep->sweep.agents.n; i++) {
@@ -27,6 +27,8 @@ static void expect_agents(struct epoch *ep)
 
         controller_expect(ep->controller, a->id, a->job, a->host, a->slots);
     }
+    for (size_t i = 0; i < ep->sweep.jobs.n; i++)
+        controller_expect_job(ep->controller, ep->sweep.jobs.v[i]);
 }
 
 void epoch_control(struct epoch *ep, const struct controller_config *config, bool resume,

@@ -143,6 +143,20 @@ static void note_agent(struct loaded *l, const struct event *ev)
     vec_push(&l->agents, a);
 }
 
+/* A job is pending from its submission until its agent joins, or it ends without one. */
+static void note_job(struct loaded *l, const struct event *ev)
+{
+    for (size_t i = 0; i < l->jobs.n; i++) {
+        if (slice_eq(ev->job.job, l->jobs.v[i])) {
+            free(l->jobs.v[i]);
+            vec_remove(&l->jobs, i);
+            break;
+        }
+    }
+    if (slice_eq(ev->job.change, "submitted"))
+        vec_push(&l->jobs, mem_strndup(ev->job.job.p, ev->job.job.len));
+}
+
 /* Settings that `rung resume --set` changed are part of the sweep from then on. */
 static void note_setting(struct loaded *l, const struct event *ev)
 {
@@ -179,8 +193,10 @@ static void on_event(void *ctx, const struct event *ev, const struct verdict *v)
         l->steps_before = sweep_totals(l->sw)->steps;
         if (ev->epoch.after == 0) /* not always 1: one that never began is void */
             note_beginning(l, ev);
-    } else if (ev->kind == EVENT_JOB && ev->job.agent != 0) {
-        note_agent(l, ev);
+    } else if (ev->kind == EVENT_JOB) {
+        note_job(l, ev);
+        if (ev->job.agent != 0)
+            note_agent(l, ev);
     } else if (ev->kind == EVENT_SET) {
         note_setting(l, ev);
     } else if (ev->kind == EVENT_PAUSE) {
@@ -275,6 +291,9 @@ void loaded_close(struct loaded *l)
         free(l->agents.v[i].host);
     }
     vec_free(&l->agents);
+    for (size_t i = 0; i < l->jobs.n; i++)
+        free(l->jobs.v[i]);
+    vec_free(&l->jobs);
     for (size_t i = 0; i < l->settings.n; i++)
         free(l->settings.v[i]);
     vec_free(&l->settings);

@@ -19,6 +19,7 @@ struct loaded {
     struct history history; /* empty unless asked for */
     struct replay replay;
     VEC(struct known_agent) agents;
+    VEC(char *) jobs;     /* submitted, whose agent did not join nor they end */
     VEC(char *) settings; /* "KEY=VALUE" of each `rung resume --set`, in order */
     double uptime; /* seconds that earlier epochs served it, each to its last event */
     double epoch_began; /* wall clock; NaN: there is none */

@@ -78,21 +78,12 @@ static void port_say(void *ctx, const char *text)
     viewer_say(s->viewer, text);
 }
 
-static void job_started(void *ctx, const char *job)
-{
-    struct server *s = ctx;
-
-    controller_job_started(s->ep.controller, job);
-}
-
 static void port_submit(void *ctx, int jobs)
 {
     struct server *s = ctx;
-    struct err e = {0};
 
-    if (s->o->submit &&
-        s->executor->ops->submit(s->executor, jobs, job_started, s, &e) != 0)
-        controller_pause(s->ep.controller, e.text);
+    if (s->o->submit)
+        s->executor->ops->submit(s->executor, jobs);
 }
 
 static enum job_state port_job_state(void *ctx, const char *job)
@@ -102,12 +93,31 @@ static enum job_state port_job_state(void *ctx, const char *job)
     return s->executor->ops->state(s->executor, job);
 }
 
+/* ---- what the executor tells ---- */
+
+static void job_submitted(void *ctx, const char *job)
+{
+    struct server *s = ctx;
+
+    controller_job_submitted(s->ep.controller, job);
+}
+
+static void jobs_refused(void *ctx, int n, const char *why, bool passing)
+{
+    struct server *s = ctx;
+
+    controller_jobs_refused(s->ep.controller, n, why, passing);
+}
+
 static void job_gone(void *ctx, const char *job, const char *why)
 {
     struct server *s = ctx;
 
     controller_job_gone(s->ep.controller, job, why);
 }
+
+static const struct executor_news news = {
+    .submitted = job_submitted, .refused = jobs_refused, .gone = job_gone};
 
 /* ---- the sweep's directory ---- */
 
@@ -301,7 +311,7 @@ static int make_executor(struct server *s, struct err *e)
     }
     vec_push(&argv, s->ep.sweep.dir);
     vec_push(&argv, NULL);
-    s->executor = executor_local(argv.v, jobs, slots);
+    s->executor = executor_local(argv.v, jobs, slots, &news, s);
     vec_free(&argv);
     free(jobs);
     return 0;
@@ -484,7 +494,7 @@ static int serve_round(struct server *s, struct err *e)
         return rc;
     take_signals(s);
     take_requests(s, now);
-    s->executor->ops->poll(s->executor, job_gone, s);
+    s->executor->ops->poll(s->executor);
     controller_tick(s->ep.controller);
     if ((rc = commit(s, e)) != 0)
         return rc;

@@ -59,9 +59,7 @@ void local_job_name(struct str *out, const char *host, long pid)
              (unsigned long long)proc_start_time((pid_t)pid));
 }
 
-static int local_submit(struct executor *x, int n,
-                        void (*told)(void *ctx, const char *job), void *ctx,
-                        struct err *e)
+static void local_submit(struct executor *x, int n)
 {
     struct local *l = (struct local *)x;
 
@@ -74,15 +72,18 @@ static int local_submit(struct executor *x, int n,
         rc = spawn_agent(l, log.p, &pid);
         str_free(&log);
         if (rc != 0) {
+            struct err e;
+
             errno = rc;
-            return err_sys(e, "cannot start an agent (%s)", l->argv[0]);
+            err_sys(&e, "cannot start an agent (%s)", l->argv[0]);
+            x->news->refused(x->ctx, n - i, e.text, false);
+            return;
         }
         local_job_name(&job, l->host, (long)pid);
         vec_push(&l->children, ((struct child){pid, mem_strdup(job.p)}));
-        told(ctx, job.p);
+        x->news->submitted(x->ctx, job.p);
         str_free(&job);
     }
-    return 0;
 }
 
 /* "local:HOST:PID:START" of this host; false for anything else. */
@@ -115,8 +116,7 @@ static void local_cancel(struct executor *x, const char *job)
         kill((pid_t)pid, SIGTERM);
 }
 
-static void local_poll(struct executor *x,
-                       void (*gone)(void *, const char *, const char *), void *ctx)
+static void local_poll(struct executor *x)
 {
     struct local *l = (struct local *)x;
 
@@ -134,7 +134,7 @@ static void local_poll(struct executor *x,
             snprintf(why, sizeof(why), "it exited with status %d", WEXITSTATUS(status));
         else
             snprintf(why, sizeof(why), "it was ended by signal %d", WTERMSIG(status));
-        gone(ctx, c.job, why);
+        x->news->gone(x->ctx, c.job, why);
         free(c.job);
     }
 }
@@ -154,7 +154,8 @@ static void local_free(struct executor *x)
 }
 
 struct executor *executor_local(char *const argv[], const char *log_dir,
-                                int slots_per_job)
+                                int slots_per_job, const struct executor_news *news,
+                                void *ctx)
 {
     struct local *l = mem_alloc(sizeof(*l));
     size_t n = 0;
@@ -174,6 +175,6 @@ struct executor *executor_local(char *const argv[], const char *log_dir,
                                    .cancel = local_cancel,
                                    .poll = local_poll,
                                    .free = local_free};
-    l->x.ops = &l->ops;
+    l->x = (struct executor){.ops = &l->ops, .news = news, .ctx = ctx};
     return &l->x;
 }

@@ -27,6 +27,8 @@
       "how long a program may stay after pause or stop, if `timeout` is not set")        \
     X(LAUNCH_RETRY, 2.0,                                                                 \
       "after an attempt that could not be launched, doubled each time up to a minute")   \
+    X(SUBMIT_RETRY, 5.0,                                                                 \
+      "after jobs that could not be submitted now, doubled each time up to 5 minutes")   \
     X(SAVE, 120.0,                                                                       \
       "a checkpoint is asked for this long before a job's time is over (a tenth of the " \
       "time, if that is less), and whenever half of the rest has passed")                \

@@ -30,7 +30,8 @@
     X(LEAP, leap, "programs leap over steps")                                            \
     X(EARLY, early, "programs end early, or at their milestone without waiting")         \
     X(DEAF, deaf, "programs go on after they were told to pause or stop")                \
-    X(FORGET, forget, "programs begin at step 0 whatever they saved")
+    X(FORGET, forget, "programs begin at step 0 whatever they saved")                    \
+    X(REFUSE, refuse, "jobs cannot be submitted for a while")
 
 enum fault {
 #define FAULT_ENUM_(NAME, name, what) F_##NAME,

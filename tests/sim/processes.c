@@ -165,15 +165,32 @@ static void on_send(void *ctx, uint64_t agent, const char *packet, size_t n)
             fly(p->w, (int)i, -1, packet, n);
 }
 
+static void tell_of_submission(struct process *p, int machine)
+{
+    if (machine < 0) {
+        controller_jobs_refused(p->ep.controller, 1, "not now", true);
+        return;
+    }
+    vec_push(&p->children, machine);
+    controller_job_submitted(p->ep.controller, p->w->machines.v[machine]->job);
+}
+
 static void on_submit(void *ctx, int jobs)
 {
     struct process *p = ctx;
+    struct world *w = p->w;
 
     while (jobs-- > 0 && !p->dead) {
-        int i = machine_begin(p->w);
+        struct submission s = {w->now, -1};
 
-        vec_push(&p->children, i);
-        controller_job_started(p->ep.controller, p->w->machines.v[i]->job);
+        if (!happens(w, F_REFUSE, S_SUBMIT))
+            s.machine = machine_begin(w);
+        if (w->slow_submits) {
+            s.at += 20 * chance(w, S_SUBMIT);
+            vec_push(&p->submissions, s);
+        } else {
+            tell_of_submission(p, s.machine);
+        }
     }
 }
 
@@ -252,6 +269,16 @@ static int set_up(struct process *p, struct err *e)
 
 static void tell_of_jobs(struct process *p)
 {
+    for (size_t i = 0; i < p->submissions.n;) {
+        struct submission s = p->submissions.v[i];
+
+        if (s.at <= p->w->now) {
+            vec_remove(&p->submissions, i);
+            tell_of_submission(p, s.machine);
+        } else {
+            i++;
+        }
+    }
     for (size_t i = 0; i < p->children.n;) {
         const struct machine *m = p->w->machines.v[p->children.v[i]];
 
@@ -387,6 +414,7 @@ void process_free(struct process *p)
     for (size_t i = 0; i < p->inbox.n; i++)
         free((char *)p->inbox.v[i].p);
     vec_free(&p->inbox);
+    vec_free(&p->submissions);
     vec_free(&p->children);
     free(p);
 }

@@ -304,15 +304,19 @@ static void draw_faults(struct world *w)
         [F_CUT] = 0.02,   [F_STILLBORN] = 0.3, [F_JUMP] = 0.01,  [F_PEOPLE] = 0.003,
         [F_FAIL] = 0.05,  [F_HANG] = 0.1,      [F_NAN] = 0.3,    [F_OMIT] = 0.4,
         [F_LEAP] = 0.3,   [F_EARLY] = 0.3,     [F_DEAF] = 0.3,   [F_FORGET] = 0.3,
+        [F_REFUSE] = 0.5,
     };
     double kind = chance(w, S_CASE);
     bool calm = kind < 0.05;
 
     w->only_network = kind < 0.15;
+    w->slow_submits = chance(w, S_SUBMIT) < 0.5;
     for (int f = 0; f < FAULTS; f++) {
-        bool here = chance(w, S_CASE) < 0.6;
+        /* with a stream of its own a fault leaves cases that are kept what they are */
+        enum stream s = f == F_REFUSE ? S_SUBMIT : S_CASE;
+        bool here = chance(w, s) < 0.6;
 
-        w->rate[f] = most[f] * chance(w, S_CASE);
+        w->rate[f] = most[f] * chance(w, s);
         if (!here || calm || (w->only_network && f > F_LATE && f < F_PEOPLE))
             w->rate[f] = 0;
         set_next(w, f);

@@ -14,7 +14,17 @@
 
 #include <ucontext.h>
 
-enum stream { S_CASE, S_NET, S_DISK, S_PROCESS, S_JOB, S_PROGRAM, S_PEOPLE, STREAMS };
+enum stream {
+    S_CASE,
+    S_NET,
+    S_DISK,
+    S_PROCESS,
+    S_JOB,
+    S_PROGRAM,
+    S_PEOPLE,
+    S_SUBMIT,
+    STREAMS
+};
 
 #define SWEEP_DIR "/sim/sweep"
 #define SLOTS_MAX 4
@@ -60,6 +70,11 @@ struct machine { /* a job: an agent with its programs */
     struct program program[SLOTS_MAX];
 };
 
+struct submission { /* of a job, of which the executor has not told yet */
+    double at;
+    int machine; /* -1: it was refused */
+};
+
 struct process { /* of a controller */
     struct world *w;
     int index, host;
@@ -71,6 +86,7 @@ struct process { /* of a controller */
     bool torn; /* if it is killed in a write, that is done in part */
     double cut_until;
     VEC(struct slice) inbox;
+    VEC(struct submission) submissions;
     VEC(int) children; /* machines whose end it has not been told of */
     int64_t appended;  /* events of its epoch, committed or not */
 };
@@ -90,6 +106,7 @@ struct world {
     double rate[FAULTS]; /* a chance, or times a second */
     double next[FAULTS]; /* when one with times a second strikes */
     double faults_end;
+    bool slow_submits; /* a job is told of some time after it was submitted */
     bool only_network; /* of all that can end an attempt from outside */
     /* the sweep */
     bool promote, in_place, keeps_idle, restart, printed;
