@@ -24,6 +24,7 @@ struct verdict controller_happen(struct controller *c, struct event *ev)
         abort();
     }
     c->port.append(c->ctx, ev, &v);
+    c->urgent |= ev->kind != EVENT_REPORT;
     return v;
 }
 
@@ -674,6 +675,15 @@ double controller_deadline(const struct controller *c)
             at = t;
     }
     return at;
+}
+
+bool controller_urgent(const struct controller *c)
+{
+    for (size_t i = 0; i < c->peers.n; i++) {
+        if (c->peers.v[i].out.len > 0)
+            return true;
+    }
+    return c->urgent;
 }
 
 enum controller_state controller_state(const struct controller *c)

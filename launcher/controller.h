@@ -72,6 +72,9 @@ int controller_set(struct controller *c, const char *key, const char *value,
 /* Timers, work for free slots, the ends of sweeps. Call it after each batch. */
 void controller_tick(struct controller *c);
 double controller_deadline(const struct controller *c);
+/* Does somebody wait for what controller_flush() would send? Not for reports to be
+ * acknowledged. */
+bool controller_urgent(const struct controller *c);
 /* What was appended is durable: send what waits for that. */
 void controller_flush(struct controller *c);
 

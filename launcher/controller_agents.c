@@ -447,6 +447,7 @@ uint64_t controller_packet(struct controller *c, const char *data, size_t n)
 
 void controller_flush(struct controller *c)
 {
+    c->urgent = false;
     for (size_t i = 0; i < c->peers.n; i++) {
         struct peer *p = &c->peers.v[i];
         struct packet_head h = {.version = WIRE_VERSION,

@@ -59,6 +59,7 @@ struct controller {
     VEC(struct pending_job) pending;
     struct packet *packet;
     struct str text; /* scratch */
+    bool urgent;     /* something other than reports was appended */
     int slots_held;
     /* no storms */
     int stillborn; /* jobs in a row that ended before their agent said hello */

@@ -68,13 +68,33 @@ int epoch_announce(struct epoch *ep, const struct timers *timers, double now,
     return controller_file_write(ep->sweep.dir, &ep->who, e);
 }
 
-int epoch_commit(struct epoch *ep, struct err *e)
+static bool gathers(struct epoch *ep, const struct timers *timers, double now)
 {
-    int rc = journal_pending(ep->journal) ? journal_commit(ep->journal, e) : 0;
+    if (!journal_pending(ep->journal) || controller_urgent(ep->controller))
+        return false;
+    if (ep->commit_due == 0)
+        ep->commit_due = now + timers->s[TIMER_GATHER];
+    return now < ep->commit_due;
+}
 
+int epoch_commit(struct epoch *ep, const struct timers *timers, double now, struct err *e)
+{
+    int rc;
+
+    if (gathers(ep, timers, now))
+        return 0;
+    ep->commit_due = 0;
+    rc = journal_pending(ep->journal) ? journal_commit(ep->journal, e) : 0;
     if (rc == 0)
         controller_flush(ep->controller);
     return rc;
+}
+
+double epoch_deadline(const struct epoch *ep)
+{
+    double due = controller_deadline(ep->controller);
+
+    return ep->commit_due > 0 && ep->commit_due < due ? ep->commit_due : due;
 }
 
 void epoch_end(struct epoch *ep)

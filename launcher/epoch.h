@@ -19,6 +19,7 @@ struct epoch {
     struct controller_file who; /* what controller.json says; address, key, host, pid,
                                    since and state are the caller's */
     double next_look;           /* when controller.json is read again */
+    double commit_due;          /* of what gathers; 0: nothing does */
 };
 
 /* Loads the sweep and begins its next epoch, *first as for journal_begin(); its file_hash
@@ -38,9 +39,13 @@ void epoch_control(struct epoch *ep, const struct controller_config *c, bool res
 int epoch_announce(struct epoch *ep, const struct timers *timers, double now,
                    struct err *e);
 
-/* Makes durable what was appended, and sends what waited for that. Errors as
- * journal_commit(): nothing was sent, and nothing may be. */
-int epoch_commit(struct epoch *ep, struct err *e);
+/* Makes durable what was appended, and sends what waited for that; reports alone, that
+ * nobody waits for, gather for TIMER_GATHER first. Errors as journal_commit(): nothing
+ * was sent, and nothing may be. */
+int epoch_commit(struct epoch *ep, const struct timers *timers, double now,
+                 struct err *e);
+/* When the next round is due at the latest. */
+double epoch_deadline(const struct epoch *ep);
 
 void epoch_end(struct epoch *ep); /* frees; what was not committed is dropped */
 

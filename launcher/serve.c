@@ -465,9 +465,9 @@ static int take_packets(struct server *s, struct err *e)
     return rc;
 }
 
-static int commit(struct server *s, struct err *e)
+static int commit(struct server *s, double now, struct err *e)
 {
-    int rc = epoch_commit(&s->ep, e);
+    int rc = epoch_commit(&s->ep, &s->timers, now, e);
 
     if (rc == 0) {
         requests_remove(s->taken);
@@ -479,7 +479,7 @@ static int commit(struct server *s, struct err *e)
 static int serve_round(struct server *s, struct err *e)
 {
     struct pollfd fds[1] = {{.fd = s->signals, .events = POLLIN}};
-    double now = clock_mono(), until = controller_deadline(s->ep.controller);
+    double now = clock_mono(), until = epoch_deadline(&s->ep);
     int rc;
 
     if (s->next_request < until)
@@ -496,7 +496,7 @@ static int serve_round(struct server *s, struct err *e)
     take_requests(s, now);
     s->executor->ops->poll(s->executor);
     controller_tick(s->ep.controller);
-    if ((rc = commit(s, e)) != 0)
+    if ((rc = commit(s, now, e)) != 0)
         return rc;
     viewer_tick(s->viewer, s->ep.journal, controller_slots(s->ep.controller),
                 controller_state(s->ep.controller));

@@ -5,6 +5,8 @@
 
 #define TIMER_MAP(X)                                                                     \
     X(BEAT, 5.0, "an agent says that it lives and what it runs")                         \
+    X(GATHER, 0.01,                                                                      \
+      "reports that nobody waits for gather this long, to be sent and synced together")  \
     X(RESEND, 3.0, "what was not answered is sent again: connections break")             \
     X(CONTROLLER_LOOK, 1.0,                                                              \
       "how often a silent controller's successor is looked for in controller.json")      \

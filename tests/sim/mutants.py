@@ -43,9 +43,9 @@ MUTANTS = [
      "    if (link->accepted >= 0)\n        l.limit = link->accepted;\n", ""),
     # the epoch
     ("sent before it is durable", "launcher/epoch.c",
-     "    int rc = journal_pending(ep->journal) ? journal_commit(ep->journal, e) : 0;\n",
+     "    rc = journal_pending(ep->journal) ? journal_commit(ep->journal, e) : 0;\n",
      "    controller_flush(ep->controller);\n"
-     "    int rc = journal_pending(ep->journal) ? journal_commit(ep->journal, e) : 0;\n"),
+     "    rc = journal_pending(ep->journal) ? journal_commit(ep->journal, e) : 0;\n"),
     ("sent though the commit failed", "launcher/epoch.c",
      "    if (rc == 0)\n        controller_flush", "    if (rc != 1)\n        controller_flush"),
     ("agents of earlier epochs are forgotten", "launcher/epoch.c",

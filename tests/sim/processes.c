@@ -326,7 +326,7 @@ static int one_round(struct process *p, struct err *e)
     struct world *w = p->w;
     int rc;
 
-    leave_until(p, fmin(controller_deadline(p->ep.controller), w->now + 5), true);
+    leave_until(p, fmin(epoch_deadline(&p->ep), w->now + 5), true);
     if (p->dead)
         return ERR_IO;
     controller_clock(p->ep.controller, w->now, wall(p));
@@ -342,8 +342,9 @@ static int one_round(struct process *p, struct err *e)
     ask_of_people(p);
     tell_of_jobs(p);
     controller_tick(p->ep.controller);
-    rc = epoch_commit(&p->ep, e);
-    if (rc == 0 && !p->dead && chance(w, S_DISK) < 0.02)
+    rc = epoch_commit(&p->ep, &w->timers, w->now, e);
+    if (rc == 0 && !p->dead && chance(w, S_DISK) < 0.02 &&
+        !journal_pending(p->ep.journal))
         judge_state(w, p);
     return rc;
 }

@@ -34,6 +34,7 @@ struct agent *agent_new(const struct agent_config *c, const struct agent_port *p
         a->slots[i].line = (struct str)STR_INIT;
     a->save_ahead = fmin(timer(a, TIMER_SAVE), fmax(0, c->ends - now) / 10);
     a->outbox = outbox_new();
+    a->gather_due = INFINITY;
     a->packet = packet_new();
     a->out = a->reply = a->line.names = (struct str)STR_INIT;
     return a;
@@ -98,6 +99,21 @@ static bool all_closed(const struct agent *a)
     return true;
 }
 
+/* ---- the outbox ---- */
+
+uint64_t agent_put(struct agent *a, const struct item *it)
+{
+    bool waits = it->kind != ITEM_REPORT || it->report.wait;
+    a->gather_due = fmin(a->gather_due, a->now + (waits ? 0 : timer(a, TIMER_GATHER)));
+    return outbox_put(a->outbox, it);
+}
+
+static void send_once_more(struct agent *a)
+{
+    outbox_rewind(a->outbox);
+    a->gather_due = a->now;
+}
+
 /* ---- leaving ---- */
 
 static void set_why(struct agent *a, struct slice why)
@@ -133,7 +149,7 @@ static void leave(struct agent *a)
     if (!a->why)
         set_why(a, SLICE("its slots have nothing more to do"));
     it.why.text = slice_of(a->why);
-    outbox_put(a->outbox, &it);
+    agent_put(a, &it);
     a->leaving = true;
     a->leave_until =
         a->now + (a->epoch > 0 ? timer(a, bound) : 0); /* nobody to hear it */
@@ -196,7 +212,7 @@ static void hear_welcome(struct agent *a, const struct item *it)
     a->welcomed = true;
     a->beat_due = a->now + timer(a, TIMER_BEAT);
     a->progress_due = a->now + timer(a, TIMER_RESEND);
-    outbox_rewind(a->outbox);
+    send_once_more(a);
     for (int i = 0; i < a->c.slots; i++) /* those that the outbox has not any more */
         slot_welcomed(a, &a->slots[i]);
 }
@@ -401,10 +417,13 @@ static double resend_due(const struct agent *a)
 static void send_items(struct agent *a)
 {
     if (resend_due(a) <= a->now)
-        outbox_rewind(a->outbox);
+        send_once_more(a);
     if (!items_are_out(a))
         a->progress_due = a->now + timer(a, TIMER_RESEND);
     bool beat = a->beat_due <= a->now;
+    if (!beat && a->gather_due > a->now)
+        return;
+    a->gather_due = INFINITY;
     while (beat || outbox_unsent(a->outbox) > 0) {
         packet_start(a, outbox_unsent(a->outbox) > 0 ? outbox_next(a->outbox) : 0);
         if (beat) {
@@ -522,7 +541,8 @@ double agent_deadline(const struct agent *a)
     if (a->dirty)
         return a->now;
     if (a->epoch > 0 && !a->refused)
-        due = a->welcomed ? fmin(a->beat_due, resend_due(a)) : a->hello_due;
+        due = a->welcomed ? fmin(a->beat_due, fmin(a->gather_due, resend_due(a)))
+                          : a->hello_due;
     if (!agent_lost_controller(a, a->now))
         due = fmin(due, silent_due(a));
     due = fmin(due, fmin(orphan_due(a), leave_due(a)));

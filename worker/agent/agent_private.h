@@ -74,6 +74,7 @@ struct agent {
     double heard;        /* last packet of that epoch */
     double hello_due;    /* not welcomed */
     double beat_due;     /* welcomed */
+    double gather_due;   /* when items that were put are sent at the latest */
     double progress_due; /* items are out: when they are sent again */
 
     struct outbox *outbox;
@@ -90,6 +91,11 @@ struct agent {
     bool done;          /* port.quit() was called */
     char *why;          /* of leaving */
 };
+
+/* ---- agent.c ---- */
+
+/* Puts an item on its way; its number. Reports that nobody waits for gather a while. */
+uint64_t agent_put(struct agent *a, const struct item *it);
 
 /* ---- agent_slot.c ---- */
 

@@ -43,7 +43,7 @@ void slot_ask(struct agent *a, struct slot *s)
     it.ask.slot = slot_index(a, s);
     it.ask.ask = ++s->ask;
     s->state = SLOT_ASKING;
-    s->ask_item = outbox_put(a->outbox, &it);
+    s->ask_item = agent_put(a, &it);
     s->ask_due = a->now + a->c.timers.s[TIMER_RESEND];
 }
 
@@ -70,7 +70,7 @@ static void decline(struct agent *a, const struct item *it)
                                       .gpu_seconds = NAN,
                                       .energy = NAN,
                                       .note = SLICE("the slot did not ask for it")};
-    outbox_put(a->outbox, &no);
+    agent_put(a, &no);
 }
 
 void slot_work(struct agent *a, struct slot *s, const struct item *it)
@@ -137,7 +137,7 @@ void slot_ended(struct agent *a, struct slot *s, const struct end_facts *facts)
     it.end.facts.last_step =
         at->answered == DECISION_PAUSE ? at->final_step : at->last_step;
     it.end.facts.reports = at->reports;
-    outbox_put(a->outbox, &it);
+    agent_put(a, &it);
     s->waiting.n = 0;
     s->state = a->closing ? SLOT_CLOSED : SLOT_FREE;
 }
@@ -274,7 +274,7 @@ static bool put_report(struct agent *a, struct slot *s, int64_t step,
     it.report.wait = asks;
     it.report.metrics = metrics;
     it.report.n_metrics = n;
-    uint64_t number = outbox_put(a->outbox, &it);
+    uint64_t number = agent_put(a, &it);
     if (step > at->last_step)
         at->last_step = step;
     if (asks) {
@@ -306,7 +306,7 @@ static void put_saved(struct agent *a, struct slot *s, int64_t step)
     it.saved.step = step;
     if (a->port.saved)
         a->port.saved(a->ctx, slot_index(a, s));
-    outbox_put(a->outbox, &it);
+    agent_put(a, &it);
     if (step > at->checkpoint)
         at->checkpoint = step;
 }

@@ -241,10 +241,19 @@ static void retire(int slot, uint32_t ask)
     hears_from(epoch, 0, &it);
 }
 
+/* Until what has gathered is sent, if something has. */
+static void gather(void)
+{
+    double due = agent_deadline(a);
+    if (due <= now + config.timers.s[TIMER_GATHER])
+        pass(due - now);
+}
+
 static void line(int slot, uint64_t conn, const char *text)
 {
     agent_line(a, slot, conn, text, strlen(text), now);
     tick();
+    gather();
 }
 
 static void step(int slot, uint64_t conn, int at)
@@ -266,6 +275,7 @@ static void printed(int slot, int at)
     const struct metric m = {SLICE("loss"), 0.5};
     agent_printed(a, slot, at, &m, 1, now);
     tick();
+    gather();
 }
 
 static void ended(int slot, int exit_code)
@@ -515,6 +525,30 @@ static void test_evict(void **state)
 }
 
 /* ---- acknowledgements and epochs ---- */
+
+/* Reports that nobody waits for are sent together, and with the first that somebody does.
+ */
+static void test_gather(void **state)
+{
+    static const char one[] = "{\"step\":1,\"metrics\":{\"loss\":0.5}}\n";
+    (void)state;
+    join_and_run();
+    for (int i = 0; i < 3; i++) {
+        agent_line(a, 0, 9, one, strlen(one), now);
+        tick();
+    }
+    str_cut(&seen, 0);
+    pass(0.9 * config.timers.s[TIMER_GATHER]);
+    saw("");
+    pass(0.2 * config.timers.s[TIMER_GATHER]);
+    saw("to 1: 2:report 7.1 #1 step 1; 3:report 7.1 #2 step 1; 4:report 7.1 #3 step "
+        "1;\n");
+    agent_line(a, 0, 9, one, strlen(one), now);
+    tick();
+    str_cut(&seen, 0);
+    step(0, 9, 3);
+    saw("to 1: 5:report 7.1 #4 step 1; 6:report 7.1 #5 step 3?;\n");
+}
 
 static void test_resend(void **state)
 {
@@ -1133,7 +1167,7 @@ static void test_time(void **state)
     config.ends = 1000 + 4000; /* the agent begins at 1000 */
     join_and_run();
     for (int i = 1; i <= 3879; i++) {
-        pass(1);
+        pass(1 - config.timers.s[TIMER_GATHER]);
         step(0, 9, 1);
         hears((uint64_t)i + 1, ITEM_BEAT);
     }
@@ -1146,7 +1180,7 @@ static void test_time(void **state)
     assert_int_equal(count("\"save\":true"), 1);
     for (int i = 0; i < 118; i++) {
         hears((uint64_t)(3881 + i), ITEM_BEAT);
-        pass(1);
+        pass(1 - config.timers.s[TIMER_GATHER]);
         step(0, 9, 1);
     }
     assert_int_equal(count("signal 0\n"), 7); /* 120, 60, 30, 15, 7.5, 3.8, 1.9 s left */
@@ -1239,6 +1273,7 @@ int main(void)
         TEST(test_orphan),
         TEST(test_bye),
         TEST(test_evict),
+        TEST(test_gather),
         TEST(test_resend),
         TEST(test_new_epoch),
         TEST(test_lost_answer),
