@@ -30,8 +30,11 @@ static int64_t sum; /* of what was read: nothing is optimised away */
 
 static void make_packet(void)
 {
-    const struct packet_head h = {
-        .version = WIRE_VERSION, .release = SLICE("0.1.0"), .epoch = 1, .first = 1};
+    const struct packet_head h = {.version = WIRE_VERSION,
+                                  .release = SLICE("0.1.0"),
+                                  .epoch = 1,
+                                  .agent = 1,
+                                  .first = 1};
     str_cut(&packet, 0);
     packet_begin(&packet, &h);
 }
@@ -46,14 +49,21 @@ static void encode(void)
     }
 }
 
-static void decode(void) /* of what encode() left */
+static void decode(void)
 {
     struct packet_head h;
     struct item it;
     uint64_t number;
-    packet_open(reader, packet.p, packet.len, &h, NULL);
-    while (packet_next(reader, &it, &number, NULL) == 1)
-        sum += it.report.step + it.report.n_metrics;
+    int n = 0;
+    make_packet();
+    for (int i = 0; i < 100; i++)
+        item_encode(&report, &packet);
+    while (n < REPORTS) {
+        if (packet_open(reader, packet.p, packet.len, &h, NULL) != 0)
+            abort();
+        for (; packet_next(reader, &it, &number, NULL) == 1; n++)
+            sum += it.report.step + it.report.n_metrics;
+    }
 }
 
 static void queue(void)
