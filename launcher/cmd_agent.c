@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/num.h"
 #include "base/rng.h"
+#include "launcher/batch.h"
 #include "launcher/cli.h"
 #include "launcher/commands.h"
 #include "launcher/gpus.h"
@@ -110,17 +111,16 @@ static int put_devices(struct environment *env, const struct plug *p, int slot,
 static void put_path(struct environment *env)
 {
     const char *path = getenv("PATH");
-    char self[4096];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    char *self = own_program(NULL);
     struct str all = STR_INIT;
 
-    if (n <= 0)
+    if (!self)
         return;
-    self[n] = '\0';
     *strrchr(self, '/') = '\0';
     str_addf(&all, "%s%s%s", path ? path : "", path && *path ? ":" : "", self);
     put_env(env, "PATH", all.p);
     str_free(&all);
+    free(self);
 }
 
 static int make_env(const struct plug *p, const struct command_env *c, int slot,

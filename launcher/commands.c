@@ -20,6 +20,13 @@ const struct cli_command cli_commands[] = {
      "configurations.\n"
      "Nothing is created.",
      check_options, cmd_check},
+    {"render", "FILE", "Print the batch script and sbatch commands of a sweep's jobs",
+     "Nothing is submitted and nothing created, and Slurm need not be there. With "
+     "--script,\n"
+     "what is printed is a script, to check with other programs:\n\n"
+     "    rung render --script sweep.yaml | shellcheck -\n\n"
+     "This release does not submit it: `rung run` starts jobs on this machine.",
+     render_options, cmd_render},
     {"run", "FILE", "Run a sweep, with live progress",
      "The sweep gets a directory of its own, which holds everything about it: "
      "sweep.yaml,\n"

@@ -17,6 +17,7 @@ int cmd_export(int argc, char **argv);
 int cmd_fsck(int argc, char **argv);
 int cmd_init(int argc, char **argv);
 int cmd_log(int argc, char **argv);
+int cmd_render(int argc, char **argv);
 int cmd_replay(int argc, char **argv);
 int cmd_resume(int argc, char **argv);
 int cmd_run(int argc, char **argv);
@@ -28,8 +29,8 @@ int cmd_watch(int argc, char **argv);
 /* Their options, for launcher/commands.c's table. */
 extern const struct cli_option agent_options[], best_options[], check_options[],
     exec_options[], export_options[], fsck_options[], init_options[], log_options[],
-    replay_options[], resume_options[], run_options[], show_options[], status_options[],
-    stop_options[], watch_options[];
+    render_options[], replay_options[], resume_options[], run_options[], show_options[],
+    status_options[], stop_options[], watch_options[];
 
 /* launcher/cmd_resume.c, shared with cmd_stop.c */
 

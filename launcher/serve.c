@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/proc.h"
+#include "launcher/batch.h"
 #include "launcher/cli.h"
 #include "launcher/epoch.h"
 #include "launcher/tidy.h"
@@ -290,16 +291,14 @@ static int make_executor(struct server *s, struct err *e)
 {
     int slots = s->ep.sweep.file->slots_per_job_set ? s->ep.sweep.file->slots_per_job
                                                     : s->ep.sweep.file->slots;
-    char self[4096], number[16], *jobs = path_join(s->dir, "jobs");
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    char number[16], *jobs = path_join(s->dir, "jobs"), *self = own_program(e);
     char agent[] = "agent", option[] = "--slots", set[] = "--set";
     VEC(char *) argv = {0};
 
-    if (n < 0) {
+    if (!self) {
         free(jobs);
-        return err_sys(e, "cannot find my own program in /proc/self/exe");
+        return e->code;
     }
-    self[n] = '\0';
     snprintf(number, sizeof(number), "%d", slots);
     vec_push(&argv, self);
     vec_push(&argv, agent);
@@ -314,6 +313,7 @@ static int make_executor(struct server *s, struct err *e)
     s->executor = executor_local(argv.v, jobs, slots, &news, s);
     vec_free(&argv);
     free(jobs);
+    free(self);
     return 0;
 }
 

@@ -91,7 +91,7 @@ complete() {
 }
 
 test_expect_success BASH 'bash completes commands and options' '
-    complete rung re >out && printf "resume\nreplay\n" >expect && test_cmp expect out &&
+    complete rung re >out && printf "render\nresume\nreplay\n" >expect && test_cmp expect out &&
     complete rung best --j >out && echo --json >expect && test_cmp expect out &&
     complete rung run --e >out && echo --executor >expect && test_cmp expect out &&
     complete rung run swe >out && test_must_be_empty out &&

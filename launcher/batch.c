@@ -1,0 +1,52 @@
+#include "launcher/batch.h"
+
+#include "slurm/script.h"
+
+#include <unistd.h>
+
+char *own_program(struct err *e)
+{
+    char path[4096];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof(path));
+
+    if (n < 0 || n == sizeof(path)) {
+        err_sys(e, "cannot find my own program in /proc/self/exe");
+        return NULL;
+    }
+    return mem_strndup(path, (size_t)n);
+}
+
+int batch_script(const struct sweepfile *f, const char *dir, const char *workdir,
+                 char *const settings[], size_t n_settings, struct str *out,
+                 struct err *e)
+{
+    char *rung = own_program(e);
+    VEC(struct script_option) options = {0};
+    int rc;
+
+    if (!rung)
+        return e ? e->code : ERR_IO;
+    for (size_t i = 0; i < f->slurm.n; i++)
+        vec_push(&options,
+                 ((struct script_option){f->slurm.v[i].name, f->slurm.v[i].value}));
+    struct script s = {.name = f->name,
+                       .dir = dir,
+                       .workdir = workdir,
+                       .rung = rung,
+                       .slots = f->slots_per_job,
+                       .nodes = f->resources.nodes,
+                       .tasks = f->resources.tasks,
+                       .cpus = f->resources.cpus,
+                       .gpus = f->resources.gpus,
+                       .memory = f->resources.memory,
+                       .time = f->resources.time,
+                       .options = options.v,
+                       .n_options = options.n,
+                       .settings = settings,
+                       .n_settings = n_settings,
+                       .setup = f->setup};
+    rc = script_text(&s, out, e);
+    vec_free(&options);
+    free(rung);
+    return rc;
+}
