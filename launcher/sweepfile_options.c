@@ -227,6 +227,10 @@ static const char *meant(const struct program *p, const char *name)
     for (size_t i = 0; i < p->n; i++)
         if (edit_distance(p->owned[i].name, name) == 1)
             return p->owned[i].name;
+    /* Slurm takes abbreviations, and what rung owns cannot be set by one either. */
+    for (size_t i = 0; i < p->n; i++)
+        if (*name && strncmp(p->owned[i].name, name, strlen(name)) == 0)
+            return p->owned[i].name;
     return NULL;
 }
 
