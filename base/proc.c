@@ -17,7 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define KEEP_MAX (1 << 20)
+#define KEEP_MAX       (1 << 20)
+#define KEEP_ASIDE_MAX (1 << 24)
 
 extern char **environ;
 
@@ -43,7 +44,8 @@ static int open_input(const char *input, struct err *e)
 }
 
 /* Starts argv in a process group of its own with default signals; 0 or errno. */
-static int spawn(pid_t *pid, char *const argv[], int in, int out, int err)
+static int spawn(pid_t *pid, char *const argv[], char *const envp[], int in, int out,
+                 int err)
 {
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attr;
@@ -60,7 +62,7 @@ static int spawn(pid_t *pid, char *const argv[], int in, int out, int err)
     posix_spawnattr_setpgroup(&attr, 0);
     posix_spawnattr_setsigmask(&attr, &none);
     posix_spawnattr_setsigdefault(&attr, &all);
-    int number = posix_spawnp(pid, argv[0], &files, &attr, argv, environ);
+    int number = posix_spawnp(pid, argv[0], &files, &attr, argv, envp);
     posix_spawnattr_destroy(&attr);
     posix_spawn_file_actions_destroy(&files);
     return number;
@@ -125,6 +127,14 @@ static int reap(pid_t pid, double deadline, int *status)
     }
 }
 
+static void set_status(struct proc_result *r, int status)
+{
+    if (WIFSIGNALED(status))
+        r->signal = WTERMSIG(status);
+    else
+        r->exit_code = WEXITSTATUS(status);
+}
+
 /* Sees a started child through to its end. */
 static int finish(pid_t pid, struct pollfd f[2], double deadline, struct proc_result *r,
                   struct err *e)
@@ -141,10 +151,7 @@ static int finish(pid_t pid, struct pollfd f[2], double deadline, struct proc_re
     }
     if (got < 0) /* ECHILD: a SIGCHLD that is ignored, or somebody else's wait() */
         return err_sys(e, "the exit status is lost");
-    if (WIFSIGNALED(status))
-        r->signal = WTERMSIG(status);
-    else
-        r->exit_code = WEXITSTATUS(status);
+    set_status(r, status);
     return 0;
 }
 
@@ -169,7 +176,7 @@ int proc_run(char *const argv[], const char *input, double seconds, struct proc_
         rc = err_sys(e, "pipe");
         goto out;
     }
-    errno = spawn(&pid, argv, in, out[1], err[1]);
+    errno = spawn(&pid, argv, environ, in, out[1], err[1]);
     if (errno) {
         rc = err_sys(e, "%s", argv[0]);
         goto out;
@@ -191,6 +198,79 @@ out:
     close_one(err[0]);
     close_one(err[1]);
     return rc;
+}
+
+/* ---- without waiting ---- */
+
+int proc_start(struct proc *p, char *const argv[], char *const envp[], double seconds,
+               struct err *e)
+{
+    int rc = 0, in = open_input(NULL, e);
+
+    *p = (struct proc){.began = clock_mono()};
+    p->deadline = p->began + seconds;
+    if (in < 0)
+        return in;
+    p->out = memfd_create("output", MFD_CLOEXEC);
+    p->err = memfd_create("errors", MFD_CLOEXEC);
+    if (p->out < 0 || p->err < 0) {
+        rc = err_sys(e, "memfd_create");
+    } else if ((errno =
+                    spawn(&p->pid, argv, envp ? envp : environ, in, p->out, p->err))) {
+        rc = err_sys(e, "%s", argv[0]);
+        p->pid = 0;
+    }
+    close(in);
+    if (rc != 0) {
+        close_one(p->out);
+        close_one(p->err);
+    }
+    return rc;
+}
+
+/* What was written to it, from its beginning; and closes it. */
+static void read_back(int fd, struct str *s)
+{
+    char buf[65536];
+    ssize_t n;
+
+    while ((n = pread(fd, buf, sizeof(buf), (off_t)s->len)) > 0 &&
+           s->len + (size_t)n <= KEEP_ASIDE_MAX)
+        str_addn(s, buf, (size_t)n);
+    close(fd);
+}
+
+bool proc_poll(struct proc *p, struct proc_result *r)
+{
+    int status = 0;
+    pid_t got = waitpid(p->pid, &status, WNOHANG);
+
+    if (got == 0 || (got < 0 && errno == EINTR)) {
+        if (clock_mono() >= p->deadline) {
+            p->timed_out =
+                true; /* and reaped in a later call: it may hang in the kernel */
+            kill(-p->pid, SIGKILL);
+        }
+        return false;
+    }
+    *r = (struct proc_result){.exit_code = -1, .out = STR_INIT, .err = STR_INIT};
+    r->timed_out = p->timed_out;
+    if (got == p->pid)
+        set_status(r, status);
+    read_back(p->out, &r->out);
+    read_back(p->err, &r->err);
+    p->pid = 0;
+    return true;
+}
+
+void proc_wait(struct proc *p, struct proc_result *r)
+{
+    long ns = 1000000;
+
+    while (!proc_poll(p, r)) {
+        nanosleep(&(struct timespec){.tv_nsec = ns}, NULL);
+        ns = ns < 50000000 ? ns * 2 : ns;
+    }
 }
 
 void proc_result_free(struct proc_result *r)

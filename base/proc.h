@@ -25,6 +25,23 @@ int proc_run(char *const argv[], const char *input, double seconds, struct proc_
              struct err *e);
 void proc_result_free(struct proc_result *r);
 
+/* The same for who must not wait: its outputs go into memory meanwhile. */
+struct proc {
+    pid_t pid; /* 0: none runs */
+    int out, err;
+    double began, deadline; /* on clock_mono() */
+    bool timed_out;
+};
+/* Starts argv, with that environment (NULL: ours) and nothing on standard input; after
+ * `seconds` proc_poll() kills its group. ERR_NOENT when there is no such program. */
+int proc_start(struct proc *p, char *const argv[], char *const envp[], double seconds,
+               struct err *e);
+/* True when it has ended, with *r as from proc_run(), at most 16 MiB of each output;
+ * false, with *r untouched, while it runs. */
+bool proc_poll(struct proc *p, struct proc_result *r);
+/* Waits until it has ended, or its time is over. */
+void proc_wait(struct proc *p, struct proc_result *r);
+
 /* Start time of a process in clock ticks since boot, 0 when there is no such
  * process, or none but a zombie: (pid, start) names a process for ever, a pid alone is
  * reused. */

@@ -395,6 +395,84 @@ static void test_quote(void **state)
     str_free(&plain);
 }
 
+/* ---- without waiting ---- */
+
+static void start(struct proc *p, const char *script, char *const envp[], double seconds)
+{
+    char sh[] = "/bin/sh", c[] = "-c", *copy = strdup(script);
+
+    assert_non_null(copy);
+    assert_int_equal(proc_start(p, (char *[]){sh, c, copy, NULL}, envp, seconds, NULL),
+                     0);
+    free(copy);
+}
+
+static void test_start_cannot(void **state)
+{
+    (void)state;
+    char none[] = "no-such-program";
+    struct proc p;
+    struct err e = {0};
+    assert_int_equal(proc_start(&p, (char *[]){none, NULL}, NULL, 9, &e), ERR_NOENT);
+    assert_non_null(strstr(e.text, "no-such-program"));
+    assert_int_equal(p.pid, 0);
+}
+
+static void test_start(void **state)
+{
+    (void)state;
+    char x[] = "X=1", path[] = "PATH=/bin:/usr/bin", *const envp[] = {x, path, NULL};
+    struct proc_result r;
+    struct proc p;
+
+    /* It runs for as long as it likes, and standard input has nothing. */
+    start(&p, "read line; echo \"<$X$line>\"; echo two >&2; kill -STOP $$; exit 7", envp,
+          INFINITY);
+    siginfo_t info;
+    assert_int_equal(waitid(P_PID, (id_t)p.pid, &info, WSTOPPED | WNOWAIT), 0);
+    assert_false(proc_poll(&p, &r));
+    kill(p.pid, SIGCONT);
+    proc_wait(&p, &r);
+    assert_int_equal(r.exit_code, 7);
+    assert_false(r.timed_out);
+    assert_string_equal(r.out.p, "<1>\n");
+    assert_string_equal(r.err.p, "two\n");
+    assert_int_equal(p.pid, 0);
+    proc_result_free(&r);
+
+    start(&p, "kill -9 $$", NULL, 60);
+    proc_wait(&p, &r);
+    assert_int_equal(r.signal, SIGKILL);
+    assert_int_equal(r.exit_code, -1);
+    assert_false(r.timed_out);
+    proc_result_free(&r);
+
+    start(&p, "head -c 17000000 /dev/zero", NULL, 60);
+    proc_wait(&p, &r);
+    assert_int_equal(r.exit_code, 0);
+    assert_int_equal(r.out.len, 1 << 24);
+    proc_result_free(&r);
+}
+
+/* All of its group goes, and what it printed is kept. */
+static void test_start_timeout(void **state)
+{
+    (void)state;
+    struct proc_result r;
+    struct proc p;
+    start(&p, "trap '' TERM; sleep 1000 & echo $!; wait", NULL, 0.3);
+    proc_wait(&p, &r);
+    assert_true(r.timed_out);
+    assert_int_equal(r.signal, SIGKILL);
+    pid_t sleeper = (pid_t)strtol(r.out.p, NULL, 10);
+    assert_true(sleeper > 0);
+    double until = clock_mono() + 30;
+    while (proc_start_time(sleeper) && clock_mono() < until)
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    assert_int_equal(proc_start_time(sleeper), 0);
+    proc_result_free(&r);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -405,7 +483,8 @@ int main(void)
         TEST(test_no_files_left),   TEST(test_no_files_passed_on),
         TEST(test_sigchld_ignored), TEST(test_start_time),
         TEST(test_split_bad),       TEST(test_split),
-        TEST(test_quote),
+        TEST(test_quote),           TEST(test_start_cannot),
+        TEST(test_start),           TEST(test_start_timeout),
     };
     return cmocka_run_group_tests_name("base/proc", tests, NULL, NULL);
 }
