@@ -40,8 +40,13 @@ struct executor_ops {
     enum job_state (*state)(struct executor *x, const char *job);
     /* Ends a job: SIGTERM to its agent, which ends its attempts. */
     void (*cancel)(struct executor *x, const char *job);
-    /* Tells what happened; after SIGCHLD at the latest. */
+    /* Tells what happened. To be called after SIGCHLD, and now and then. */
     void (*poll)(struct executor *x);
+    /* How many commands were run to look after jobs, and how many others; NULL: it needs
+     * none. */
+    void (*calls)(const struct executor *x, int64_t *polling, int64_t *others);
+    /* Sees through what cancel() began. Jobs whose submission was not told of yet are
+     * cancelled, since nobody would know of them. */
     void (*free)(struct executor *x);
 };
 
@@ -59,5 +64,22 @@ void local_job_name(struct str *out, const char *host, long pid);
 struct executor *executor_local(char *const argv[], const char *log_dir,
                                 int slots_per_job, const struct executor_news *news,
                                 void *ctx);
+
+struct slurm_setup {
+    const char *dir;     /* the sweep's, where the batch script is (slurm/script.h) */
+    const char *name;    /* of the jobs: as the script says */
+    const char *cluster; /* of a site with several, NULL: the one we are on */
+    int slots_per_job;
+    double poll_seconds; /* between two calls that look after jobs, at least */
+    /* A job that was never listed has ended when it was submitted this long ago. */
+    double unseen_seconds;
+};
+
+/* Slurm, through its commands. Jobs are tasks of arrays, "52_3". While somebody asks what
+ * jobs are doing, one squeue looks after all of them, no more often than every
+ * poll_seconds and less often when it takes long or nothing changes; a job that it no
+ * longer lists has ended, and its failing says nothing. */
+struct executor *executor_slurm(const struct slurm_setup *setup,
+                                const struct executor_news *news, void *ctx);
 
 #endif

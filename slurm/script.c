@@ -235,13 +235,15 @@ char **script_sbatch(const char *dir, int n)
 
     vec_push(&argv, mem_strdup("sbatch"));
     vec_push(&argv, mem_strdup("--parsable"));
-    str_add(&text, "--array=0");
-    if (n > 1)
-        str_addf(&text, "-%d", n - 1);
-    vec_push(&argv, str_take(&text));
-    str_add(&text, "--output=");
-    output_pattern(&text, dir, "%A_%a.log");
-    vec_push(&argv, str_take(&text));
+    if (n > 0) {
+        str_add(&text, "--array=0");
+        if (n > 1)
+            str_addf(&text, "-%d", n - 1);
+        vec_push(&argv, str_take(&text));
+        str_add(&text, "--output=");
+        output_pattern(&text, dir, "%A_%a.log");
+        vec_push(&argv, str_take(&text));
+    }
     vec_push(&argv, script_path(dir));
     vec_push(&argv, NULL);
     return argv.v;

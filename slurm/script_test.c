@@ -306,6 +306,8 @@ static void test_sbatch(void **state)
               (const char *const[]){"sbatch", "--parsable", "--array=0",
                                     "--output=/a/jobs/%A_%a.log", "/a/jobs/slots.sh",
                                     NULL});
+    words_are(script_sbatch("/a", 0),
+              (const char *const[]){"sbatch", "--parsable", "/a/jobs/slots.sh", NULL});
 }
 
 int main(void)

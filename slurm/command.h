@@ -1,0 +1,40 @@
+/* Slurm's commands: how they are run, and what their answers mean. Their words differ
+ * little from 20.11 to 25.11; sites put wrappers around them that say more. */
+#ifndef SLURM_COMMAND_H
+#define SLURM_COMMAND_H
+
+#include "base/proc.h"
+#include "slurm/executor.h"
+
+/* Starts one in an environment that does not change what it does: without the variables
+ * of a job that we may be in, those of MPI, and the defaults for options that rung sets
+ * or reads; what says which Slurm this is stays (SLURM_CONF), and so do a user's defaults
+ * for account, partition and the like (SBATCH_ACCOUNT). */
+int command_start(struct proc *p, char *const argv[], double seconds, struct err *e);
+
+/* The id that `sbatch --parsable` printed, on its last line of that form: "52", or
+ * "52;cluster". ERR_PROTO when there is none. */
+int sbatch_read(struct slice text, struct str *id, struct err *e);
+
+/* MaxArraySize from `scontrol show config`; ERR_PROTO when it is not there. */
+int scontrol_read_array_max(struct slice text, int *max, struct err *e);
+
+/* Is that what squeue calls a job: "52", or "52_3"? */
+bool slurm_is_job(struct slice word);
+
+/* One line of `squeue --format="%i %T %r"`. False for a line that is none (headers,
+ * news of the site). Slices of it. */
+struct squeue_line {
+    struct slice job, state, reason;
+    enum job_state is;
+};
+bool squeue_next(struct slice *rest, struct squeue_line *line);
+#define SQUEUE_FORMAT "--format=%i %T %r"
+
+/* Why a command failed, in its own words on one line, whatever it was. */
+void command_sentence(struct str *out, const char *program, const struct proc_result *r);
+/* May the same succeed later without anybody doing anything? Slurm was not reached or is
+ * busy, or a limit is reached that ends of other jobs make room below. */
+bool command_passing(const struct proc_result *r);
+
+#endif

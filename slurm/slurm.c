@@ -1,0 +1,447 @@
+/* The Slurm executor. At most one of each command runs at a time, beside the loop that
+ * calls poll(); what they answer is read by slurm/command.c. */
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/vec.h"
+#include "slurm/command.h"
+#include "slurm/script.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* sbatch waits by itself, for two minutes, when slurmctld is too busy. */
+#define SBATCH_SECONDS 180.0
+#define OTHER_SECONDS  30.0
+#define CALM_MAX       4 /* so many times poll_seconds when nothing changes */
+#define CANCEL_MAX     500
+
+struct job {
+    char *name;
+    double since;    /* submitted then; -INFINITY: by an earlier controller */
+    bool seen;       /* squeue has listed it */
+    uint64_t listed; /* by which call of squeue, last */
+    enum job_state is;
+};
+
+struct slurm {
+    struct executor x;
+    struct executor_ops ops;
+    char *dir, *name, *cluster; /* the latter as an option, or NULL */
+    VEC(struct job) jobs;
+    struct map by_name; /* hash64() of the name -> index in jobs */
+
+    struct proc scontrol, sbatch, squeue, scancel;
+    bool array_max_known;
+    int array_max;
+    int wanted;  /* to be submitted, beyond those that sbatch has at hand */
+    int at_hand; /* of sbatch */
+    bool asked;  /* somebody wants to know what jobs do */
+    double next_squeue, interval, poll_seconds, unseen_seconds;
+    VEC(char *) cancels; /* names; the first `cancelling` of them are scancel's now */
+    size_t cancelling;
+    double next_cancel;
+    int64_t polling, others;
+};
+
+/* ---- jobs ---- */
+
+static struct job *find_job(const struct slurm *s, struct slice name)
+{
+    uint32_t i;
+
+    return map_get(&s->by_name, hash64(name.p, name.len), &i) ? &s->jobs.v[i] : NULL;
+}
+
+static struct job *add_job(struct slurm *s, const char *name, double since)
+{
+    struct job j = {.name = mem_strdup(name), .since = since, .is = JOB_UNKNOWN};
+
+    map_put(&s->by_name, hash64(name, strlen(name)), (uint32_t)s->jobs.n);
+    vec_push(&s->jobs, j);
+    return &s->jobs.v[s->jobs.n - 1];
+}
+
+static enum job_state slurm_state(struct executor *x, const char *name)
+{
+    struct slurm *s = (struct slurm *)x;
+    struct slice word = slice_of(name);
+    struct job *j;
+
+    if (!slurm_is_job(word))
+        return JOB_UNKNOWN;
+    j = find_job(s, word);
+    if (!j)
+        j = add_job(s, name, -INFINITY);
+    s->asked |= j->is != JOB_GONE;
+    return j->is;
+}
+
+static void gone(struct slurm *s, size_t i, const char *why)
+{
+    s->jobs.v[i].is = JOB_GONE;
+    s->x.news->gone(s->x.ctx, s->jobs.v[i].name, why);
+}
+
+/* ---- squeue ---- */
+
+/* Starts a command whose failing to start is no more than its failing. */
+static void start(struct slurm *s, struct proc *p, char *const argv[], int64_t *count)
+{
+    VEC(char *) all = {0};
+
+    for (size_t i = 0; argv[i]; i++) {
+        vec_push(&all, argv[i]);
+        if (i == 0 && s->cluster)
+            vec_push(&all, s->cluster);
+    }
+    vec_push(&all, NULL);
+    ++*count;
+    if (command_start(p, all.v, OTHER_SECONDS, NULL) != 0)
+        p->pid = 0;
+    vec_free(&all);
+}
+
+static void start_squeue(struct slurm *s)
+{
+    char squeue[] = "squeue", noheader[] = "--noheader", array[] = "--array",
+         states[] = "--states=all", format[] = SQUEUE_FORMAT, user[64];
+    struct str name = STR_INIT;
+
+    snprintf(user, sizeof(user), "--user=%ld", (long)getuid());
+    str_addf(&name, "--name=%s", s->name);
+    s->asked = false;
+    s->next_squeue = clock_mono() + s->interval;
+    start(s, &s->squeue,
+          (char *[]){squeue, noheader, array, states, format, user, name.p, NULL},
+          &s->polling);
+    str_free(&name);
+}
+
+static void take_line(struct slurm *s, const struct squeue_line *line, bool *news)
+{
+    struct job *j = find_job(s, line->job);
+    struct str why = STR_INIT;
+
+    if (!j || j->is == JOB_GONE)
+        return;
+    j->listed = (uint64_t)s->polling;
+    j->seen = true;
+    *news |= j->is != line->is;
+    if (line->is != JOB_GONE) {
+        j->is = line->is;
+        return;
+    }
+    str_addf(&why, "Slurm says %.*s", (int)line->state.len, line->state.p);
+    if (line->reason.len > 0 && !slice_eq(line->reason, "None"))
+        str_addf(&why, " (%.*s)", (int)line->reason.len, line->reason.p);
+    gone(s, (size_t)(j - s->jobs.v), why.p);
+    str_free(&why);
+}
+
+static void take_squeue(struct slurm *s, const struct proc_result *r)
+{
+    double began = s->squeue.began, now = clock_mono(), slow = now + 5 * (now - began);
+    struct slice rest = {r->out.p, r->out.len};
+    struct squeue_line line;
+    bool news = false;
+
+    if (r->exit_code == 0) {
+        while (squeue_next(&rest, &line))
+            take_line(s, &line, &news);
+        for (size_t i = 0; i < s->jobs.n; i++) {
+            const struct job *j = &s->jobs.v[i];
+
+            if (j->is == JOB_GONE || j->listed == (uint64_t)s->polling ||
+                !(j->seen || j->since + s->unseen_seconds < began))
+                continue;
+            news = true;
+            gone(s, i, "Slurm no longer lists it");
+        }
+    }
+    s->interval = news ? s->poll_seconds : s->interval * 2;
+    if (s->interval > CALM_MAX * s->poll_seconds)
+        s->interval = CALM_MAX * s->poll_seconds;
+    s->next_squeue = began + s->interval > slow ? began + s->interval : slow;
+}
+
+/* ---- sbatch ---- */
+
+static void start_scontrol(struct slurm *s)
+{
+    char scontrol[] = "scontrol", show[] = "show", config[] = "config";
+
+    start(s, &s->scontrol, (char *[]){scontrol, show, config, NULL}, &s->others);
+    s->array_max_known = s->scontrol.pid == 0; /* then SCRIPT_ARRAY_MAX, as most have */
+}
+
+static void take_scontrol(struct slurm *s, const struct proc_result *r)
+{
+    int max;
+
+    s->array_max_known = true;
+    if (r->exit_code == 0 &&
+        scontrol_read_array_max((struct slice){r->out.p, r->out.len}, &max, NULL) == 0)
+        s->array_max = max;
+}
+
+/* What was to be submitted was not, nor will be what waits for it. */
+static void refuse(struct slurm *s, const char *why, bool passing)
+{
+    int n = s->at_hand + s->wanted;
+
+    s->at_hand = s->wanted = 0;
+    s->x.news->refused(s->x.ctx, n, why, passing);
+}
+
+static void start_sbatch(struct slurm *s)
+{
+    int n = s->wanted < s->array_max ? s->wanted : s->array_max;
+    char **argv = script_sbatch(s->dir, n); /* n 0: the site has no arrays */
+    struct err e = {0};
+
+    s->at_hand = n > 0 ? n : 1;
+    s->wanted -= s->at_hand;
+    s->others++;
+    if (command_start(&s->sbatch, argv, SBATCH_SECONDS, &e) != 0) {
+        s->sbatch.pid = 0;
+        refuse(s, e.text, false);
+    }
+    for (char **word = argv; *word; word++)
+        free(*word);
+    free(argv);
+}
+
+static void submitted(struct slurm *s, const char *id)
+{
+    bool array = s->array_max > 0;
+    double now = clock_mono();
+    int n = s->at_hand;
+
+    s->at_hand = 0;
+    s->interval = s->poll_seconds;
+    for (int i = 0; i < n; i++) {
+        struct str name = STR_INIT;
+
+        str_add(&name, id);
+        if (array)
+            str_addf(&name, "_%d", i);
+        if (!find_job(s, (struct slice){name.p, name.len})) /* its agent was faster */
+            add_job(s, name.p, now)->is = JOB_PENDING;
+        s->x.news->submitted(s->x.ctx, name.p);
+        str_free(&name);
+    }
+}
+
+static void take_sbatch(struct slurm *s, const struct proc_result *r)
+{
+    struct str text = STR_INIT;
+    struct err e = {0};
+
+    if (r->exit_code == 0 &&
+        sbatch_read((struct slice){r->out.p, r->out.len}, &text, &e) == 0) {
+        submitted(s, text.p);
+    } else if (r->exit_code == 0) {
+        refuse(s, e.text, false);
+    } else if (s->at_hand > 1 && strstr(r->err.p, "Invalid job array specification")) {
+        s->array_max = s->at_hand / 2; /* scontrol did not tell */
+        s->wanted += s->at_hand;
+        s->at_hand = 0;
+    } else {
+        command_sentence(&text, "sbatch", r);
+        refuse(s, text.p, command_passing(r));
+    }
+    str_free(&text);
+}
+
+/* ---- scancel ---- */
+
+static void start_scancel(struct slurm *s)
+{
+    char scancel[] = "scancel", quiet[] = "--quiet";
+    VEC(char *) argv = {0};
+
+    s->cancelling = s->cancels.n < CANCEL_MAX ? s->cancels.n : CANCEL_MAX;
+    vec_push(&argv, scancel);
+    vec_push(&argv, quiet); /* about jobs that have ended meanwhile */
+    for (size_t i = 0; i < s->cancelling; i++)
+        vec_push(&argv, s->cancels.v[i]);
+    vec_push(&argv, NULL);
+    start(s, &s->scancel, argv.v, &s->others);
+    vec_free(&argv);
+    if (s->scancel.pid == 0)
+        s->next_cancel = clock_mono() + s->poll_seconds;
+}
+
+static void take_scancel(struct slurm *s, const struct proc_result *r)
+{
+    if (r->exit_code != 0 && command_passing(r)) {
+        s->next_cancel = clock_mono() + s->poll_seconds;
+        return;
+    }
+    for (size_t i = 0; i < s->cancelling; i++)
+        free(s->cancels.v[i]);
+    memmove(s->cancels.v, s->cancels.v + s->cancelling,
+            (s->cancels.n - s->cancelling) * sizeof(s->cancels.v[0]));
+    s->cancels.n -= s->cancelling;
+}
+
+static void slurm_cancel(struct executor *x, const char *name)
+{
+    struct slurm *s = (struct slurm *)x;
+    const struct job *j = find_job(s, slice_of(name));
+
+    if (slurm_is_job(slice_of(name)) && !(j && j->is == JOB_GONE))
+        vec_push(&s->cancels, mem_strdup(name));
+}
+
+/* ---- the whole ---- */
+
+/* A command that has ended is read. */
+static void take(struct slurm *s, struct proc *p,
+                 void (*fn)(struct slurm *s, const struct proc_result *r))
+{
+    struct proc_result r;
+
+    if (p->pid == 0 || !proc_poll(p, &r))
+        return;
+    fn(s, &r);
+    proc_result_free(&r);
+}
+
+static void start_some(struct slurm *s)
+{
+    double now = clock_mono();
+
+    if (s->wanted > 0 && !s->array_max_known && s->scontrol.pid == 0)
+        start_scontrol(s);
+    if (s->wanted > 0 && s->array_max_known && s->sbatch.pid == 0)
+        start_sbatch(s);
+    if (s->cancels.n > 0 && s->scancel.pid == 0 && now >= s->next_cancel)
+        start_scancel(s);
+    if (s->asked && s->squeue.pid == 0 && now >= s->next_squeue)
+        start_squeue(s);
+}
+
+static void slurm_submit(struct executor *x, int n)
+{
+    struct slurm *s = (struct slurm *)x;
+
+    s->wanted += n;
+    start_some(s);
+}
+
+static void slurm_poll(struct executor *x)
+{
+    struct slurm *s = (struct slurm *)x;
+
+    take(s, &s->scontrol, take_scontrol);
+    take(s, &s->sbatch, take_sbatch);
+    take(s, &s->scancel, take_scancel);
+    take(s, &s->squeue, take_squeue);
+    start_some(s);
+}
+
+static void slurm_calls(const struct executor *x, int64_t *polling, int64_t *others)
+{
+    const struct slurm *s = (const struct slurm *)x;
+
+    *polling = s->polling;
+    *others = s->others;
+}
+
+/* Ends a command whose answer nobody needs any more. */
+static void drop(struct proc *p)
+{
+    struct proc_result r;
+
+    if (p->pid == 0)
+        return;
+    p->deadline = 0;
+    proc_wait(p, &r);
+    proc_result_free(&r);
+}
+
+/* What sbatch has at hand was not told of. */
+static void cancel_at_hand(struct slurm *s)
+{
+    struct str id = STR_INIT;
+    struct proc_result r;
+
+    if (s->sbatch.pid == 0)
+        return;
+    s->sbatch.deadline = fmin(s->sbatch.deadline, clock_mono() + OTHER_SECONDS);
+    proc_wait(&s->sbatch, &r);
+    if (r.exit_code == 0 &&
+        sbatch_read((struct slice){r.out.p, r.out.len}, &id, NULL) == 0)
+        vec_push(&s->cancels, str_take(&id)); /* the array as a whole */
+    proc_result_free(&r);
+    str_free(&id);
+}
+
+static void finish_cancels(struct slurm *s)
+{
+    struct proc_result r;
+    size_t left = SIZE_MAX;
+
+    while (s->cancels.n > 0 && s->cancels.n < left) { /* as long as it gets anywhere */
+        left = s->scancel.pid == 0 ? s->cancels.n : SIZE_MAX;
+        if (s->scancel.pid == 0)
+            start_scancel(s);
+        if (s->scancel.pid == 0)
+            return;
+        proc_wait(&s->scancel, &r);
+        take_scancel(s, &r);
+        proc_result_free(&r);
+    }
+}
+
+static void slurm_free(struct executor *x)
+{
+    struct slurm *s = (struct slurm *)x;
+
+    drop(&s->scontrol);
+    drop(&s->squeue);
+    cancel_at_hand(s);
+    finish_cancels(s);
+    for (size_t i = 0; i < s->jobs.n; i++)
+        free(s->jobs.v[i].name);
+    vec_free(&s->jobs);
+    map_free(&s->by_name);
+    for (size_t i = 0; i < s->cancels.n; i++)
+        free(s->cancels.v[i]);
+    vec_free(&s->cancels);
+    free(s->dir);
+    free(s->name);
+    free(s->cluster);
+    free(s);
+}
+
+struct executor *executor_slurm(const struct slurm_setup *setup,
+                                const struct executor_news *news, void *ctx)
+{
+    struct slurm *s = mem_alloc(sizeof(*s));
+    struct str cluster = STR_INIT;
+
+    s->dir = mem_strdup(setup->dir);
+    s->name = mem_strdup(setup->name);
+    if (setup->cluster) {
+        str_addf(&cluster, "--clusters=%s", setup->cluster);
+        s->cluster = str_take(&cluster);
+    }
+    s->array_max = SCRIPT_ARRAY_MAX;
+    s->poll_seconds = s->interval = setup->poll_seconds;
+    s->unseen_seconds = setup->unseen_seconds;
+    s->ops = (struct executor_ops){.name = "slurm",
+                                   .slots_per_job = setup->slots_per_job,
+                                   .submit = slurm_submit,
+                                   .state = slurm_state,
+                                   .cancel = slurm_cancel,
+                                   .poll = slurm_poll,
+                                   .calls = slurm_calls,
+                                   .free = slurm_free};
+    s->x = (struct executor){.ops = &s->ops, .news = news, .ctx = ctx};
+    return &s->x;
+}
