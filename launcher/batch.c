@@ -16,6 +16,24 @@ char *own_program(struct err *e)
     return mem_strndup(path, (size_t)n);
 }
 
+int batch_check(const struct sweepfile *f, struct err *e)
+{
+    if (f->steps == STEPS_YES)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "steps: yes: this release starts attempts as processes of their "
+                       "job, not as steps of it");
+    if (f->resources.nodes > 1)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "resources.nodes %d: in this release a slot is on one node, since "
+                       "attempts are no job steps yet",
+                       f->resources.nodes);
+    if (f->srun.n > 0)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "srun.%s: this release starts no attempt with srun",
+                       f->srun.v[0].name);
+    return 0;
+}
+
 int batch_script(const struct sweepfile *f, const char *dir, const char *workdir,
                  char *const settings[], size_t n_settings, struct str *out,
                  struct err *e)

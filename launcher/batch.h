@@ -7,6 +7,10 @@
 /* Our own program's path, as a job has to name it; free() it. NULL and *e. */
 char *own_program(struct err *e);
 
+/* May the sweep run under Slurm? ERR_UNSUPPORTED for what this release cannot do there.
+ */
+int batch_check(const struct sweepfile *f, struct err *e);
+
 /* Appends the script of a job that runs trials in workdir for the sweep in dir, both
  * absolute. settings: "KEY=VALUE", for its agent; those that change f are applied to it
  * already. */

@@ -80,7 +80,8 @@ void cli_manual(const struct cli_command *command, struct str *out)
 /* ---- the overview ---- */
 
 static const char about[] =
-    "rung tunes hyperparameters: trials of any program, on this machine.\n"
+    "rung tunes hyperparameters: trials of any program, on this machine or in jobs of "
+    "Slurm.\n"
     "A sweep file describes the space to search, the command to run and what it "
     "reports;\n"
     "trials that fall behind are paused or stopped early (ASHA), and everything that\n"

@@ -1,5 +1,6 @@
 #include "base/clock.h"
 #include "base/file.h"
+#include "launcher/batch.h"
 #include "launcher/cli.h"
 #include "launcher/commands.h"
 #include "launcher/loaded.h"
@@ -13,20 +14,12 @@ enum { OPT_DIR, OPT_EXECUTOR, OPT_SLOTS, OPT_QUIET, OPT_JSON };
 const struct cli_option run_options[] = {
     [OPT_DIR] = {"dir", 'd', "DIR",
                  "the sweep's own directory (default: NAME-DATE-TIME)"},
-    [OPT_EXECUTOR] = {"executor", 'x', "NAME", "where trials run: local"},
+    [OPT_EXECUTOR] = {"executor", 'x', "NAME", "where trials run: local, or slurm"},
     [OPT_SLOTS] = {"slots", 's', "N",
                    "trials that run at once, instead of the file's `slots`"},
     [OPT_QUIET] = {"quiet", 'q', NULL, "no progress, only the result"},
     [OPT_JSON] = {"json", 'j', NULL, "the result as one JSON object"},
     {0}};
-
-static int bad_executor(const struct cli_command *self, const char *name)
-{
-    if (strcmp(name, "slurm") == 0)
-        return cli_fail(self, EXIT_USAGE,
-                        "this release runs on one machine: --executor local");
-    return cli_fail(self, EXIT_USAGE, "there is no executor '%s', only: local", name);
-}
 
 /* NAME-20261120-171502, or the same with -2, -3, ... when several begin in a second. */
 static char *new_directory(const char *name)
@@ -54,6 +47,10 @@ static int run(const struct cli_command *self, const char *path, const char *dir
 
     if (sweepfile_load(path, &f, &errors) != 0) {
         fputs(errors.p, stderr);
+        goto out;
+    }
+    if (o->executor == EXECUTOR_SLURM && batch_check(f, &e) != 0) {
+        cli_fail(self, EXIT_USAGE, "%s: %s", path, e.text);
         goto out;
     }
     if (slots) {
@@ -89,7 +86,7 @@ out:
 int cmd_run(int argc, char **argv)
 {
     const struct cli_command *self = cli_find("run");
-    struct serve_options o = {.submit = true};
+    struct serve_options o = {.executor = EXECUTOR_LOCAL, .submit = true};
     const char *value, *path = NULL, *dir = NULL, *slots = NULL;
     struct cli c;
 
@@ -98,8 +95,11 @@ int cmd_run(int argc, char **argv)
         switch (cli_next(&c, &value)) {
         case OPT_DIR: dir = value; continue;
         case OPT_EXECUTOR:
-            if (strcmp(value, "local") != 0)
-                return bad_executor(self, value);
+            if (strcmp(value, "slurm") == 0)
+                o.executor = EXECUTOR_SLURM;
+            else if (strcmp(value, "local") != 0)
+                return cli_fail(self, EXIT_USAGE,
+                                "there is no executor '%s', only local and slurm", value);
             continue;
         case OPT_SLOTS: slots = value; continue;
         case OPT_QUIET: o.quiet = true; continue;

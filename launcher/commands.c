@@ -25,12 +25,17 @@ const struct cli_command cli_commands[] = {
      "--script,\n"
      "what is printed is a script, to check with other programs:\n\n"
      "    rung render --script sweep.yaml | shellcheck -\n\n"
-     "This release does not submit it: `rung run` starts jobs on this machine.",
+     "`rung run --executor slurm` submits it.",
      render_options, cmd_render},
     {"run", "FILE", "Run a sweep, with live progress",
      "The sweep gets a directory of its own, which holds everything about it: "
      "sweep.yaml,\n"
      "the journal, sweep.h5, logs and checkpoints.\n\n"
+     "With --executor slurm, trials run in jobs that are submitted with sbatch, and "
+     "what\n"
+     "runs here only hands them out: it has to stay until the sweep is over, on a host "
+     "that\n"
+     "the nodes can reach.\n\n"
      "Ctrl-C pauses the sweep: running trials save at their next report, and `rung "
      "resume`\n"
      "goes on. A second Ctrl-C ends them at once.",

@@ -15,6 +15,7 @@
 #include "launcher/view.h"
 #include "launcher/viewer.h"
 #include "slurm/executor.h"
+#include "slurm/script.h"
 #include "wire/socket.h"
 
 #include <errno.h>
@@ -38,6 +39,7 @@ struct server {
     struct epoch ep;
     struct socket *socket;
     struct executor *executor;
+    bool slurm;
     struct timers timers;
     struct map routes;   /* agent -> index of peers */
     VEC(uint64_t) peers; /* where socket_send() reaches it */
@@ -257,7 +259,7 @@ static int serve_socket(struct server *s, struct err *e)
     if (rc == 0)
         rc = key_pair_make(&own, e);
     if (rc == 0)
-        rc = socket_serve(&s->socket, &own, agents.public_key, true, e);
+        rc = socket_serve(&s->socket, &own, agents.public_key, !s->slurm, e);
     if (rc != 0)
         return rc;
     memcpy(who->public_key, own.public_key, sizeof(who->public_key));
@@ -287,7 +289,48 @@ static int apply_sets(struct server *s, struct err *e)
     return rc;
 }
 
-static int make_executor(struct server *s, struct err *e)
+/* The batch script as of now; anew after each change of settings. */
+static int write_script(struct server *s, struct err *e)
+{
+    const struct loaded *l = &s->ep.sweep;
+    char *path = script_path(s->dir), *workdir = getcwd(NULL, 0);
+    struct str text = STR_INIT;
+    int rc = workdir ? 0 : err_sys(e, "cannot tell the current directory");
+
+    if (rc == 0)
+        rc = batch_script(l->file, s->dir, workdir, l->settings.v, l->settings.n, &text,
+                          e);
+    if (rc == 0)
+        rc = file_write(path, text.p, text.len, 0644, e);
+    str_free(&text);
+    free(workdir);
+    free(path);
+    return rc;
+}
+
+static int make_slurm(struct server *s, struct err *e)
+{
+    const struct sweepfile *f = s->ep.sweep.file;
+    struct slurm_setup setup = {.dir = s->dir,
+                                .name = f->name,
+                                .slots_per_job = f->slots_per_job,
+                                .poll_seconds = s->timers.s[TIMER_SQUEUE],
+                                .unseen_seconds = s->timers.s[TIMER_UNSEEN]};
+    int rc = batch_check(f, e);
+
+    if (rc == 0)
+        rc = write_script(s, e);
+    if (rc != 0)
+        return rc;
+    for (size_t i = 0; i < f->slurm.n; i++) {
+        if (strcmp(f->slurm.v[i].name, "clusters") == 0)
+            setup.cluster = f->slurm.v[i].value;
+    }
+    s->executor = executor_slurm(&setup, &news, s);
+    return 0;
+}
+
+static int make_local(struct server *s, struct err *e)
 {
     int slots = s->ep.sweep.file->slots_per_job_set ? s->ep.sweep.file->slots_per_job
                                                     : s->ep.sweep.file->slots;
@@ -315,6 +358,16 @@ static int make_executor(struct server *s, struct err *e)
     free(jobs);
     free(self);
     return 0;
+}
+
+static int make_executor(struct server *s, struct err *e)
+{
+    char *path = script_path(s->dir);
+
+    s->slurm = s->o->executor == EXECUTOR_SLURM ||
+               (s->o->executor == EXECUTOR_AS_BEFORE && file_exists(path));
+    free(path);
+    return s->slurm ? make_slurm(s, e) : make_local(s, e);
 }
 
 static int set_up_controller(struct server *s, struct err *e)
@@ -409,18 +462,31 @@ static void take_signals(struct server *s)
     }
 }
 
+static void take_setting(struct server *s, const char *key, const char *value)
+{
+    struct str text = STR_INIT;
+    struct err e = {0};
+
+    if (controller_set(s->ep.controller, key, value, &e) != 0) {
+        viewer_say(s->viewer, e.text);
+        return;
+    }
+    str_addf(&text, "%s=%s", key, value);
+    vec_push(&s->ep.sweep.settings, str_take(&text)); /* for agents to come */
+    if (s->slurm && write_script(s, &e) != 0)
+        viewer_say(s->viewer, e.text);
+}
+
 static void take_request(void *ctx, const struct request *r, const char *bad)
 {
     struct server *s = ctx;
-    struct err e = {0};
     struct str text = STR_INIT;
 
     if (!r) {
         str_addf(&text, "a request could not be read and was set aside: %s", bad);
         viewer_say(s->viewer, text.p);
     } else if (r->op == REQUEST_SET) {
-        if (controller_set(s->ep.controller, r->key, r->value, &e) != 0)
-            viewer_say(s->viewer, e.text);
+        take_setting(s, r->key, r->value);
     } else {
         str_addf(&text, "rung %s by %s", r->op == REQUEST_STOP ? "stop" : "stop --pause",
                  r->who ? r->who : "?");
@@ -528,6 +594,20 @@ static void cancel_job(void *ctx, const char *job)
     s->executor->ops->cancel(s->executor, job);
 }
 
+static void say_calls(struct server *s)
+{
+    struct str text = STR_INIT;
+    int64_t polling, others;
+
+    if (!s->executor->ops->calls)
+        return;
+    s->executor->ops->calls(s->executor, &polling, &others);
+    str_addf(&text, "Slurm was called %lld times to look after jobs, %lld times for else",
+             (long long)polling, (long long)others);
+    viewer_say(s->viewer, text.p);
+    str_free(&text);
+}
+
 static void wind_up(struct server *s)
 {
     const char *reason = controller_reason(s->ep.controller);
@@ -536,6 +616,7 @@ static void wind_up(struct server *s)
     if (!*reason && s->ep.sweep.why_paused)
         reason = s->ep.sweep.why_paused; /* it was paused before */
     controller_jobs(s->ep.controller, cancel_job, s);
+    say_calls(s);
     if (controller_state(s->ep.controller) == CONTROLLER_FINISHED)
         tidy_all(s->tidy);
     viewer_end(s->viewer, s->ep.journal, state_word(s), reason, s->o->json);

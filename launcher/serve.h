@@ -9,7 +9,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* Where a sweep's jobs run. As before: where its last controller started them. */
+enum serve_executor { EXECUTOR_AS_BEFORE, EXECUTOR_LOCAL, EXECUTOR_SLURM };
+
 struct serve_options {
+    enum serve_executor executor;
     const struct request *sets; /* `resume --set`: journaled first */
     size_t n_sets;
     const struct request *asks; /* then these: `rung stop` without a controller */

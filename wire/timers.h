@@ -31,6 +31,11 @@
       "after an attempt that could not be launched, doubled each time up to a minute")   \
     X(SUBMIT_RETRY, 5.0,                                                                 \
       "after jobs that could not be submitted now, doubled each time up to 5 minutes")   \
+    X(SQUEUE, 15.0,                                                                      \
+      "Slurm is asked about jobs no more often, and only while somebody wants to know")  \
+    X(UNSEEN, 10.0,                                                                      \
+      "a job that Slurm does not list and never did has ended, when it was submitted "   \
+      "this long ago")                                                                   \
     X(SAVE, 120.0,                                                                       \
       "a checkpoint is asked for this long before a job's time is over (a tenth of the " \
       "time, if that is less), and whenever half of the rest has passed")                \

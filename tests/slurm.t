@@ -1,0 +1,146 @@
+#!/bin/sh
+test_description='sweeps under Slurm, with a Slurm of our own on PATH'
+# shellcheck source=tests/setup.sh
+. "${top_srcdir:-$(dirname "$0")/..}/tests/setup.sh"
+
+if ! test -x "$top_builddir/rung"; then
+    skip_all='rung is not built'
+    test_done
+fi
+# shellcheck source=tests/sweeps.sh
+. "$top_srcdir/tests/sweeps.sh"
+RUNG_TIMERS=$RUNG_TIMERS,SQUEUE=0.1,UNSEEN=0.1,SUBMIT_RETRY=0.1
+
+# Tasks run here, at once. $SLURM/refuse has what sbatch says instead, once for each line.
+SLURM=$PWD/slurm
+export SLURM
+mkdir -p slurm/bin slurm/jobs && echo 50 >slurm/id && : >slurm/refuse
+cat >slurm/bin/sbatch <<\END
+#!/bin/sh
+echo "$*" >>"$SLURM/sbatch"
+if test -s "$SLURM/refuse"; then
+    echo "sbatch: error: Batch job submission failed: $(head -n 1 "$SLURM/refuse")" >&2
+    sed -i 1d "$SLURM/refuse"
+    exit 1
+fi
+for script; do :; done
+last=$(echo "$*" | sed -n 's/.*--array=0-\([0-9]*\).*/\1/p')
+id=$(($(cat "$SLURM/id") + 1)) && echo $id >"$SLURM/id"
+for task in $(seq 0 "${last:-0}"); do
+    SLURM_JOB_ID=$((id * 100 + task)) SLURM_ARRAY_JOB_ID=$id SLURM_ARRAY_TASK_ID=$task \
+        setsid bash "$script" >"$SLURM/${id}_$task.log" 2>&1 </dev/null &
+    echo $! >"$SLURM/jobs/${id}_$task"
+done
+echo $id
+END
+cat >slurm/bin/squeue <<\END
+#!/bin/sh
+cd "$SLURM/jobs" || exit
+for job in *; do
+    kill -0 "$(cat "$job")" 2>/dev/null && echo "$job RUNNING None"
+done
+exit 0
+END
+cat >slurm/bin/scancel <<\END
+#!/bin/sh
+shift
+echo "$*" >>"$SLURM/scancel"
+cd "$SLURM/jobs" && kill $(cat "$@")
+END
+cat >slurm/bin/scontrol <<\END
+#!/bin/sh
+echo "MaxArraySize            = 2"
+END
+chmod +x slurm/bin/*
+PATH=$SLURM/bin:$PATH
+
+# The program of trials: waits for $1 agents, takes three steps of $2 seconds each.
+cat >steps.sh <<\END
+until test "$(cat "$RUNG_SWEEP_DIR"/journal/* | grep -c "\"joined\"")" -ge "$1"; do
+    sleep 0.05
+done
+for i in 1 2 3; do
+    rung log step=$i loss=1
+    sleep "$2"
+done
+END
+
+# steps NAME AGENTS SECONDS: a sweep file of such trials, with more keys on stdin.
+steps() {
+    sweep_file "$1" "sh steps.sh $2 $3" && cat >>"$1.yaml" <<-\END
+	space: {x: "uniform(0, 1)"}
+	schedule: {method: none, max_t: 3}
+	END
+}
+
+# under_slurm NAME: runs NAME.yaml in directory NAME.
+under_slurm() {
+    timeout 120 rung run --quiet --executor slurm --dir "$1" "$1.yaml" 2>"$1.err"
+}
+
+test_expect_success 'a sweep, in arrays as large as the site has' '
+    printf "%s\n" "search: {trials: 9}" "slots: 3" "resources: {time: 1h}" "setup: |" \
+        "  echo set up" | steps whole 3 0 && cat whole.yaml &&
+    under_slurm whole && cat whole.err &&
+    events whole job joined | sed "s/.*\"job\":\"\([^\"]*\)\".*/\1/" | sort -u >joined &&
+    printf "%s\n" 51_0 51_1 52_0 >expect && test_cmp expect joined &&
+    cut -d " " -f 2 slurm/sbatch >got && printf "%s\n" --array=0-1 --array=0 >expect &&
+    test_cmp expect got && grep "set up" slurm/51_0.log &&
+    test $(events whole end completed | wc -l) = 9 && nobody_left whole &&
+    grep "Slurm was called [0-9]* times to look after jobs, 3 times for else" whole.err &&
+    rung replay --verify whole
+'
+
+test_expect_success 'a refusal that passes is tried again' '
+    echo "search: {trials: 2}" | steps later 1 0 &&
+    printf "%s\n" "Unable to contact slurm controller (connect failure)" \
+        "Socket timed out on send/recv operation" >slurm/refuse &&
+    under_slurm later && cat later.err && grep "Unable to contact" later.err &&
+    test $(events later end completed | wc -l) = 2
+'
+
+test_expect_success 'another pauses the sweep' '
+    echo "search: {trials: 2}" | steps never 1 0 &&
+    echo "Invalid account or account/partition combination specified" >slurm/refuse &&
+    test_expect_code 1 under_slurm never && cat never.err &&
+    grep "paused: sbatch: Batch job submission failed: Invalid account" never.err &&
+    test_must_fail events never start
+'
+
+test_expect_success 'jobs that end before their agents join do, too' '
+    printf "%s\n" "search: {trials: 2}" "setup: \"false\"" | steps setup 1 0 &&
+    test_expect_code 1 under_slurm setup && cat setup.err &&
+    grep "paused: job [0-9_]* ended before its agent could join" setup.err
+'
+
+test_expect_success 'what cannot be done under Slurm yet' '
+    for keys in "steps: yes" "resources: {nodes: 2, tasks: 2}" "srun: {mpi: pmix}"; do
+        printf "%s\n" "search: {trials: 2}" "$keys" | steps cannot 1 0 &&
+        test_expect_code 2 under_slurm cannot && cat cannot.err &&
+        grep "this release" cannot.err && ! test -e cannot || return 1
+    done
+'
+
+# ended NAME: the controller that we started is gone, and its jobs are not.
+ended() {
+    pid=$(sed "s/.*\"pid\":\([0-9]*\),.*/\1/" "$1/controller.json") && kill -9 "$pid" &&
+        until_true "! test -e /proc/$pid"
+}
+
+test_expect_success 'settings that change are in the script of jobs to come' '
+    printf "%s\n" "search: {trials: 1}" "slots: 1" | steps long 1 100 &&
+    { under_slurm long & } && until_true "test -n \"\$(events long report)\"" &&
+    rung resume --set resources.time=2h long &&
+    until_true "grep -e --time=0-02:00:00 long/jobs/slots.sh" &&
+    grep "^exec .* --set resources.time=2h " long/jobs/slots.sh
+'
+
+test_expect_success 'a controller dies: the next one is of Slurm, too, and knows the job' '
+    job=$(events long job joined | sed "s/.*\"job\":\"\([^\"]*\)\".*/\1/") &&
+    ended long && { rung resume --quiet long 2>long.err & } &&
+    until_true "test \$(events long job joined | wc -l) = 2" &&
+    events long job joined | tail -n 1 | grep "\"job\":\"$job\"" &&
+    rung stop long && wait && nobody_left long
+'
+
+test_done
