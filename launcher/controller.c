@@ -317,14 +317,14 @@ static void find_silent_jobs(struct controller *c)
         struct pending_job *p = &c->pending.v[i];
         enum job_state state = c->port.job_state(c->ctx, p->job);
 
-        if (state != JOB_RUNNING || p->runs_since == 0)
-            p->runs_since = state == JOB_RUNNING ? c->now : 0;
-        else if (c->now - p->runs_since > patience)
-            controller_job_gone(c, p->job, "its agent said nothing");
         if (p->inherited && (state == JOB_GONE ||
                              (state == JOB_UNKNOWN && c->now - p->since > patience))) {
             job_event(c, p->job, "ended", NULL);
             forget_pending(c, p->job);
+        } else if (state != JOB_RUNNING || p->runs_since == 0) {
+            p->runs_since = state == JOB_RUNNING ? c->now : 0;
+        } else if (c->now - p->runs_since > patience) {
+            controller_job_gone(c, p->job, "its agent said nothing");
         }
     }
 }
