@@ -269,8 +269,11 @@ void controller_jobs_refused(struct controller *c, int n, const char *why, bool 
         pause_sweep(c, why, true);
         return;
     }
-    if (c->refusals == 0)
+    if (!c->refusal || strcmp(c->refusal, why) != 0) {
+        free(c->refusal);
+        c->refusal = mem_strdup(why);
         c->port.say(c->ctx, why);
+    }
     c->most = n > 1 ? n / 2 : 1;
     wait *= 1 << (c->refusals < 10 ? c->refusals : 10);
     c->refusals++;
@@ -634,6 +637,7 @@ void controller_free(struct controller *c)
     map_free(&c->by_id);
     packet_free(c->packet);
     str_free(&c->text);
+    free(c->refusal);
     free(c->reason);
     free(c);
 }

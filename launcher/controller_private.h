@@ -66,6 +66,7 @@ struct controller {
     int asked;     /* jobs that the executor is about to submit */
     int most;      /* jobs to ask for at once: fewer after each refusal; 0: any number */
     int refusals;  /* in a row */
+    char *refusal; /* the last sentence that was said of one; NULL */
     double next_submit;
     int launch_failures; /* in a row, of all slots */
     int barren;          /* attempts that failed before any report of the sweep */
