@@ -57,7 +57,7 @@ static void add_all(struct str *out, const struct sweepfile *f, const char *dir,
     str_add(out, "# ");
     shell_quote(out, path);
     str_addf(out, "\n\n%s\n# submitted by\n\n", script);
-    add_commands(out, dir, (f->slots + f->slots_per_job - 1) / f->slots_per_job);
+    add_commands(out, dir, f->slots / f->slots_per_job);
     free(path);
 }
 

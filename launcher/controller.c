@@ -347,9 +347,11 @@ static int slots_coming(const struct controller *c)
 static void want_jobs(struct controller *c, const struct work *next)
 {
     int missing = c->c.file->slots - slots_coming(c);
-    int jobs = (missing + c->c.slots_per_job - 1) / c->c.slots_per_job;
+    int jobs = missing / c->c.slots_per_job;
 
-    if (missing <= 0 || c->now < c->next_submit ||
+    if (c->c.keeps_idle && missing > jobs * c->c.slots_per_job)
+        jobs++; /* slots that cost nothing may be some too many */
+    if (jobs <= 0 || c->now < c->next_submit ||
         (next->kind != WORK_TRIAL && next->kind != WORK_DRAW))
         return;
     if (c->most > 0 && jobs > c->most)

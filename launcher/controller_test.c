@@ -554,6 +554,18 @@ static void test_refused_for_good(void **state)
     world_free(w);
 }
 
+/* Pending and running slots never exceed `slots`, also where these make no whole jobs. */
+static void test_whole_jobs(void **state)
+{
+    struct world *w = world_new(5, MODE_STOP, 10, 2 * SLOTS - 1);
+
+    (void)state;
+    run_world(w);
+    assert_int_equal(controller_state(w->controller), CONTROLLER_FINISHED);
+    assert_int_equal(w->machines, 1);
+    world_free(w);
+}
+
 /* Jobs that an earlier controller submitted count as slots to come, until they are known
  * to have ended. */
 static void test_inherited_jobs(void **state)
@@ -652,8 +664,8 @@ int main(void)
         cmocka_unit_test(test_quiet),          cmocka_unit_test(test_pause_and_resume),
         cmocka_unit_test(test_stop),           cmocka_unit_test(test_barren),
         cmocka_unit_test(test_refused),        cmocka_unit_test(test_refused_for_good),
-        cmocka_unit_test(test_inherited_jobs), cmocka_unit_test(test_nonsense),
-        cmocka_unit_test(test_made_up_agents),
+        cmocka_unit_test(test_inherited_jobs), cmocka_unit_test(test_whole_jobs),
+        cmocka_unit_test(test_nonsense),       cmocka_unit_test(test_made_up_agents),
     };
 
     return cmocka_run_group_tests_name("controller", tests, NULL, NULL);
