@@ -38,10 +38,13 @@ int batch_script(const struct sweepfile *f, const char *dir, const char *workdir
                  char *const settings[], size_t n_settings, struct str *out,
                  struct err *e)
 {
-    char *rung = own_program(e);
     VEC(struct script_option) options = {0};
-    int rc;
+    int rc = batch_check(f, e);
+    char *rung;
 
+    if (rc != 0)
+        return rc;
+    rung = own_program(e);
     if (!rung)
         return e ? e->code : ERR_IO;
     for (size_t i = 0; i < f->slurm.n; i++)

@@ -11,9 +11,9 @@ char *own_program(struct err *e);
  */
 int batch_check(const struct sweepfile *f, struct err *e);
 
-/* Appends the script of a job that runs trials in workdir for the sweep in dir, both
- * absolute. settings: "KEY=VALUE", for its agent; those that change f are applied to it
- * already. */
+/* Checks that, and appends the script of a job that runs trials in workdir for the sweep
+ * in dir, both absolute. settings: "KEY=VALUE", for its agent; those that change f are
+ * applied to it already. */
 int batch_script(const struct sweepfile *f, const char *dir, const char *workdir,
                  char *const settings[], size_t n_settings, struct str *out,
                  struct err *e);

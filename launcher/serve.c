@@ -316,10 +316,8 @@ static int make_slurm(struct server *s, struct err *e)
                                 .slots_per_job = f->slots_per_job,
                                 .poll_seconds = s->timers.s[TIMER_SQUEUE],
                                 .unseen_seconds = s->timers.s[TIMER_UNSEEN]};
-    int rc = batch_check(f, e);
+    int rc = write_script(s, e);
 
-    if (rc == 0)
-        rc = write_script(s, e);
     if (rc != 0)
         return rc;
     for (size_t i = 0; i < f->slurm.n; i++) {

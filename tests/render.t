@@ -45,6 +45,11 @@ case $(found_by_sbatch script) in
 --hold) test_set_prereq SBATCH ;;
 esac
 
+test_expect_success 'what rung run would refuse is not shown as if it were submitted' '
+    keys steps "steps: yes" && test_expect_code 2 rung render keys.yaml >out 2>err &&
+    grep "this release starts attempts as processes" err && ! test -s out
+'
+
 test_expect_success 'what would be submitted' '
     keys fashion "slots: 6" "slots_per_job: 2" "setup: |" "  module load cuda" \
         "resources: {cpus: 4, gpus: 1, memory: 8G, time: \"4:00:00\"}" \
