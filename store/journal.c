@@ -149,12 +149,14 @@ static int accept(struct journal *j, const struct link *last, struct event *begi
 
     if (rc)
         return rc;
-    /* It may be in memory only, written by a controller that crashed before its fsync:
-     * what we accept must not be lost after we said so. */
-    if (fsync(l.fd) < 0) {
+    /* It may be in memory only, its name too, written by a controller that crashed before
+     * its fsync: what we accept must not be lost after we said so. */
+    if (fsync(l.fd) < 0)
         rc = err_sys(e, "%s: fsync", l.path);
+    if (!rc)
+        rc = dir_sync(j->dir, e);
+    if (rc)
         goto out;
-    }
     while ((rc = lines_next(&l, &line, e)) > 0 && line_whole(line.p, line.len)) {
         bytes = l.offset;
         events++;

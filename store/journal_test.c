@@ -769,11 +769,17 @@ static void test_failing_begin(void **state)
     journal_close(begin());
     assert_story("1a3");
     fsync_errno = EIO; /* its own first line cannot be */
-    fsync_good = 1;
+    fsync_good = 2;
     assert_int_equal(try_begin(&e), ERR_IO);
     assert_non_null(strstr(e.text, "000004.jsonl"));
     fsync_errno = 0;
     journal_close(begin());
+    assert_story("1a345");
+    fsync_errno = EIO; /* the predecessor's name cannot be made durable */
+    fsync_good = 1;
+    assert_int_equal(try_begin(&e), ERR_IO);
+    fsync_errno = 0;
+    assert_int_equal(size_of(path_of(6)), 0);
     assert_story("1a345");
 }
 
