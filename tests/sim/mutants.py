@@ -26,7 +26,7 @@ MUTANTS = [
     ("no fsync of the journal's directory", "store/journal.c",
      "rc = dir_sync(j->dir, &j->failed);", "rc = 0;"),
     ("no fsync of what a predecessor left", "store/journal.c",
-     "if (fsync(l.fd) < 0) {", "if (0) {"),
+     "if (fsync(l.fd) < 0)", "if (0)"),
     ("no look for a newer epoch at a commit", "store/journal.c",
      "    if (!rc)\n        rc = look_for_newer(j);\n    if (rc && e)\n        *e = j->failed;\n"
      "    return rc;\n}\n\n/* ---- beginning",
@@ -46,6 +46,10 @@ MUTANTS = [
      "    rc = journal_pending(ep->journal) ? journal_commit(ep->journal, e) : 0;\n",
      "    controller_flush(ep->controller);\n"
      "    rc = journal_pending(ep->journal) ? journal_commit(ep->journal, e) : 0;\n"),
+    ("what gathers is acknowledged before its commit", "launcher/epoch.c",
+     "    if (gathers(ep, timers, now))\n        return 0;",
+     "    if (gathers(ep, timers, now)) {\n        controller_flush(ep->controller);\n"
+     "        return 0;\n    }"),
     ("sent though the commit failed", "launcher/epoch.c",
      "    if (rc == 0)\n        controller_flush", "    if (rc != 1)\n        controller_flush"),
     ("agents of earlier epochs are forgotten", "launcher/epoch.c",
@@ -53,6 +57,8 @@ MUTANTS = [
     ("the first epoch is thought to be number 1", "launcher/loaded.c",
      "if (ev->epoch.after == 0)", "if (ev->epoch.epoch == 1)"),
     # the controller
+    ("jobs on their way are forgotten", "launcher/controller.c",
+     "((int)c->pending.n + c->asked)", "(int)c->pending.n"),
     ("a repeated report counts again", "launcher/controller_agents.c",
      "if (it->report.number <= t->last_number) {", "if (0) {"),
     ("a report is taken though one before it is missing", "launcher/controller_agents.c",

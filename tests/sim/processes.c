@@ -175,6 +175,24 @@ static void tell_of_submission(struct process *p, int machine)
     controller_job_submitted(p->ep.controller, p->w->machines.v[machine]->job);
 }
 
+/* No more jobs wait than there are slots for, the last one perhaps with some too many. */
+static void check_waiting(const struct process *p)
+{
+    const struct world *w = p->w;
+    int jobs = 0;
+
+    for (size_t i = 0; i < p->submissions.n; i++)
+        jobs += p->submissions.v[i].machine >= 0;
+    for (size_t i = 0; i < p->children.n; i++) {
+        const struct machine *m = w->machines.v[p->children.v[i]];
+
+        jobs += !m->gone && !m->mind;
+    }
+    if (jobs * w->slots_per_job >= w->slots + w->slots_per_job)
+        broken(w, "%d jobs wait, with %d slots each; %d are wanted", jobs,
+               w->slots_per_job, w->slots);
+}
+
 static void on_submit(void *ctx, int jobs)
 {
     struct process *p = ctx;
@@ -192,6 +210,7 @@ static void on_submit(void *ctx, int jobs)
             tell_of_submission(p, s.machine);
         }
     }
+    check_waiting(p);
 }
 
 static enum job_state on_job_state(void *ctx, const char *job)
