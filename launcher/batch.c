@@ -2,6 +2,7 @@
 
 #include "slurm/script.h"
 
+#include <stdlib.h>
 #include <unistd.h>
 
 char *own_program(struct err *e)
@@ -18,27 +19,39 @@ char *own_program(struct err *e)
 
 int batch_check(const struct sweepfile *f, struct err *e)
 {
-    if (f->steps == STEPS_YES)
-        return err_set(e, ERR_UNSUPPORTED,
-                       "steps: yes: this release starts attempts as processes of their "
-                       "job, not as steps of it");
-    if (f->resources.nodes > 1)
-        return err_set(e, ERR_UNSUPPORTED,
-                       "resources.nodes %d: in this release a slot is on one node, since "
-                       "attempts are no job steps yet",
-                       f->resources.nodes);
-    if (f->srun.n > 0)
-        return err_set(e, ERR_UNSUPPORTED,
-                       "srun.%s: this release starts no attempt with srun",
+    if (f->steps == STEPS_NO && f->resources.nodes > 1)
+        return err_set(
+            e, ERR_INVAL,
+            "steps: no: the processes of an attempt reach other nodes only as a "
+            "job step; leave it out, or set resources.nodes to 1");
+    if (f->steps == STEPS_NO && f->srun.n > 0)
+        return err_set(e, ERR_INVAL,
+                       "steps: no: srun.%s is for attempts that are job steps",
                        f->srun.v[0].name);
     return 0;
+}
+
+enum steps_mode batch_steps(const struct sweepfile *f)
+{
+    bool needed = f->resources.tasks > 1 || f->resources.nodes > 1 || f->srun.n > 0;
+
+    return f->steps == STEPS_AUTO && needed ? STEPS_YES : f->steps;
+}
+
+struct script_option *batch_options(const struct option options[], size_t n)
+{
+    struct script_option *all = mem_alloc((n + 1) * sizeof(*all));
+
+    for (size_t i = 0; i < n; i++)
+        all[i] = (struct script_option){options[i].name, options[i].value};
+    return all;
 }
 
 int batch_script(const struct sweepfile *f, const char *dir, const char *workdir,
                  char *const settings[], size_t n_settings, struct str *out,
                  struct err *e)
 {
-    VEC(struct script_option) options = {0};
+    struct script_option *options;
     int rc = batch_check(f, e);
     char *rung;
 
@@ -47,9 +60,7 @@ int batch_script(const struct sweepfile *f, const char *dir, const char *workdir
     rung = own_program(e);
     if (!rung)
         return e ? e->code : ERR_IO;
-    for (size_t i = 0; i < f->slurm.n; i++)
-        vec_push(&options,
-                 ((struct script_option){f->slurm.v[i].name, f->slurm.v[i].value}));
+    options = batch_options(f->slurm.v, f->slurm.n);
     struct script s = {.name = f->name,
                        .dir = dir,
                        .workdir = workdir,
@@ -61,13 +72,13 @@ int batch_script(const struct sweepfile *f, const char *dir, const char *workdir
                        .gpus = f->resources.gpus,
                        .memory = f->resources.memory,
                        .time = f->resources.time,
-                       .options = options.v,
-                       .n_options = options.n,
+                       .options = options,
+                       .n_options = f->slurm.n,
                        .settings = settings,
                        .n_settings = n_settings,
                        .setup = f->setup};
     rc = script_text(&s, out, e);
-    vec_free(&options);
+    free(options);
     free(rung);
     return rc;
 }

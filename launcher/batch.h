@@ -3,13 +3,19 @@
 #define LAUNCHER_BATCH_H
 
 #include "launcher/sweepfile.h"
+#include "slurm/script.h"
 
 /* Our own program's path, as a job has to name it; free() it. NULL and *e. */
 char *own_program(struct err *e);
 
-/* May the sweep run under Slurm? ERR_UNSUPPORTED for what this release cannot do there.
- */
+/* May the sweep run under Slurm? ERR_INVAL for what cannot be. */
 int batch_check(const struct sweepfile *f, struct err *e);
+
+/* Are its attempts job steps? AUTO: those that are not very short. */
+enum steps_mode batch_steps(const struct sweepfile *f);
+
+/* The options of a list in the sweep file, as slurm/ takes them: free() it. */
+struct script_option *batch_options(const struct option options[], size_t n);
 
 /* Checks that, and appends the script of a job that runs trials in workdir for the sweep
  * in dir, both absolute. settings: "KEY=VALUE", for its agent; those that change f are

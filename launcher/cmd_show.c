@@ -259,11 +259,12 @@ static void put_log(struct shown *s, const struct attempt_row *a)
     free(dir);
 }
 
-static void put_text(struct str *out, const char *name, const char *text)
+/* What there is of it, behind a lead. */
+static void put_more(struct str *out, const char *lead, const char *text)
 {
     if (!*text)
         return;
-    str_addf(out, "\n    %s", name);
+    str_add(out, lead);
     str_add_visible(out, text, strlen(text));
 }
 
@@ -281,16 +282,12 @@ static void put_attempt(struct shown *s, const struct attempt_row *a, double now
         str_addf(s->out, " to step %lld", (long long)a->last_step);
     str_addf(s->out, ", begun %s\n    cost  ", clock_format(when, a->started));
     put_cost(a, now, s->out);
-    put_text(s->out, "node  ", a->node);
-    if (*a->slurm_job) {
-        put_text(s->out, "job   ", a->slurm_job);
-        str_add(s->out, ", step ");
-        str_add_visible(s->out, a->slurm_step, strlen(a->slurm_step));
-        str_add(s->out, ", ");
-        str_add_visible(s->out, a->slurm_state, strlen(a->slurm_state));
-    }
-    put_text(s->out, "with  ", a->override);
-    put_text(s->out, "note  ", a->note);
+    put_more(s->out, "\n    node  ", a->node);
+    put_more(s->out, "\n    job   ", a->slurm_job);
+    put_more(s->out, ", step ", a->slurm_step);
+    put_more(s->out, ", ", a->slurm_state);
+    put_more(s->out, "\n    with  ", a->override);
+    put_more(s->out, "\n    note  ", a->note);
     str_addc(s->out, '\n');
     put_log(s, a);
 }

@@ -403,6 +403,8 @@ static void hand_out(struct controller *c, struct peer *p, int32_t slot,
     ev.start.ask = p->slots[slot].ask;
     p->slots[slot].parked = false;
     p->slots[slot].served = p->slots[slot].ask;
+    p->slots[slot].step = controller_as_step(c, w);
+    p->slots[slot].paced_elapsed = 0;
     controller_happen(c, &ev);
     controller_send_work(c, p, slot, w->trial);
 }
@@ -442,7 +444,8 @@ static void serve(struct controller *c)
             controller_retire(c, p, at.slot);
             continue;
         }
-        if (s->not_before > c->now || sweep_totals(c->sw)->open >= c->c.file->slots) {
+        if (s->not_before > c->now || controller_launch_due(c) > c->now ||
+            sweep_totals(c->sw)->open >= c->c.file->slots) {
             c->parked.v[kept++] = at;
             continue;
         }
@@ -616,6 +619,7 @@ struct controller *controller_new(const struct controller_config *config,
     c->sw = config->sw;
     c->packet = packet_new();
     c->text = (struct str)STR_INIT;
+    c->launches_at = -INFINITY;
     if (sweep_totals(c->sw)->pausing)
         c->state = CONTROLLER_PAUSING;
     return c;
@@ -675,7 +679,8 @@ double controller_deadline(const struct controller *c)
 
     for (size_t i = 0; i < c->parked.n; i++) {
         const struct parked *k = &c->parked.v[i];
-        double t = c->peers.v[k->peer].slots[k->slot].not_before;
+        double t =
+            fmax(c->peers.v[k->peer].slots[k->slot].not_before, controller_launch_due(c));
 
         if (t > c->now && t < at)
             at = t;

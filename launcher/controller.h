@@ -33,7 +33,8 @@ struct controller_config {
     const char *release;
     int slots_per_job;
     bool keeps_idle;
-    double uptime_before; /* of earlier epochs, for stop.time */
+    enum steps_mode steps; /* are attempts job steps? */
+    double uptime_before;  /* of earlier epochs, for stop.time */
     struct timers timers;
 };
 

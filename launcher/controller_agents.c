@@ -50,6 +50,7 @@ void controller_send_work(struct controller *c, struct peer *p, int32_t slot,
     /* 31 bits: what numpy and the C libraries of trial programs take as a seed */
     it.work.seed =
         rng_u64(sweep_spec(c->sw)->seed, RNG_SEED, (uint32_t)trial, 0, 0) >> 33;
+    it.work.step = p->slots[slot].step;
     it.work.params = (struct slice){c->text.p, c->text.len};
     controller_send(p, &it);
 }
@@ -253,6 +254,9 @@ static void on_report(struct controller *c, struct peer *p, const struct item *i
     ev.report.elapsed = it->report.elapsed;
     ev.report.metrics = it->report.metrics;
     ev.report.n_metrics = it->report.n_metrics;
+    if (t->slot >= 0 && t->slot < p->n_slots)
+        controller_pace(c, &p->slots[t->slot], t->last_step, it->report.step,
+                        it->report.elapsed);
     v = controller_happen(c, &ev);
     c->launch_failures = 0;
     miss_metric(c, t, it);

@@ -15,6 +15,8 @@ struct slot {
     double since;      /* parked: since when */
     double not_before; /* no work before this: the last attempt could not be launched */
     int launch_failures;
+    bool step;            /* its attempt is a job step */
+    double paced_elapsed; /* of its attempt, up to its last report */
 };
 
 struct peer { /* an agent */
@@ -73,6 +75,10 @@ struct controller {
     bool missed;         /* it was said that the metric is not reported */
     bool garbled;        /* it was said that a packet could not be read */
     int strangers;       /* peers that are */
+    /* job steps */
+    double launches, launches_at; /* how many may begin now, as of then */
+    double paced_seconds;         /* what steps of training took in this epoch */
+    int64_t paced_steps;          /* and how many those were */
     /* the end */
     enum controller_state state;
     char *reason;
@@ -98,5 +104,21 @@ void controller_joined(struct controller *c, struct peer *p);
 void controller_end_attempt(struct controller *c, int32_t trial,
                             const struct end_facts *f);
 bool controller_over(const struct controller *c);
+
+/* launcher/controller_steps.c */
+
+/* A report at that step, so long after its attempt began. last: the trial's highest step
+ * before it. */
+void controller_pace(struct controller *c, struct slot *s, int64_t last, int64_t step,
+                     double elapsed);
+/* How long an attempt of the trial will take from one step to another: by its own earlier
+ * steps, else by those of all. Seconds, without its start-up; NaN: nothing is known. */
+double controller_estimate(const struct controller *c, int32_t trial, int64_t start,
+                           int64_t until);
+/* When an attempt may begin, whatever it is: c->now or later, so that its being a job
+ * step is no part of a storm of them. */
+double controller_launch_due(const struct controller *c);
+/* Shall this one, which begins now, be a job step? */
+bool controller_as_step(struct controller *c, const struct work *w);
 
 #endif

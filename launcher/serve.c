@@ -378,6 +378,8 @@ static int set_up_controller(struct server *s, struct err *e)
     struct controller_config c = {.release = PACKAGE_VERSION,
                                   .slots_per_job = s->executor->ops->slots_per_job,
                                   .keeps_idle = s->executor->ops->keeps_idle,
+                                  .steps =
+                                      s->slurm ? batch_steps(s->ep.sweep.file) : STEPS_NO,
                                   .timers = s->timers};
     const struct sweep_totals *n = sweep_totals(s->ep.sweep.sw);
     int rc = 0;

@@ -9,7 +9,7 @@ extern char **environ;
 
 /* ---- the environment ---- */
 
-static bool begins(const char *var, const char *const names[])
+bool env_named(const char *var, const char *const names[])
 {
     for (; *names; names++) {
         size_t n = strlen(*names);
@@ -20,7 +20,6 @@ static bool begins(const char *var, const char *const names[])
     return false;
 }
 
-/* Names that end in _ are beginnings of names. */
 static const char *const kept[] = {"SLURM_CONF",       "SLURM_CONF_SERVER",
                                    "SBATCH_ACCOUNT",   "SBATCH_PARTITION",
                                    "SBATCH_QOS",       "SBATCH_RESERVATION",
@@ -36,7 +35,7 @@ int command_start(struct proc *p, char *const argv[], double seconds, struct err
     int rc;
 
     for (char **var = environ; *var; var++) {
-        if (begins(*var, kept) || !begins(*var, dropped))
+        if (env_named(*var, kept) || !env_named(*var, dropped))
             vec_push(&env, *var);
     }
     vec_push(&env, NULL);

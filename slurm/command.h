@@ -6,6 +6,10 @@
 #include "base/proc.h"
 #include "slurm/executor.h"
 
+/* Is the variable ("NAME=VALUE") one of these? A name that ends in _ is the beginning of
+ * names. */
+bool env_named(const char *var, const char *const names[]);
+
 /* Starts one in an environment that does not change what it does: without the variables
  * of a job that we may be in, those of MPI, and the defaults for options that rung sets
  * or reads; what says which Slurm this is stays (SLURM_CONF), and so do a user's defaults

@@ -46,8 +46,8 @@ case $(found_by_sbatch script) in
 esac
 
 test_expect_success 'what rung run would refuse is not shown as if it were submitted' '
-    keys steps "steps: yes" && test_expect_code 2 rung render keys.yaml >out 2>err &&
-    grep "this release starts attempts as processes" err && ! test -s out
+    keys steps "steps: no" "srun: {mpi: pmix}" && test_expect_code 2 rung render keys.yaml >out 2>err &&
+    grep "steps: no: srun.mpi is for attempts that are job steps" err && ! test -s out
 '
 
 test_expect_success 'what would be submitted' '

@@ -51,6 +51,17 @@ cat >slurm/bin/scontrol <<\END
 #!/bin/sh
 echo "MaxArraySize            = 2"
 END
+cat >slurm/bin/srun <<\END
+#!/bin/sh
+echo "$*" >>"$SLURM/srun"
+test -s "$SLURM/refuse_step" && cat "$SLURM/refuse_step" >&2 && exit 1
+until test "${1#/}" != "$1"; do shift; done
+export SLURM_STEP_ID=7 SLURM_PROCID=0
+"$@" &
+echo $! >"$SLURM/step.pid"
+trap "kill -USR2 $!" USR2
+wait; wait
+END
 chmod +x slurm/bin/*
 PATH=$SLURM/bin:$PATH
 
@@ -113,11 +124,41 @@ test_expect_success 'jobs that end before their agents join do, too' '
     grep "paused: job [0-9_]* ended before its agent could join" setup.err
 '
 
-test_expect_success 'what cannot be done under Slurm yet' '
-    for keys in "steps: yes" "resources: {nodes: 2, tasks: 2}" "srun: {mpi: pmix}"; do
-        printf "%s\n" "search: {trials: 2}" "$keys" | steps cannot 1 0 &&
+test_expect_success 'attempts are steps, called like their trial and milestone' '
+    printf "%s\n" "search: {trials: 2}" "steps: yes" "srun: {cpu-bind: cores}" |
+        steps step 1 0 && : >slurm/srun && under_slurm step && cat step.err && cat slurm/srun &&
+    test $(events step end completed | grep "\"slurm_step\":\"7\"" | wc -l) = 2 &&
+    grep -e "^--job-name=t00000[01].r0 --nodes=1 --ntasks=1 .* --cpu-bind=cores /" slurm/srun &&
+    test $(wc -l <slurm/srun) = 2 && ls -A step/trials/000000/a01 >files &&
+    echo attempt-01.log >expect && test_cmp expect files
+'
+
+test_expect_success 'short attempts are not, unless they must' '
+    printf "%s\n" "search: {trials: 12}" | steps short 1 0 && under_slurm short &&
+    test $(events short end completed | grep -v slurm_step | wc -l) -ge 8
+'
+
+test_expect_success 'a step that starts nothing says what srun said' '
+    printf "%s\n" "search: {trials: 1}" "steps: yes" | steps nostep 1 0 &&
+    echo "srun: error: Unable to create step for job 1: Invalid mpi" >slurm/refuse_step &&
+    test_expect_code 1 under_slurm nostep && cat nostep.err && rm slurm/refuse_step &&
+    grep "could not be started 3 times in a row: .*Unable to create step" nostep.err &&
+    test $(events nostep end launch_failed | wc -l) = 3
+'
+
+test_expect_success 'a step that Slurm ends is preempted, and its job asks for no more' '
+    printf "%s\n" "search: {trials: 1}" "steps: yes" | steps evict 1 0.5 &&
+    { sleep 0.1; until_true "test -n \"\$(events evict report)\"" &&
+        kill -TERM $(cat slurm/step.pid); } & under_slurm evict && wait && cat evict.err &&
+    test $(events evict end preempted | wc -l) = 1 &&
+    test $(events evict job joined | wc -l) = 2 && test $(events evict end completed | wc -l) = 1
+'
+
+test_expect_success 'what cannot be' '
+    for keys in "resources: {nodes: 2, tasks: 2}" "srun: {mpi: pmix}"; do
+        printf "%s\n" "search: {trials: 2}" "steps: no" "$keys" | steps cannot 1 0 &&
         test_expect_code 2 under_slurm cannot && cat cannot.err &&
-        grep "this release" cannot.err && ! test -e cannot || return 1
+        grep "steps: no: " cannot.err && ! test -e cannot || return 1
     done
 '
 

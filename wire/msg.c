@@ -89,6 +89,7 @@ static const struct field work_fields[] = {
     {FIELD("start", LONG, work.start), NEEDED},
     {FIELD("until", LONG, work.until), NEEDED},
     {FIELD("seed", HEX, work.seed), NEEDED},
+    {FIELD("step", BOOL, work.step), OPTIONAL},
     {FIELD("params", OBJECT, work.params), NEEDED},
     {NULL, 0, 0, 0, 0},
 };

@@ -114,6 +114,7 @@ struct item {
             int64_t start;
             int64_t until; /* the next milestone: below it the agent answers by itself */
             uint64_t seed;
+            bool step;           /* under Slurm: as a job step */
             struct slice params; /* JSON object */
         } work;
         struct {

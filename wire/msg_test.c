@@ -158,10 +158,10 @@ static const struct {
     {"{\"item\":\"who\"}\n", {.kind = ITEM_WHO}},
     {"{\"item\":\"welcome\"}\n", {.kind = ITEM_WELCOME}},
     {"{\"item\":\"work\",\"slot\":1,\"ask\":5,\"trial\":12,\"attempt\":3," NONCE
-     ",\"start\":9,\"until\":27,\"seed\":\"ffffffffffffffff\",\"params\":{\"lr\":0.1,"
-     "\"opt\":\"sgd\"}}\n",
+     ",\"start\":9,\"until\":27,\"seed\":\"ffffffffffffffff\",\"step\":true,"
+     "\"params\":{\"lr\":0.1,\"opt\":\"sgd\"}}\n",
      {.kind = ITEM_WORK,
-      .work = {1, 5, 12, 3, 0x0123456789abcdef, 9, 27, UINT64_MAX,
+      .work = {1, 5, 12, 3, 0x0123456789abcdef, 9, 27, UINT64_MAX, true,
                SLICE("{\"lr\":0.1,\"opt\":\"sgd\"}")}}},
     {"{\"item\":\"retire\",\"slot\":0,\"ask\":5}\n",
      {.kind = ITEM_RETIRE, .ask = {0, 5}}},

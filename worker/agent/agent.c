@@ -501,8 +501,12 @@ void agent_printed(struct agent *a, int slot, int64_t step, const struct metric 
 void agent_ended(struct agent *a, int slot, const struct end_facts *facts, double now)
 {
     struct slot *s = slot_at(a, slot, now);
+    bool evicted = facts->cause == CAUSE_EVICTED;
     if (s && s->state == SLOT_RUNNING)
         slot_ended(a, s, facts);
+    if (evicted) /* one step was told first; the job's own signal comes later, if at all
+                  */
+        agent_evict(a, "Slurm ended an attempt: its job is being taken away", now);
 }
 
 void agent_evict(struct agent *a, const char *why, double now)

@@ -69,8 +69,8 @@ void agent_line(struct agent *a, int slot, uint64_t conn, const char *line, size
 void agent_printed(struct agent *a, int slot, int64_t step, const struct metric metrics[],
                    int n, double now);
 /* The attempt's processes are all gone. Of facts: exit_code, signal, oom, cause NO_LAUNCH
- * where it never ran, times and usage, note; the agent adds cause, answered,
- * last_step, reports. */
+ * where it never ran, EVICTED where somebody else ended it, which is the end of the job,
+ * times and usage, note; the agent adds cause, answered, last_step, reports. */
 void agent_ended(struct agent *a, int slot, const struct end_facts *facts, double now);
 /* The job is being taken away (SIGTERM by Slurm or a person): end everything, say so. */
 void agent_evict(struct agent *a, const char *why, double now);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* The number of the newest attempt that has a directory, 0 for none. */
 static int newest(const char *trial_dir, int64_t *attempt, struct err *e)
@@ -71,14 +72,42 @@ int attempt_dir_take(const char *sweep_dir, int32_t trial, int32_t attempt,
     return rc;
 }
 
+static void log_path(struct str *out, const char *attempt_dir, int32_t attempt)
+{
+    str_addf(out, "%s/attempt-%02ld.log", attempt_dir, (long)attempt);
+}
+
 int attempt_log_open(const char *attempt_dir, int32_t attempt, struct err *e)
 {
     struct str path = STR_INIT;
-    str_addf(&path, "%s/attempt-%02ld.log", attempt_dir, (long)attempt);
+    log_path(&path, attempt_dir, attempt);
     int fd = open(path.p, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     int rc = fd < 0 ? err_sys(e, "%s", path.p) : fd;
     str_free(&path);
     return rc;
+}
+
+void attempt_log_said(const char *attempt_dir, int32_t attempt, const char *beginning,
+                      struct str *out)
+{
+    struct str path = STR_INIT;
+    char text[4097], *found = NULL;
+    log_path(&path, attempt_dir, attempt);
+    int fd = open(path.p, O_RDONLY | O_CLOEXEC);
+    off_t size = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
+    off_t from = size > (off_t)sizeof(text) - 1 ? size - (off_t)sizeof(text) + 1 : 0;
+    ssize_t n = fd < 0 ? 0 : pread(fd, text, sizeof(text) - 1, from);
+    text[n > 0 ? n : 0] = '\0';
+    for (char *line = text; line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncmp(line, beginning, strlen(beginning)) == 0)
+            found = line;
+    }
+    if (found)
+        str_addn(out, found, strcspn(found, "\n"));
+    if (fd >= 0)
+        close(fd);
+    str_free(&path);
 }
 
 /* Not for . and .., nor for a log. */

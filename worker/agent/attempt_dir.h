@@ -19,6 +19,11 @@ int attempt_dir_take(const char *sweep_dir, int32_t trial, int32_t attempt,
  * the program prints to stdout and stderr. */
 int attempt_log_open(const char *attempt_dir, int32_t attempt, struct err *e);
 
+/* Appends the last line there that begins so, among its last 4 kB; nothing when there is
+ * none. */
+void attempt_log_said(const char *attempt_dir, int32_t attempt, const char *beginning,
+                      struct str *out);
+
 /* Is there anything but logs? */
 bool attempt_dir_keeps(const char *attempt_dir);
 /* Makes it durable that the directory has this name (what is in it is the program's). */

@@ -310,6 +310,7 @@ void hand_start(struct hand *h, const struct item *work, int slot)
     struct err e = {0};
     hand_clear(h);
     h->step = -1;
+    h->attempt = work->work.attempt;
     h->end_at = INFINITY;
     h->facts = (struct end_facts){.exit_code = -1,
                                   .started = clock_wall(),
@@ -443,17 +444,35 @@ static void take_report(struct hand *h, const struct shim_report *r)
                  (long)r->strays);
 }
 
+/* What a launcher that began nothing says, if it is srun. */
+static void nothing_launched(struct hand *h)
+{
+    struct str said = STR_INIT;
+    attempt_log_said(h->dir.p, h->attempt, "srun: error: ", &said);
+    h->facts.cause = CAUSE_NO_LAUNCH;
+    str_addf(next_note(h), "%s started nothing", h->program.p);
+    if (said.len > 0)
+        str_addf(&h->note, ": %s", said.p);
+    str_free(&said);
+}
+
 /* How a launcher ended, told by the reports of its ranks as far as there are any. */
 static void take_ranks(struct hand *h, int status)
 {
     struct ranks all;
     int exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     int sig = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-    if (ranks_collect(h->ranks.p, &all, NULL) == 0 && all.reported > 0)
+    if (ranks_collect(h->ranks.p, &all, NULL) == 0 && all.reported > 0) {
         take_report(h, &all.report);
+        if (all.report.step >= 0) {
+            snprintf(h->job_step, sizeof(h->job_step), "%ld", (long)all.report.step);
+            h->facts.slurm_step = slice_of(h->job_step);
+        }
+        if (all.report.evicted && h->ends == 0) /* by Slurm, and no rank had failed */
+            h->facts.cause = CAUSE_EVICTED;
+    }
     if (all.launched == 0) {
-        h->facts.cause = CAUSE_NO_LAUNCH;
-        str_addf(next_note(h), "%s started nothing", h->program.p);
+        nothing_launched(h);
     } else if (all.reported < all.launched) {
         str_addf(next_note(h), "%d of %d ranks did not tell how they ended",
                  all.launched - all.reported, all.launched);

@@ -48,10 +48,12 @@ struct hand {
     int out_at;         /* its place in a pollset, for run.c */
     struct door *door;
     struct lines out;
-    int64_t step;     /* that was printed last, -1: none */
-    struct str ranks; /* where shims elsewhere leave their reports, see ranks.h */
-    struct str dir;   /* of the attempt */
-    bool secure;      /* hand_secure() was here */
+    int64_t step;      /* that was printed last, -1: none */
+    struct str ranks;  /* where shims elsewhere leave their reports, see ranks.h */
+    struct str dir;    /* of the attempt */
+    int32_t attempt;   /* its number */
+    char job_step[16]; /* shimmed: its number */
+    bool secure;       /* hand_secure() was here */
     struct str program, note;
     struct end_facts facts;
 };

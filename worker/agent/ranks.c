@@ -25,7 +25,7 @@ static int blame(const struct shim_report *r)
 {
     if (r->exec_errno || (r->oom && r->signal == SIGKILL))
         return 4; /* oom alone is true for all ranks of a node */
-    if (r->signal == SIGTERM)
+    if (r->signal == SIGTERM || r->evicted)
         return 1;
     if (r->signal == SIGKILL)
         return 2;

@@ -119,15 +119,24 @@ static const char *env_get(char *const *envp, const char *name)
     return NULL;
 }
 
+/* A number in the environment; -1: there is none. */
+static int32_t env_number(char *const *envp, const char *name)
+{
+    const char *text = env_get(envp, name);
+    int32_t number = 0;
+    if (!text)
+        return -1;
+    for (; *text >= '0' && *text <= '9' && number < 100000000; text++)
+        number = number * 10 + (*text - '0');
+    return number;
+}
+
 int32_t shim_rank(char *const *envp)
 {
-    const char *text = env_get(envp, "SLURM_PROCID");
-    int32_t rank = 0;
-    if (!text)
-        text = env_get(envp, "OMPI_COMM_WORLD_RANK");
-    for (; text && *text >= '0' && *text <= '9' && rank < 100000000; text++)
-        rank = rank * 10 + (*text - '0');
-    return rank;
+    int32_t rank = env_number(envp, "SLURM_PROCID");
+    if (rank < 0)
+        rank = env_number(envp, "OMPI_COMM_WORLD_RANK");
+    return rank < 0 ? 0 : rank;
 }
 
 static void close_from(int first)
@@ -261,6 +270,7 @@ static void take_signal(struct life *l, int sig, double kill_seconds)
         return;
     if (sig == SIGTERM || sig == SIGUSR2 || (sig == SIGINT && l->set->int_ends) ||
         (sig == SIGHUP && l->set->hup_ends)) {
+        l->r.evicted |= sig == SIGTERM;
         if (isinf(l->kill_at)) {
             signal_all(SIGTERM);
             l->kill_at = clock_mono() + kill_seconds;
@@ -334,6 +344,7 @@ static int run_program(const struct setting *set, const struct shim *s,
     long oom_before = oom_kills(set->oom_fd);
     environ = (char **)s->envp; /* execvp() looks for PATH there */
     l.r.rank = shim_rank(s->envp);
+    l.r.step = env_number(s->envp, "SLURM_STEP_ID");
     l.program = start_program(s, &l.r.exec_errno);
     watch(&l, s->kill_seconds);
 

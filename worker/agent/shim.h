@@ -22,8 +22,10 @@ struct shim_report { /* written once, as bytes, to report_fd */
         exec_errno;    /* not 0: the program could not be executed (or workdir entered) */
     int32_t exit_code; /* -1: a signal */
     int32_t signal;
-    int32_t oom;    /* the cgroup's oom_kill count rose; other slots may share it */
-    int32_t strays; /* processes left behind that had to be ended */
+    int32_t oom;     /* the cgroup's oom_kill count rose; other slots may share it */
+    int32_t strays;  /* processes left behind that had to be ended */
+    int32_t step;    /* SLURM_STEP_ID, -1: none */
+    int32_t evicted; /* SIGTERM came, which an agent does not send to a step */
     double cpu_seconds, max_rss; /* all descendants; bytes of the largest */
 };
 
