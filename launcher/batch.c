@@ -3,6 +3,7 @@
 #include "slurm/script.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 char *own_program(struct err *e)
@@ -78,6 +79,45 @@ int batch_script(const struct sweepfile *f, const char *dir, const char *workdir
                        .n_settings = n_settings,
                        .setup = f->setup};
     rc = script_text(&s, out, e);
+    free(options);
+    free(rung);
+    return rc;
+}
+
+/* Who needs an account for the jobs of slots needs one for this, too. */
+static void add_account(struct script_option options[], size_t *n,
+                        const struct sweepfile *f)
+{
+    for (size_t i = 0; i < *n; i++) {
+        if (strcmp(options[i].name, "account") == 0)
+            return;
+    }
+    for (size_t i = 0; i < f->slurm.n; i++) {
+        if (strcmp(f->slurm.v[i].name, "account") == 0)
+            options[(*n)++] =
+                (struct script_option){f->slurm.v[i].name, f->slurm.v[i].value};
+    }
+}
+
+int batch_controller(const struct sweepfile *f, const char *dir, const char *workdir,
+                     struct str *out, struct err *e)
+{
+    struct script_option *options;
+    size_t n = f->controller.n;
+    char *rung = own_program(e);
+    int rc;
+
+    if (!rung)
+        return e ? e->code : ERR_IO;
+    options = batch_options(f->controller.v, n);
+    add_account(options, &n, f);
+    struct script_controller s = {.name = f->name,
+                                  .dir = dir,
+                                  .workdir = workdir,
+                                  .rung = rung,
+                                  .options = options,
+                                  .n_options = n};
+    rc = script_controller_text(&s, out, e);
     free(options);
     free(rung);
     return rc;

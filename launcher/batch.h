@@ -24,4 +24,8 @@ int batch_script(const struct sweepfile *f, const char *dir, const char *workdir
                  char *const settings[], size_t n_settings, struct str *out,
                  struct err *e);
 
+/* The same of the job of a controller that runs in workdir. */
+int batch_controller(const struct sweepfile *f, const char *dir, const char *workdir,
+                     struct str *out, struct err *e);
+
 #endif

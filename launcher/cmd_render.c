@@ -18,7 +18,8 @@ const struct cli_option render_options[] = {
                  "the sweep's own directory (default: NAME-DATE-TIME)"},
     [OPT_SLOTS] = {"slots", 's', "N",
                    "trials that run at once, instead of the file's `slots`"},
-    [OPT_SCRIPT] = {"script", 0, NULL, "only the batch script, for other programs"},
+    [OPT_SCRIPT] = {"script", 0, NULL,
+                    "only the batch script of the slots, for other programs"},
     {0}};
 
 /* A directory that need not exist, absolute. */
@@ -31,40 +32,51 @@ static char *absolute(const char *dir, const char *workdir)
     return dir[0] == '/' ? mem_strdup(dir) : path_join(workdir, dir);
 }
 
+static void add_command(struct str *out, char **argv)
+{
+    for (char **word = argv; *word; word++) {
+        str_add(out, word > argv ? " " : "");
+        shell_quote(out, *word);
+        free(*word);
+    }
+    str_addc(out, '\n');
+    free(argv);
+}
+
 /* The commands: arrays of as many tasks as Slurm takes. */
 static void add_commands(struct str *out, const char *dir, int jobs)
 {
     while (jobs > 0) {
         int n = jobs < SCRIPT_ARRAY_MAX ? jobs : SCRIPT_ARRAY_MAX;
-        char **argv = script_sbatch(dir, n);
 
-        for (char **word = argv; *word; word++) {
-            str_add(out, word > argv ? " " : "");
-            shell_quote(out, *word);
-            free(*word);
-        }
-        str_addc(out, '\n');
-        free(argv);
+        add_command(out, script_sbatch(dir, n));
         jobs -= n;
     }
 }
 
-static void add_all(struct str *out, const struct sweepfile *f, const char *dir,
-                    const char *script)
+/* Takes path over. */
+static void add_script(struct str *out, char *path, const char *script)
 {
-    char *path = script_path(dir);
-
     str_add(out, "# ");
     shell_quote(out, path);
     str_addf(out, "\n\n%s\n# submitted by\n\n", script);
-    add_commands(out, dir, f->slots / f->slots_per_job);
     free(path);
+}
+
+static void add_all(struct str *out, const struct sweepfile *f, const char *dir,
+                    const char *controller, const char *script)
+{
+    add_script(out, script_controller_path(dir), controller);
+    add_command(out, script_controller_sbatch(dir));
+    str_addc(out, '\n');
+    add_script(out, script_path(dir), script);
+    add_commands(out, dir, f->slots / f->slots_per_job);
 }
 
 static int render(const struct cli_command *self, struct sweepfile *f, const char *dir,
                   bool only_script)
 {
-    struct str script = STR_INIT, all = STR_INIT, name = STR_INIT;
+    struct str script = STR_INIT, controller = STR_INIT, all = STR_INIT, name = STR_INIT;
     char stamp[32], *workdir = getcwd(NULL, 0), *full;
     struct err e = {0};
     int status = EXIT_GOOD;
@@ -73,13 +85,15 @@ static int render(const struct cli_command *self, struct sweepfile *f, const cha
         return cli_fail(self, EXIT_FAILED, "cannot tell the current directory");
     str_addf(&name, "%s-%s", f->name, clock_stamp(stamp, clock_wall()));
     full = absolute(dir ? dir : name.p, workdir);
-    if (batch_script(f, full, workdir, NULL, 0, &script, &e) != 0) {
+    if (batch_script(f, full, workdir, NULL, 0, &script, &e) != 0 ||
+        batch_controller(f, full, workdir, &controller, &e) != 0) {
         status = cli_fail(self, EXIT_USAGE, "%s", e.text);
     } else {
-        add_all(&all, f, full, script.p);
+        add_all(&all, f, full, controller.p, script.p);
         fputs(only_script ? script.p : all.p, stdout);
     }
     str_free(&script);
+    str_free(&controller);
     str_free(&all);
     str_free(&name);
     free(workdir);

@@ -4,6 +4,7 @@
 #include "launcher/commands.h"
 #include "launcher/loaded.h"
 #include "launcher/serve.h"
+#include "launcher/submit.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -142,16 +143,18 @@ static int resume(const struct cli_command *self, const char *dir,
         return status;
     if (serving != SERVING_NO && o->n_sets > 0)
         return requests_hand_over(self, dir, &f, o->sets, o->n_sets);
+    if (finished && o->n_sets == 0 && strcmp(f.state, "finished") == 0) {
+        cli_say("%s is finished; nothing to resume", dir);
+        return EXIT_GOOD;
+    }
+    if (submit_has_chain(dir))
+        return submit_again(self, dir, o->sets, o->n_sets);
     if (serving == SERVING_HERE)
         return cli_fail(self, EXIT_FAILED,
                         "a controller serves it already: process %ld on %s", f.pid,
                         f.host);
     if (serving == SERVING_ELSEWHERE)
         cli_say("taking over from the controller on %s (process %ld)", f.host, f.pid);
-    if (finished && o->n_sets == 0 && strcmp(f.state, "finished") == 0) {
-        cli_say("%s is finished; nothing to resume", dir);
-        return EXIT_GOOD;
-    }
     return serve(dir, o);
 }
 
@@ -170,7 +173,7 @@ static bool add_setting(const char *text, struct request *r)
 int cmd_resume(int argc, char **argv)
 {
     const struct cli_command *self = cli_find("resume");
-    struct serve_options o = {.submit = true};
+    struct serve_options o = {.submit = true, .resume = true};
     VEC(struct request) sets = {0};
     const char *value, *dir = NULL;
     struct request r;

@@ -1,85 +1,68 @@
-#include "base/clock.h"
-#include "base/file.h"
-#include "launcher/batch.h"
 #include "launcher/cli.h"
 #include "launcher/commands.h"
-#include "launcher/loaded.h"
 #include "launcher/serve.h"
+#include "launcher/submit.h"
+#include "launcher/watch.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPT_DIR, OPT_EXECUTOR, OPT_SLOTS, OPT_QUIET, OPT_JSON };
+enum { OPT_DIR, OPT_EXECUTOR, OPT_FOREGROUND, OPT_SLOTS, OPT_QUIET, OPT_JSON };
 const struct cli_option run_options[] = {
     [OPT_DIR] = {"dir", 'd', "DIR",
                  "the sweep's own directory (default: NAME-DATE-TIME)"},
     [OPT_EXECUTOR] = {"executor", 'x', "NAME", "where trials run: local, or slurm"},
+    [OPT_FOREGROUND] = {"foreground", 'f', NULL,
+                        "with slurm: the controller stays here, it is no job of its own"},
     [OPT_SLOTS] = {"slots", 's', "N",
                    "trials that run at once, instead of the file's `slots`"},
     [OPT_QUIET] = {"quiet", 'q', NULL, "no progress, only the result"},
     [OPT_JSON] = {"json", 'j', NULL, "the result as one JSON object"},
     {0}};
 
-/* NAME-20261120-171502, or the same with -2, -3, ... when several begin in a second. */
-static char *new_directory(const char *name)
+/* The controller runs here. */
+static int run_here(const struct cli_command *self, const char *path, const char *dir,
+                    const char *slots, struct serve_options *o)
 {
-    char stamp[32];
-    struct str dir = STR_INIT;
+    struct begun b;
+    int status = sweep_begin(self, path, dir, slots, o->executor == EXECUTOR_SLURM, &b);
 
-    str_addf(&dir, "%s-%s", name, clock_stamp(stamp, clock_wall()));
-    for (int i = 2; i < 1000 && file_exists(dir.p); i++) {
-        str_cut(&dir, 0);
-        str_addf(&dir, "%s-%s-%d", name, stamp, i);
+    if (status == EXIT_GOOD) {
+        if (!o->quiet)
+            cli_say("sweep directory: %s", b.made);
+        o->name = b.file->name;
+        o->sets = &b.set;
+        o->n_sets = b.set.key != NULL;
+        status = serve(b.dir, o);
     }
-    return str_take(&dir);
+    begun_free(&b);
+    return status;
 }
 
-static int run(const struct cli_command *self, const char *path, const char *dir,
-               const char *slots, struct serve_options *o)
+/* The controller is a job, and what happens here only looks on. */
+static int run_there(const struct cli_command *self, const char *path, const char *dir,
+                     const char *slots, const struct serve_options *o)
 {
-    struct request set = {.op = REQUEST_SET, .trial = -1};
-    struct str errors = STR_INIT;
-    struct sweepfile *f = NULL;
-    struct err e = {0};
-    char *made = NULL, *absolute = NULL, key[] = "slots";
-    int status = EXIT_USAGE;
+    struct str job = STR_INIT;
+    struct begun b;
+    int status = sweep_begin(self, path, dir, slots, true, &b);
 
-    if (sweepfile_load(path, &f, &errors) != 0) {
-        fputs(errors.p, stderr);
-        goto out;
-    }
-    if (o->executor == EXECUTOR_SLURM && batch_check(f, &e) != 0) {
-        cli_fail(self, EXIT_USAGE, "%s: %s", path, e.text);
-        goto out;
-    }
-    if (slots) {
-        set.key = key;
-        set.value = mem_strdup(slots);
-        o->sets = &set;
-        o->n_sets = 1;
-        if (sweepfile_set(f, key, slots, &e) != 0) {
-            cli_fail(self, EXIT_USAGE, "--slots: %s", e.text);
-            goto out;
+    if (status == EXIT_GOOD)
+        status = submit_new(self, &b, &job);
+    if (status == EXIT_GOOD) {
+        if (!o->quiet) {
+            cli_say("sweep directory: %s", b.made);
+            cli_say(
+                "its controller is job %s; Ctrl-C ends this view of it and nothing else",
+                job.p);
         }
+        status = watch_to_end(self, b.dir, o->quiet, o->json);
+        if (status == EXIT_INTERRUPTED)
+            submit_tell(b.made);
     }
-    made = dir ? mem_strdup(dir) : new_directory(f->name);
-    if (sweep_dir_create(made, f->text.p, f->text.len, &e) != 0) {
-        status =
-            cli_fail(self, e.code == ERR_EXIST ? EXIT_USAGE : EXIT_FAILED, "%s", e.text);
-        goto out;
-    }
-    absolute = realpath(made, NULL);
-    if (!o->quiet)
-        cli_say("sweep directory: %s", made);
-    o->name = f->name;
-    status = serve(absolute, o);
-out:
-    str_free(&errors);
-    sweepfile_free(f);
-    free(set.value);
-    free(absolute);
-    free(made);
+    str_free(&job);
+    begun_free(&b);
     return status;
 }
 
@@ -88,6 +71,7 @@ int cmd_run(int argc, char **argv)
     const struct cli_command *self = cli_find("run");
     struct serve_options o = {.executor = EXECUTOR_LOCAL, .submit = true};
     const char *value, *path = NULL, *dir = NULL, *slots = NULL;
+    bool foreground = false;
     struct cli c;
 
     cli_begin(&c, self, argc, argv);
@@ -101,6 +85,7 @@ int cmd_run(int argc, char **argv)
                 return cli_fail(self, EXIT_USAGE,
                                 "there is no executor '%s', only local and slurm", value);
             continue;
+        case OPT_FOREGROUND: foreground = true; continue;
         case OPT_SLOTS: slots = value; continue;
         case OPT_QUIET: o.quiet = true; continue;
         case OPT_JSON: o.json = true; continue;
@@ -119,5 +104,7 @@ int cmd_run(int argc, char **argv)
     if (!path)
         return cli_fail(self, EXIT_USAGE,
                         "which sweep file? (`rung init` writes one to begin with)");
-    return run(self, path, dir, slots, &o);
+    if (o.executor == EXECUTOR_SLURM && !foreground)
+        return run_there(self, path, dir, slots, &o);
+    return run_here(self, path, dir, slots, &o);
 }

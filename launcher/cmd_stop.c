@@ -4,6 +4,7 @@
 #include "launcher/commands.h"
 #include "launcher/loaded.h"
 #include "launcher/serve.h"
+#include "launcher/submit.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,10 +28,15 @@ static int stop(const struct cli_command *self, const char *dir, const struct re
     struct err e = {0};
     int32_t trials;
     bool finished;
+    int rc = loaded_open(&l, dir, false, &e);
 
-    if (loaded_open(&l, dir, false, &e) != 0) {
+    if (rc != 0) {
+        int status = rc == ERR_NOENT && l.sw && submit_has_chain(dir)
+                         ? submit_withdraw(self, dir)
+                         : cli_fail(self, EXIT_FAILED, "%s", e.text);
+
         loaded_close(&l);
-        return cli_fail(self, EXIT_FAILED, "%s", e.text);
+        return status;
     }
     trials = sweep_trials(l.sw);
     finished = sweep_totals(l.sw)->finished;

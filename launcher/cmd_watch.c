@@ -2,6 +2,9 @@
 #include "launcher/cli.h"
 #include "launcher/commands.h"
 #include "launcher/look.h"
+#include "launcher/submit.h"
+#include "launcher/watch.h"
+#include "slurm/succession.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -12,7 +15,9 @@
 #include <termios.h>
 #include <unistd.h>
 
-#define DRAW_MS 1000
+#define DRAW_MS      1000
+#define LINE_SECONDS 30.0
+#define LOOK_SECONDS 60.0
 
 #define ENTER "\033[?1049h\033[?25l" /* the second screen, without a cursor */
 #define LEAVE "\033[?25h\033[?1049l"
@@ -95,30 +100,183 @@ static void draw(const struct loaded *l)
     str_free(&out);
 }
 
+/* ---- on the terminal ---- */
+
+struct screen {
+    struct termios before;
+    bool keys;
+};
+
+static void screen_begin(struct screen *s)
+{
+    s->keys = keys_begin(&s->before);
+    catch_signals();
+    fputs(ENTER, stdout);
+}
+
+static void screen_end(struct screen *s)
+{
+    fputs(LEAVE, stdout);
+    fflush(stdout);
+    if (s->keys)
+        tcsetattr(STDIN_FILENO, TCSANOW, &s->before);
+}
+
 /* Until q, a signal, or the end of the sweep; then the last screen stays. */
 static int watch(const struct cli_command *self, struct loaded *l)
 {
-    struct termios before;
-    bool keys = keys_begin(&before);
+    struct screen s;
     struct err e = {0};
     int rc = 0;
 
-    catch_signals();
-    fputs(ENTER, stdout);
+    screen_begin(&s);
     do {
         rc = loaded_update(l, &e);
         if (rc == 0)
             draw(l);
-    } while (rc == 0 && !sweep_totals(l->sw)->finished && wait_a_while(keys));
-    fputs(LEAVE, stdout);
-    fflush(stdout);
-    if (keys)
-        tcsetattr(STDIN_FILENO, TCSANOW, &before);
+    } while (rc == 0 && !sweep_totals(l->sw)->finished && wait_a_while(s.keys));
+    screen_end(&s);
     if (rc != 0)
         return cli_fail(self, EXIT_FAILED, "%s", e.text);
     look_print(l, false);
     return interrupted ? EXIT_INTERRUPTED : EXIT_GOOD;
 }
+
+/* ---- to the end ---- */
+
+struct watcher {
+    const struct cli_command *self;
+    const char *dir;
+    bool quiet, live; /* live: on the terminal's second screen */
+    struct screen screen;
+    struct loaded l;
+    bool begun;
+    double next_line, next_look, event;
+    char state[16]; /* that was said last */
+    struct err e;
+};
+
+/* A line for a log: when the state changes, and now and then. */
+static void say_line(struct watcher *w)
+{
+    struct view v = look_view(&w->l);
+    struct str out = STR_INIT;
+    double now = clock_mono();
+
+    if (w->quiet || (now < w->next_line && strcmp(v.state, w->state) == 0))
+        return;
+    w->next_line = now + LINE_SECONDS;
+    snprintf(w->state, sizeof(w->state), "%s", v.state);
+    view_line(&v, &out);
+    fprintf(stderr, "%s\n", out.p);
+    str_free(&out);
+}
+
+/* Is anybody there who will go on? Asked when nothing happens. */
+static int look_for_chain(struct watcher *w)
+{
+    double now = clock_mono();
+    struct str job = STR_INIT;
+    bool runs;
+    char *name;
+    int rc;
+
+    if (now < w->next_look)
+        return 0;
+    w->next_look = now + LOOK_SECONDS;
+    name = submit_chain_name(w->dir);
+    rc = succession_find(name, &job, &runs, NULL);
+    if (rc == 0 && job.len == 0)
+        rc = err_set(
+            &w->e, ERR_NOENT,
+            "the jobs of its controller are gone from Slurm; jobs/controller-*.log "
+            "in %s may tell why; go on with `rung resume`",
+            w->dir);
+    else
+        rc = 0; /* Slurm does not answer: later */
+    str_free(&job);
+    free(name);
+    return rc;
+}
+
+/* Reads on; 0, or an error. */
+static int read_on(struct watcher *w)
+{
+    int rc = w->begun ? loaded_update(&w->l, &w->e) : loaded_replay(&w->l, false, &w->e);
+
+    if (rc == ERR_NOENT && !w->begun)
+        return look_for_chain(w);
+    if (rc != 0)
+        return rc;
+    w->begun = true;
+    if (w->l.last_event != w->event)
+        w->next_look = clock_mono() + LOOK_SECONDS;
+    w->event = w->l.last_event;
+    if (w->live)
+        draw(&w->l);
+    else
+        say_line(w);
+    return look_for_chain(w);
+}
+
+/* Its controller has written everything and is gone. */
+static bool ended(const struct watcher *w)
+{
+    struct controller_file f;
+
+    return w->begun && controller_file_read(w->dir, &f, NULL) == 0 &&
+           controller_file_over(&f);
+}
+
+static int result(struct watcher *w, bool json)
+{
+    const struct sweep_totals *n = sweep_totals(w->l.sw);
+    struct view v = look_view(&w->l);
+    struct str out = STR_INIT;
+
+    if (json)
+        view_json(&v, &out);
+    else
+        view_best(&v, &out);
+    printf("%s%s", out.p, json ? "\n" : "");
+    if (!n->finished) {
+        str_cut(&out, 0);
+        cli_quote(&out, w->dir);
+        cli_say("paused: %s", w->l.why_paused ? w->l.why_paused : "?");
+        cli_say("go on with: rung resume %s", out.p);
+    }
+    str_free(&out);
+    return n->finished && (n->best >= 0 || n->finishing) ? EXIT_GOOD : EXIT_FAILED;
+}
+
+int watch_to_end(const struct cli_command *self, const char *dir, bool quiet, bool json)
+{
+    struct watcher w = {.self = self, .dir = dir, .quiet = quiet};
+    int status, rc = loaded_file(&w.l, dir, &w.e);
+
+    w.live = !quiet && !json && isatty(STDOUT_FILENO);
+    w.next_look = clock_mono() + LOOK_SECONDS / 4;
+    catch_signals();
+    if (w.live)
+        screen_begin(&w.screen);
+    while (rc == 0 && (rc = read_on(&w)) == 0 && !ended(&w) &&
+           wait_a_while(w.live && w.screen.keys))
+        ;
+    if (rc == 0 && w.begun)
+        rc = loaded_update(&w.l, &w.e);
+    if (w.live)
+        screen_end(&w.screen);
+    if (rc != 0)
+        status = cli_fail(self, EXIT_FAILED, "%s", w.e.text);
+    else if (!ended(&w))
+        status = EXIT_INTERRUPTED;
+    else
+        status = result(&w, json);
+    loaded_close(&w.l);
+    return status;
+}
+
+/* ---- the command ---- */
 
 int cmd_watch(int argc, char **argv)
 {

@@ -25,17 +25,26 @@ const struct cli_command cli_commands[] = {
      "--script,\n"
      "what is printed is a script, to check with other programs:\n\n"
      "    rung render --script sweep.yaml | shellcheck -\n\n"
-     "`rung run --executor slurm` submits it.",
+     "`rung submit` and `rung run --executor slurm` submit it.",
      render_options, cmd_render},
+    {"submit", "FILE", "Run a sweep under Slurm, and return at once",
+     "The sweep gets a directory of its own, like with `rung run`. Its controller is a "
+     "small\n"
+     "job (`controller:` in the sweep file), behind which the next one waits: when it "
+     "is\n"
+     "cancelled, or its walltime or its node ends, that one goes on. It submits the jobs "
+     "of\n"
+     "the slots. `rung watch` shows the sweep, `rung stop` ends it with all of its jobs.",
+     submit_options, cmd_submit},
     {"run", "FILE", "Run a sweep, with live progress",
      "The sweep gets a directory of its own, which holds everything about it: "
      "sweep.yaml,\n"
      "the journal, sweep.h5, logs and checkpoints.\n\n"
-     "With --executor slurm, trials run in jobs that are submitted with sbatch, and "
-     "what\n"
-     "runs here only hands them out: it has to stay until the sweep is over, on a host "
-     "that\n"
-     "the nodes can reach.\n\n"
+     "With --executor slurm it does what `rung submit` does and looks on until the sweep "
+     "is\n"
+     "over; Ctrl-C then ends only that. With --foreground as well, the controller stays "
+     "here\n"
+     "instead of being a job of its own: on a host that the nodes can reach.\n\n"
      "Ctrl-C pauses the sweep: running trials save at their next report, and `rung "
      "resume`\n"
      "goes on. A second Ctrl-C ends them at once.",
@@ -93,6 +102,11 @@ const struct cli_command cli_commands[] = {
      "--hdf5` makes it from the journal. Nothing is changed; the exit status is 1 when\n"
      "something is wrong.\n\n" DIR_DEFAULT,
      fsck_options, cmd_fsck},
+    {"controller", "DIR", "What the job of a controller runs: started by rung",
+     "Serves a sweep of Slurm until it is over or paused. By hand, on a host that the "
+     "nodes\n"
+     "can reach, it is a controller that is no job.",
+     controller_options, cmd_controller},
     {"agent", "DIR", "What a job runs: started by rung, seldom by hand",
      "Joins the sweep, asks for trials and runs them until none is left. One started by\n"
      "hand is welcome while slots are missing, else told that there is no work.",

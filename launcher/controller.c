@@ -488,6 +488,16 @@ void controller_pause(struct controller *c, const char *reason)
     pause_sweep(c, reason, false);
 }
 
+void controller_trouble(struct controller *c, const char *reason)
+{
+    pause_sweep(c, reason, true);
+}
+
+void controller_evicted(struct controller *c, const char *job)
+{
+    job_event(c, job, "evicted", NULL);
+}
+
 void controller_interrupt(struct controller *c)
 {
     c->interrupting = true;

@@ -65,10 +65,15 @@ void controller_job_gone(struct controller *c, const char *job, const char *why)
 /* What people ask. trial -1: the whole sweep. */
 void controller_stop(struct controller *c, int32_t trial, const char *reason);
 void controller_pause(struct controller *c, const char *reason);
+/* The same because something is wrong. */
+void controller_trouble(struct controller *c, const char *reason);
 void controller_interrupt(struct controller *c); /* end what runs now, without saving */
 void controller_resume(struct controller *c, const char *reason);
 int controller_set(struct controller *c, const char *key, const char *value,
                    struct err *e);
+
+/* Our own job is taken away by somebody: noted, for those that come after us. */
+void controller_evicted(struct controller *c, const char *job);
 
 /* Timers, work for free slots, the ends of sweeps. Call it after each batch. */
 void controller_tick(struct controller *c);

@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define BARREN_SECONDS 600.0
+
 /* ---- finding ---- */
 
 bool sweep_dir_is(const char *dir)
@@ -182,6 +184,17 @@ static void note_beginning(struct loaded *l, const struct event *ev)
     l->file->name = mem_strndup(ev->epoch.name.p, ev->epoch.name.len);
 }
 
+/* A crash that repeats itself, say. */
+static void note_progress(struct loaded *l, const struct event *ev)
+{
+    int64_t reports = sweep_totals(l->sw)->reports;
+    bool barren =
+        reports == l->reports_before && ev->time - l->epoch_began < BARREN_SECONDS;
+
+    l->barren_epochs = barren ? l->barren_epochs + 1 : 0;
+    l->reports_before = reports;
+}
+
 static void on_event(void *ctx, const struct event *ev, const struct verdict *v)
 {
     struct loaded *l = ctx;
@@ -189,16 +202,21 @@ static void on_event(void *ctx, const struct event *ev, const struct verdict *v)
     (void)v;
     if (ev->kind == EVENT_EPOCH) {
         close_epoch(l);
+        note_progress(l, ev);
         l->epoch_began = ev->time;
         l->steps_before = sweep_totals(l->sw)->steps;
         if (ev->epoch.after == 0) /* not always 1: one that never began is void */
             note_beginning(l, ev);
     } else if (ev->kind == EVENT_JOB) {
         note_job(l, ev);
+        if (slice_eq(ev->job.change, "evicted"))
+            l->last_evicted = ev->time;
         if (ev->job.agent != 0)
             note_agent(l, ev);
     } else if (ev->kind == EVENT_SET) {
         note_setting(l, ev);
+    } else if (ev->kind == EVENT_RESUME) {
+        l->barren_epochs = 0;
     } else if (ev->kind == EVENT_PAUSE) {
         free(l->why_paused);
         l->why_paused = mem_strndup(ev->why.reason.p, ev->why.reason.len);

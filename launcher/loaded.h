@@ -24,9 +24,13 @@ struct loaded {
     double uptime; /* seconds that earlier epochs served it, each to its last event */
     double epoch_began; /* wall clock; NaN: there is none */
     double last_event;
-    int64_t steps_before;  /* taken in earlier epochs */
-    char *why_paused;      /* the reason of the last pause, NULL: it was never paused */
-    uint64_t created_hash; /* of sweep.yaml, as the first epoch found it */
+    int64_t steps_before; /* taken in earlier epochs */
+    double last_evicted;  /* when a controller's job was taken away last; 0: never */
+    int barren_epochs; /* the last so many were over within 10 minutes each, and nothing
+                          was reported in them */
+    int64_t reports_before; /* made in earlier epochs */
+    char *why_paused;       /* the reason of the last pause, NULL: it was never paused */
+    uint64_t created_hash;  /* of sweep.yaml, as the first epoch found it */
     /* NULL; or, set by the caller between loaded_file() and loaded_replay(): read no
      * further */
     const struct journal_pos *limit;

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/num.h"
+#include "launcher/submit.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,15 @@ int look_open(const struct cli_command *self, const char *dir, bool history,
     l->limit = limit;
     if (rc == 0)
         rc = loaded_replay(l, history, &e);
+    if (rc == ERR_NOENT && l->sw && submit_has_chain(found)) {
+        char *name = submit_chain_name(found);
+
+        err_set(
+            &e, rc,
+            "%s has not begun: its controller waits in Slurm's queue (squeue --name=%s)",
+            found, name);
+        free(name);
+    }
     free(found);
     return rc == 0 ? EXIT_GOOD : cli_fail(self, EXIT_FAILED, "%s", e.text);
 }
@@ -33,7 +43,7 @@ int look_open(const struct cli_command *self, const char *dir, bool history,
 struct view look_view(const struct loaded *l)
 {
     const struct sweep_totals *n = sweep_totals(l->sw);
-    struct controller_file f;
+    struct controller_file f = {0};
     bool served = !n->finished && sweep_served(l->dir, &f) != SERVING_NO;
     struct view v = {.sw = l->sw,
                      .file = l->file,
@@ -54,6 +64,9 @@ struct view look_view(const struct loaded *l)
     } else if (n->pausing && n->open == 0) {
         v.state = "paused";
         v.note = l->why_paused;
+    } else if (strcmp(f.state, "waiting") == 0) {
+        v.state = "waiting";
+        v.note = "its next controller waits in Slurm's queue";
     } else {
         v.state = "interrupted";
         v.note = "no controller serves this sweep; `rung resume` goes on";

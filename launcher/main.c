@@ -18,7 +18,7 @@ static void overview(FILE *to)
           to);
     for (const struct cli_command *c = cli_commands; c->name; c++) {
         if (c->summary[0])
-            fprintf(to, "  %-10s %s\n", c->name, c->summary);
+            fprintf(to, "  %-10s  %s\n", c->name, c->summary);
     }
     fputs("\nBegin with `rung init`, then `rung run sweep.yaml`. "
           "`rung COMMAND --help` tells more.\n",

@@ -15,7 +15,7 @@
 
 #define REQUEST_MAX 65536 /* bytes */
 
-static const char *const op_names[] = {"stop", "pause", "set"};
+static const char *const op_names[] = {"stop", "pause", "set", "resume"};
 
 static void encode(const struct request *r, struct str *out)
 {
@@ -91,7 +91,7 @@ static int decode(const struct str *text, struct request *r)
     if (trial < -1 || trial > INT32_MAX)
         return ERR_RANGE;
     r->trial = (int32_t)trial;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i <= REQUEST_RESUME; i++) {
         if (slice_eq(op, op_names[i])) {
             r->op = (enum request_op)i;
             return i == REQUEST_SET && (!r->key || !r->value) ? ERR_INVAL : 0;

@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-enum request_op { REQUEST_STOP, REQUEST_PAUSE, REQUEST_SET };
+enum request_op { REQUEST_STOP, REQUEST_PAUSE, REQUEST_SET, REQUEST_RESUME };
 
 struct request {
     enum request_op op;

@@ -11,9 +11,11 @@
 #include "launcher/batch.h"
 #include "launcher/cli.h"
 #include "launcher/epoch.h"
+#include "launcher/submit.h"
 #include "launcher/tidy.h"
 #include "launcher/view.h"
 #include "launcher/viewer.h"
+#include "slurm/succession.h"
 #include "slurm/executor.h"
 #include "slurm/script.h"
 #include "wire/socket.h"
@@ -30,6 +32,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define BARREN_MAX    3    /* controllers in a row */
+#define CHAIN_RETRY   60.0 /* seconds */
+#define CANCEL_WINDOW 600.0
+#define WALLTIME_NEAR 60.0 /* SIGTERM this long before a job's end is of its walltime */
+
 /* Packets taken in before a commit, so that answers do not wait for ever under load. */
 #define ROUND_PACKETS 1024
 
@@ -45,7 +52,9 @@ struct server {
     VEC(uint64_t) peers; /* where socket_send() reaches it */
     struct viewer *viewer;
     struct tidy *tidy;
-    int signals; /* signalfd */
+    struct succession *chain; /* NULL: we are no job of one */
+    bool leaving;             /* it goes on, without us */
+    int signals;              /* signalfd */
     int interrupts;
     double next_request;
     char **taken; /* requests of this round, removed when it is durable */
@@ -385,7 +394,7 @@ static int set_up_controller(struct server *s, struct err *e)
     int rc = 0;
 
     /* A finished one without more to do is only wound up: its controller died at that. */
-    epoch_control(&s->ep, &c, s->o->submit && (n->pausing || s->o->n_sets > 0), &port, s,
+    epoch_control(&s->ep, &c, s->o->resume && (n->pausing || s->o->n_sets > 0), &port, s,
                   clock_mono(), clock_wall());
     for (size_t i = 0; rc == 0 && i < s->o->n_sets; i++)
         rc = controller_set(s->ep.controller, s->o->sets[i].key, s->o->sets[i].value, e);
@@ -423,7 +432,6 @@ static int set_up(struct server *s, struct err *e)
 
     if (rc == 0)
         rc = set_timers(s, e);
-
     if (rc == 0)
         rc = begin_epoch(s, e);
     if (rc == 0)
@@ -442,6 +450,24 @@ static int set_up(struct server *s, struct err *e)
 
 /* ---- one round ---- */
 
+/* Our job is taken away, and the next one goes on. Unless that happens again and again,
+ * which a person or a site means. */
+static void evicted(struct server *s)
+{
+    double now = clock_wall(), ends = s->chain ? succession_ends(s->chain) : 0;
+    bool walltime = ends > 0 && now > ends - WALLTIME_NEAR;
+    bool again = now - s->ep.sweep.last_evicted < CANCEL_WINDOW;
+
+    s->leaving = true;
+    if (walltime)
+        return;
+    controller_evicted(s->ep.controller, s->o->job);
+    if (again)
+        controller_trouble(s->ep.controller,
+                           "its controllers were cancelled twice within 10 minutes, so "
+                           "somebody wants it to end");
+}
+
 static void take_signals(struct server *s)
 {
     struct signalfd_siginfo info;
@@ -449,7 +475,9 @@ static void take_signals(struct server *s)
     while (read(s->signals, &info, sizeof(info)) == sizeof(info)) {
         if (info.ssi_signo == SIGCHLD)
             continue;
-        if (s->interrupts++ == 0) {
+        if (s->o->job && info.ssi_signo == SIGTERM) {
+            evicted(s);
+        } else if (s->interrupts++ == 0) {
             s->status = info.ssi_signo == SIGINT ? EXIT_INTERRUPTED : EXIT_GOOD;
             controller_pause(s->ep.controller, info.ssi_signo == SIGINT
                                                    ? "interrupted by Ctrl-C"
@@ -487,6 +515,10 @@ static void take_request(void *ctx, const struct request *r, const char *bad)
         viewer_say(s->viewer, text.p);
     } else if (r->op == REQUEST_SET) {
         take_setting(s, r->key, r->value);
+    } else if (r->op == REQUEST_RESUME) {
+        s->ep.sweep.barren_epochs = 0; /* something was mended */
+        if (controller_state(s->ep.controller) != CONTROLLER_RUNNING)
+            controller_resume(s->ep.controller, "rung resume");
     } else {
         str_addf(&text, "rung %s by %s", r->op == REQUEST_STOP ? "stop" : "stop --pause",
                  r->who ? r->who : "?");
@@ -550,6 +582,8 @@ static int serve_round(struct server *s, struct err *e)
 
     if (s->next_request < until)
         until = s->next_request;
+    if (s->chain && succession_deadline(s->chain) < until)
+        until = succession_deadline(s->chain);
     rc = socket_wait(s->socket, fds, 1, until > now ? until - now : 0, e);
     if (rc < 0)
         return rc;
@@ -561,6 +595,8 @@ static int serve_round(struct server *s, struct err *e)
     take_signals(s);
     take_requests(s, now);
     s->executor->ops->poll(s->executor);
+    if (s->chain)
+        succession_poll(s->chain);
     controller_tick(s->ep.controller);
     if ((rc = commit(s, now, e)) != 0)
         return rc;
@@ -608,6 +644,37 @@ static void say_calls(struct server *s)
     str_free(&text);
 }
 
+/* Nobody is to go on. */
+static void end_chain(struct server *s)
+{
+    char *name;
+    struct err e = {0};
+
+    succession_free(s->chain);
+    s->chain = NULL;
+    if (!submit_has_chain(s->dir))
+        return;
+    name = submit_chain_name(s->dir);
+    if (succession_cancel(name, &e) != 0) {
+        viewer_say(s->viewer, e.text);
+        viewer_say(s->viewer, "a job of the next controller may wait still; it will find "
+                              "nothing to do");
+    }
+    free(name);
+}
+
+/* The journal has everything; agents look for the next controller. */
+static void leave(struct server *s)
+{
+    struct err e = {0};
+
+    viewer_say(s->viewer, "this controller's job is taken away; the next one goes on");
+    viewer_stop(s->viewer);
+    snprintf(s->ep.who.state, sizeof(s->ep.who.state), "waiting");
+    if (controller_file_write(s->dir, &s->ep.who, &e) != 0)
+        cli_say("%s", e.text);
+}
+
 static void wind_up(struct server *s)
 {
     const char *reason = controller_reason(s->ep.controller);
@@ -616,6 +683,7 @@ static void wind_up(struct server *s)
     if (!*reason && s->ep.sweep.why_paused)
         reason = s->ep.sweep.why_paused; /* it was paused before */
     controller_jobs(s->ep.controller, cancel_job, s);
+    end_chain(s);
     say_calls(s);
     if (controller_state(s->ep.controller) == CONTROLLER_FINISHED)
         tidy_all(s->tidy);
@@ -643,6 +711,7 @@ static void tear_down(struct server *s)
 {
     viewer_free(s->viewer);
     tidy_free(s->tidy);
+    succession_free(s->chain);
     socket_close(s->socket);
     if (s->executor)
         s->executor->ops->free(s->executor);
@@ -665,6 +734,41 @@ static void take_asks(struct server *s)
                                            "some of its trials");
 }
 
+static void say_chain(void *ctx, const char *text)
+{
+    struct server *s = ctx;
+
+    viewer_say(s->viewer, text);
+}
+
+/* A successor for us, unless we are one of many that got nowhere. */
+static void join_chain(struct server *s)
+{
+    const struct loaded *l = &s->ep.sweep;
+    struct str why = STR_INIT;
+    char *name;
+
+    if (!s->o->job)
+        return;
+    if (l->barren_epochs >= BARREN_MAX) {
+        str_addf(&why,
+                 "%d controllers in a row ended within 10 minutes, and nothing was "
+                 "trained: jobs/controller-*.log may tell why",
+                 l->barren_epochs);
+        controller_trouble(s->ep.controller, why.p);
+        str_free(&why);
+        return;
+    }
+    name = submit_chain_name(s->dir);
+    s->chain = succession_new(&(struct succession_setup){.dir = s->dir,
+                                                         .name = name,
+                                                         .job = s->o->job,
+                                                         .retry_seconds = CHAIN_RETRY,
+                                                         .say = say_chain,
+                                                         .ctx = s});
+    free(name);
+}
+
 int serve(const char *dir, const struct serve_options *o)
 {
     struct server s = {.dir = dir, .o = o, .signals = -1, .began = clock_mono()};
@@ -672,11 +776,15 @@ int serve(const char *dir, const struct serve_options *o)
     int rc = set_up(&s, &e);
 
     if (rc == 0) {
+        take_requests(&s, clock_mono()); /* older than what is asked now */
         take_asks(&s);
-        while (rc == 0 && !controller_done(s.ep.controller))
+        join_chain(&s);
+        while (rc == 0 && !controller_done(s.ep.controller) && !s.leaving)
             rc = serve_round(&s, &e);
     }
-    if (rc == 0) {
+    if (rc == 0 && s.leaving) {
+        leave(&s);
+    } else if (rc == 0) {
         wind_up(&s);
         s.status = exit_status(&s);
     } else {

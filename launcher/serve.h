@@ -20,6 +20,9 @@ struct serve_options {
     size_t n_asks;
     const char *name; /* of a new sweep; NULL: its first epoch tells */
     bool submit;      /* start jobs (not for `rung stop`) */
+    bool resume;      /* a paused sweep is to go on */
+    const char *job;  /* of Slurm, which we are, one of a chain (slurm/succession.h):
+                         SIGTERM  leaves the sweep to the next one; NULL: none */
     bool quiet;       /* no progress */
     bool json;        /* at the end, the state as JSON on stdout */
 };
@@ -29,8 +32,8 @@ struct serve_options {
  * is nothing. */
 int sweep_dir_create(const char *dir, const char *yaml, size_t n, struct err *e);
 
-/* Begins an epoch of the sweep in dir (absolute) and serves it until it is over, paused
- * or superseded. The process's exit status. */
+/* Begins an epoch of the sweep in dir (absolute) and serves it until it is over, paused,
+ * superseded or left to a successor. The process's exit status. */
 int serve(const char *dir, const struct serve_options *o);
 
 #endif

@@ -133,7 +133,7 @@ const struct key keys[KEYS] = {
         .otherwise = "the site's", .sample = "cpu",
         .help = "Its partition"},
     [KEY_CONTROLLER_ACCOUNT] = {"controller.account", WANT_TEXT,
-        .otherwise = "the site's", .sample = "lab",
+        .otherwise = "that of slurm, or the site's", .sample = "lab",
         .help = "Its account"},
     [KEY_CONTROLLER_QOS] = {"controller.qos", WANT_TEXT, .otherwise = "the site's",
         .sample = "long",

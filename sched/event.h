@@ -192,7 +192,7 @@ struct event {
         } set;
         struct {
             struct slice job;    /* the executor's name for it */
-            struct slice change; /* "submitted", "joined", "ended" */
+            struct slice change; /* "submitted", "joined", "ended", "evicted" */
             uint64_t agent;      /* joined: who */
             struct slice host;
             int32_t slots; /* EVENT_SLOTS_MAX at most */

@@ -3,7 +3,9 @@
 #include "base/num.h"
 #include "base/vec.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 extern char **environ;
 
@@ -179,6 +181,21 @@ bool squeue_next(struct slice *rest, struct squeue_line *line)
             return true;
     }
     return false;
+}
+
+double squeue_time(struct slice text)
+{
+    struct tm tm = {.tm_isdst = -1};
+    char copy[32] = "";
+
+    if (text.len < sizeof(copy))
+        memcpy(copy, text.p, text.len);
+    if (sscanf(copy, "%d-%d-%dT%d:%d:%d", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
+               &tm.tm_hour, &tm.tm_min, &tm.tm_sec) != 6)
+        return 0;
+    tm.tm_year -= 1900;
+    tm.tm_mon -= 1;
+    return (double)mktime(&tm);
 }
 
 /* ---- refusals ---- */

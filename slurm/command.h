@@ -34,6 +34,9 @@ struct squeue_line {
 };
 bool squeue_next(struct slice *rest, struct squeue_line *line);
 #define SQUEUE_FORMAT "--format=%i %T %r"
+/* A time as squeue prints it, "2026-11-27T00:55:55" by the clock on the wall here, in
+ * Unix seconds; 0: it is none ("N/A"). */
+double squeue_time(struct slice text);
 
 /* Why a command failed, in its own words on one line, whatever it was. */
 void command_sentence(struct str *out, const char *program, const struct proc_result *r);

@@ -290,13 +290,23 @@ static void test_environment(void **state)
     proc_result_free(&r);
 }
 
+static void times(void **state)
+{
+    (void)state;
+    setenv("TZ", "UTC-1", 1);
+    assert_true(squeue_time(SLICE("2026-11-27T01:00:05")) == 1795737605);
+    assert_true(squeue_time(SLICE("N/A")) == 0);
+    assert_true(squeue_time(SLICE("")) == 0);
+    assert_true(squeue_time(SLICE("2026-11-27T01:00:05 and so on and so forth")) == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sbatch),      cmocka_unit_test(test_array_max),
-        cmocka_unit_test(test_squeue),      cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_no_answer),   cmocka_unit_test(test_long),
-        cmocka_unit_test(test_environment),
+        cmocka_unit_test(times),          cmocka_unit_test(test_sbatch),
+        cmocka_unit_test(test_array_max), cmocka_unit_test(test_squeue),
+        cmocka_unit_test(test_refusals),  cmocka_unit_test(test_no_answer),
+        cmocka_unit_test(test_long),      cmocka_unit_test(test_environment),
     };
     return cmocka_run_group_tests_name("slurm/command", tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 #include "slurm/script.h"
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/proc.h"
 #include "base/units.h"
@@ -30,27 +31,44 @@ static int check_text(const char *what, const char *text, bool lines, struct err
     return 0;
 }
 
-static int check(const struct script *s, struct err *e)
+static int check_paths(const char *name, const char *dir, const char *workdir,
+                       const char *rung, struct err *e)
 {
     int rc = 0;
 
-    if ((rc = check_text("the sweep's name", s->name, false, e)) != 0 ||
-        (rc = check_text("the path of the sweep's directory", s->dir, false, e)) != 0 ||
-        (rc = check_text("the path of the current directory", s->workdir, false, e)) ||
-        (rc = check_text("the path of rung", s->rung, false, e)) != 0)
+    if ((rc = check_text("the sweep's name", name, false, e)) != 0 ||
+        (rc = check_text("the path of the sweep's directory", dir, false, e)) != 0 ||
+        (rc = check_text("the path of the current directory", workdir, false, e)) ||
+        (rc = check_text("the path of rung", rung, false, e)) != 0)
         return rc;
-    if (strchr(s->dir, '\\'))
+    if (strchr(dir, '\\'))
         return err_set(e, ERR_INVAL,
                        "%s: Slurm cannot write below a directory with a backslash in its "
                        "name; name another with `--dir`",
-                       s->dir);
-    for (size_t i = 0; rc == 0 && i < s->n_options; i++) {
-        const struct script_option *o = &s->options[i];
+                       dir);
+    return 0;
+}
+
+static int check_options(const struct script_option *options, size_t n, struct err *e)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        const struct script_option *o = &options[i];
 
         rc = check_text("a name in slurm", o->name, false, e);
         if (rc == 0 && o->value)
             rc = check_text(o->name, o->value, false, e);
     }
+    return rc;
+}
+
+static int check(const struct script *s, struct err *e)
+{
+    int rc = check_paths(s->name, s->dir, s->workdir, s->rung, e);
+
+    if (rc == 0)
+        rc = check_options(s->options, s->n_options, e);
     for (size_t i = 0; rc == 0 && i < s->n_settings; i++)
         rc = check_text("a setting", s->settings[i], false, e);
     if (rc == 0 && s->setup)
@@ -174,22 +192,29 @@ static void head(const struct script *s, struct str *out)
     free(path);
 }
 
-static void sbatch_options(const struct script *s, struct str *out)
+/* What all jobs of a sweep have. */
+static void job_options(struct str *out, const char *name, const char *dir,
+                        const char *workdir, const char *log)
 {
     struct str text = STR_INIT;
 
-    option(out, "job-name", s->name);
-    option(out, "chdir", s->workdir);
-    output_pattern(&text, s->dir, "%j.log");
+    option(out, "job-name", name);
+    option(out, "chdir", workdir);
+    output_pattern(&text, dir, log);
     option(out, "output", text.p);
     str_cut(&text, 0);
     str_add(&text, "rung stop ");
-    shell_quote(&text, s->dir);
+    shell_quote(&text, dir);
     option(out, "comment", text.p);
     option(out, "no-requeue", NULL);
+    str_free(&text);
+}
+
+static void sbatch_options(const struct script *s, struct str *out)
+{
+    job_options(out, s->name, s->dir, s->workdir, "%j.log");
     resources(s, out);
     options(s, out);
-    str_free(&text);
 }
 
 static void agent(const struct script *s, struct str *out)
@@ -226,6 +251,75 @@ int script_text(const struct script *s, struct str *out, struct err *e)
     str_addc(out, '\n');
     agent(s, out);
     return 0;
+}
+
+/* ---- the controller ---- */
+
+char *script_controller_path(const char *dir)
+{
+    return path_join(dir, "jobs/controller.sh");
+}
+
+void script_controller_job(struct str *out, const char *name, const char *dir)
+{
+    str_addf(out, "%s.rung-%08lx", name,
+             (unsigned long)(hash64(dir, strlen(dir)) & 0xffffffff));
+}
+
+static void controller_head(const struct script_controller *s, struct str *out)
+{
+    str_addf(
+        out,
+        "#!/bin/bash\n# The controller of the sweep %s: hands trials to the slots of "
+        "its jobs,\n# which it submits. One like it waits behind it "
+        "(--dependency=singleton) and goes on\n# when this job ends before the sweep "
+        "does, of its walltime, say. All is ended by\n#\n#     rung stop ",
+        s->name);
+    shell_quote(out, s->dir);
+    str_add(out, "\n#\n");
+}
+
+int script_controller_text(const struct script_controller *s, struct str *out,
+                           struct err *e)
+{
+    int rc = check_paths(s->name, s->dir, s->workdir, s->rung, e);
+    struct str job = STR_INIT;
+
+    if (rc == 0)
+        rc = check_options(s->options, s->n_options, e);
+    if (rc != 0)
+        return rc;
+    controller_head(s, out);
+    script_controller_job(&job, s->name, s->dir);
+    job_options(out, job.p, s->dir, s->workdir, "controller-%j.log");
+    option(out, "dependency", "singleton");
+    option_int(out, "nodes", 1);
+    option_int(out, "ntasks", 1);
+    option_int(out, "cpus-per-task", 1);
+    for (size_t i = 0; i < s->n_options; i++)
+        option(out, s->options[i].name, s->options[i].value);
+    str_add(out, "\nexec ");
+    shell_quote(out, s->rung);
+    str_add(out, " controller --name ");
+    shell_quote(out, s->name);
+    str_addc(out, ' ');
+    shell_quote(out, s->dir);
+    str_addc(out, '\n');
+    str_free(&job);
+    return 0;
+}
+
+/* ---- sbatch ---- */
+
+char **script_controller_sbatch(const char *dir)
+{
+    VEC(char *) argv = {0};
+
+    vec_push(&argv, mem_strdup("sbatch"));
+    vec_push(&argv, mem_strdup("--parsable"));
+    vec_push(&argv, script_controller_path(dir));
+    vec_push(&argv, NULL);
+    return argv.v;
 }
 
 char **script_sbatch(const char *dir, int n)

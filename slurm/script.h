@@ -28,6 +28,27 @@ struct script {
     const char *setup; /* lines of shell before the agent; NULL: none */
 };
 
+/* The controller as a job of its own. */
+struct script_controller {
+    const char *name;    /* the sweep's */
+    const char *dir;     /* the sweep's, absolute */
+    const char *workdir; /* where it runs, absolute */
+    const char *rung;    /* our own program, absolute */
+    const struct script_option *options;
+    size_t n_options;
+};
+
+/* Where its batch script is: DIR/jobs/controller.sh. free() it. */
+char *script_controller_path(const char *dir);
+/* What its jobs are called: "fashion.rung-1a2b3c4d", a name of this sweep alone, by its
+ * directory, since jobs of one name wait for each other (--dependency=singleton). */
+void script_controller_job(struct str *out, const char *name, const char *dir);
+/* Appends the script; errors as script_text(). */
+int script_controller_text(const struct script_controller *s, struct str *out,
+                           struct err *e);
+/* The command that submits one; as script_sbatch(). */
+char **script_controller_sbatch(const char *dir);
+
 /* Where a sweep's batch script is: DIR/jobs/slots.sh. free() it. */
 char *script_path(const char *dir);
 

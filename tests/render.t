@@ -53,8 +53,37 @@ test_expect_success 'what rung run would refuse is not shown as if it were submi
 test_expect_success 'what would be submitted' '
     keys fashion "slots: 6" "slots_per_job: 2" "setup: |" "  module load cuda" \
         "resources: {cpus: 4, gpus: 1, memory: 8G, time: \"4:00:00\"}" \
-        "slurm: {partition: gpu, account: lab, constraint: h100}" &&
+        "slurm: {partition: gpu, account: lab, constraint: h100}" \
+        "controller: {partition: long, memory: 2G}" &&
     cat >expect <<-END &&
+	# /sweeps/f1/jobs/controller.sh
+
+	#!/bin/bash
+	# The controller of the sweep fashion: hands trials to the slots of its jobs,
+	# which it submits. One like it waits behind it (--dependency=singleton) and goes on
+	# when this job ends before the sweep does, of its walltime, say. All is ended by
+	#
+	#     rung stop /sweeps/f1
+	#
+	#SBATCH --job-name=fashion.rung-5dfb89de
+	#SBATCH --chdir="$PWD"
+	#SBATCH --output=/sweeps/f1/jobs/controller-%j.log
+	#SBATCH --comment="rung stop /sweeps/f1"
+	#SBATCH --no-requeue
+	#SBATCH --dependency=singleton
+	#SBATCH --nodes=1
+	#SBATCH --ntasks=1
+	#SBATCH --cpus-per-task=1
+	#SBATCH --partition=long
+	#SBATCH --mem=2048M
+	#SBATCH --account=lab
+
+	exec RUNG controller --name fashion /sweeps/f1
+
+	# submitted by
+
+	sbatch --parsable /sweeps/f1/jobs/controller.sh
+
 	# /sweeps/f1/jobs/slots.sh
 
 	#!/bin/bash
@@ -97,7 +126,7 @@ test_expect_success 'what would be submitted' '
     rung render --dir /sweeps/f1 keys.yaml >out &&
     sed "s|^exec [^ ]*/rung |exec RUNG |" out >got && test_cmp expect got &&
     rung render --script --dir /sweeps/f1 keys.yaml >script &&
-    sed -n "3,/^exec/p" out >expect && test_cmp expect script
+    sed -n "/slots.sh\$/,\$ p" out | sed -n "3,/^exec/p" >expect && test_cmp expect script
 '
 
 test_expect_success 'nothing is created, and Slurm is not asked' '
@@ -110,7 +139,7 @@ test_expect_success 'nothing is created, and Slurm is not asked' '
 
 test_expect_success 'more slots than an array has tasks' '
     rung render --dir /d --slots 2500 keys.yaml >out &&
-    grep "^sbatch" out | cut -d " " -f 3 >got &&
+    grep "^sbatch .*--array" out | cut -d " " -f 3 >got &&
     printf "%s\n" --array=0-1000 --array=0-248 >expect && test_cmp expect got
 '
 

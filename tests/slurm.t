@@ -9,12 +9,12 @@ if ! test -x "$top_builddir/rung"; then
 fi
 # shellcheck source=tests/sweeps.sh
 . "$top_srcdir/tests/sweeps.sh"
-RUNG_TIMERS=$RUNG_TIMERS,SQUEUE=0.1,UNSEEN=0.1,SUBMIT_RETRY=0.1
+RUNG_TIMERS=$RUNG_TIMERS,SQUEUE=0.1,UNSEEN=0.1,SUBMIT_RETRY=0.1,ORPHAN=20
 
-# Tasks run here, at once. $SLURM/refuse has what sbatch says instead, once for each line.
+# Tasks run here, at once, or one behind the other of their name (singleton). $SLURM/refuse has what sbatch says instead, once for each line.
 SLURM=$PWD/slurm
 export SLURM
-mkdir -p slurm/bin slurm/jobs && echo 50 >slurm/id && : >slurm/refuse
+mkdir -p slurm/bin slurm/jobs slurm/names slurm/pending && echo 50 >slurm/id && : >slurm/refuse
 cat >slurm/bin/sbatch <<\END
 #!/bin/sh
 echo "$*" >>"$SLURM/sbatch"
@@ -25,19 +25,40 @@ if test -s "$SLURM/refuse"; then
 fi
 for script; do :; done
 last=$(echo "$*" | sed -n 's/.*--array=0-\([0-9]*\).*/\1/p')
+name=$(sed -n 's/^#SBATCH --job-name=//p' "$script")
 id=$(($(cat "$SLURM/id") + 1)) && echo $id >"$SLURM/id"
-for task in $(seq 0 "${last:-0}"); do
-    SLURM_JOB_ID=$((id * 100 + task)) SLURM_ARRAY_JOB_ID=$id SLURM_ARRAY_TASK_ID=$task \
-        setsid bash "$script" >"$SLURM/${id}_$task.log" 2>&1 </dev/null &
-    echo $! >"$SLURM/jobs/${id}_$task"
-done
+case $* in
+*--array*)
+    for task in $(seq 0 "${last:-0}"); do
+        SLURM_JOB_ID=$((id * 100 + task)) SLURM_ARRAY_JOB_ID=$id SLURM_ARRAY_TASK_ID=$task \
+            setsid bash "$script" >"$SLURM/${id}_$task.log" 2>&1 </dev/null &
+        echo $! >"$SLURM/jobs/${id}_$task"
+        echo "$name" >"$SLURM/names/${id}_$task"
+    done
+    ;;
+*)
+    before=$(cd "$SLURM/names" && grep -lx "$name" * | sort -n | tail -n 1)
+    echo "$name" >"$SLURM/names/$id" && : >"$SLURM/pending/$id"
+    log=$(sed -n 's/^#SBATCH --output=//p' "$script" | sed "s/%j/$id/" | tr -d '"')
+    setsid sh -c 'while kill -0 $(cat "$SLURM/jobs/$2" 2>/dev/null) 2>/dev/null; do
+                      sleep 0.05
+                  done
+                  rm "$SLURM/pending/$1" && SLURM_JOB_ID=$1 SLURM_JOB_NAME=$3 &&
+                  export SLURM_JOB_ID SLURM_JOB_NAME && exec bash "$4"' \
+        sh "$id" "${before:-none}" "$name" "$script" >"$log" 2>&1 </dev/null &
+    echo $! >"$SLURM/jobs/$id"
+    ;;
+esac
 echo $id
 END
 cat >slurm/bin/squeue <<\END
 #!/bin/sh
+echo "$*" >>"$SLURM/squeue"
+name=$(echo "$*" | sed -n 's/.*--name=\([^ ]*\).*/\1/p')
 cd "$SLURM/jobs" || exit
 for job in *; do
-    kill -0 "$(cat "$job")" 2>/dev/null && echo "$job RUNNING None"
+    test "$(cat "../names/$job")" = "$name" && kill -0 "$(cat "$job")" 2>/dev/null || continue
+    test -e "../pending/$job" && echo "$job PENDING N/A" || echo "$job RUNNING None"
 done
 exit 0
 END
@@ -45,7 +66,15 @@ cat >slurm/bin/scancel <<\END
 #!/bin/sh
 shift
 echo "$*" >>"$SLURM/scancel"
-cd "$SLURM/jobs" && kill $(cat "$@")
+name=$(echo "$*" | sed -n 's/.*--name=\([^ ]*\).*/\1/p')
+cd "$SLURM/jobs" || exit
+if test -n "$name"; then
+    for job in $(cd ../pending && ls); do
+        test "$(cat "../names/$job")" = "$name" && rm "../pending/$job" && kill $(cat $job)
+    done
+    exit 0
+fi
+kill $(cat "$@")
 END
 cat >slurm/bin/scontrol <<\END
 #!/bin/sh
@@ -86,7 +115,7 @@ steps() {
 
 # under_slurm NAME: runs NAME.yaml in directory NAME.
 under_slurm() {
-    timeout 120 rung run --quiet --executor slurm --dir "$1" "$1.yaml" 2>"$1.err"
+    timeout 120 rung run --quiet --executor slurm --foreground --dir "$1" "$1.yaml" 2>"$1.err"
 }
 
 test_expect_success 'a sweep, in arrays as large as the site has' '
@@ -182,6 +211,77 @@ test_expect_success 'a controller dies: the next one is of Slurm, too, and knows
     until_true "test \$(events long job joined | wc -l) = 2" &&
     events long job joined | tail -n 1 | grep "\"job\":\"$job\"" &&
     rung stop long && wait && nobody_left long
+'
+
+# controllers NAME: the jobs of its controllers that are there, with their states.
+controllers() {
+    squeue --name="$(sed -n "s/^#SBATCH --job-name=//p" "$1/jobs/controller.sh")"
+}
+
+test_expect_success 'the controller is a job, and a person looks on' '
+    echo "search: {trials: 4}" | steps there 1 0 &&
+    timeout 60 rung run --executor slurm --slots 2 --dir there there.yaml >there.out 2>there.err &&
+    cat there.err there.out && grep "its controller is job" there.err &&
+    grep "finished  trials 4 of 4" there.err && grep "^best    loss 1 " there.out &&
+    grep "^{\"e\":\"set\".*\"key\":\"slots\"" there/journal/* &&
+    until_true "test -z \"\$(controllers there)\"" && nobody_left there &&
+    test -e there/sweep.h5 && rung replay --verify there
+'
+
+test_expect_success 'one that is cancelled is followed by the next, and that by another' '
+    printf "%s\n" "search: {trials: 3}" "slots: 1" | steps next 1 0.3 &&
+    rung submit --dir next next.yaml 2>next.err && cat next.err &&
+    until_true "test -n \"\$(events next report)\"" && controllers next >two && cat two &&
+    test $(wc -l <two) = 2 && kill $(cat slurm/jobs/$(grep RUNNING two | cut -d " " -f 1)) &&
+    until_true "test \$(events next epoch | wc -l) = 2" &&
+    until_true "test \$(controllers next | wc -l) = 2" &&
+    until_true "grep finished next/controller.json" &&
+    test $(events next job evicted | wc -l) = 1 && test $(events next start | wc -l) = 3 &&
+    until_true "test -z \"\$(controllers next)\""
+'
+
+test_expect_success 'two that are cancelled mean that it is to pause; it resumes' '
+    printf "%s\n" "search: {trials: 2}" "slots: 1" | steps twice 1 0.5 &&
+    rung submit --dir twice twice.yaml && until_true "test -n \"\$(events twice report)\"" &&
+    kill $(cat slurm/jobs/$(controllers twice | grep RUNNING | cut -d " " -f 1)) &&
+    until_true "test \$(events twice epoch | wc -l) = 2" &&
+    until_true "test \$(controllers twice | wc -l) = 2" &&
+    kill $(cat slurm/jobs/$(controllers twice | grep RUNNING | cut -d " " -f 1)) &&
+    until_true "grep paused twice/controller.json" &&
+    until_true "test -z \"\$(controllers twice)\"" &&
+    events twice pause | grep "cancelled twice within 10 minutes" && nobody_left twice &&
+    rung resume --set search.trials=3 twice 2>err && cat err && grep "its controller is job" err &&
+    until_true "grep finished twice/controller.json" &&
+    test $(events twice end completed | wc -l) = 3 && rung replay --verify twice
+'
+
+test_expect_success 'rung stop and status work from outside, before, during and after' '
+    printf "%s\n" "search: {trials: 2}" "slots: 1" | steps outside 1 2 &&
+    rung submit --dir outside outside.yaml && until_true "test -n \"\$(events outside report)\"" &&
+    rung stop --pause outside && until_true "grep paused outside/controller.json" &&
+    until_true "test -z \"\$(controllers outside)\"" && nobody_left outside &&
+    rung resume outside && until_true "test \$(events outside start | wc -l) = 2" &&
+    rung resume outside 2>err && grep "runs already" err &&
+    rung stop outside && until_true "grep finished outside/controller.json" &&
+    until_true "test -z \"\$(controllers outside)\"" && nobody_left outside
+'
+
+test_expect_success 'a controller that Slurm refuses leaves nothing behind' '
+    echo "search: {trials: 2}" | steps none 1 0 && echo "Invalid qos specification" >slurm/refuse &&
+    test_expect_code 1 rung submit --dir none none.yaml 2>err && cat err &&
+    grep "rung submit: sbatch: Batch job submission failed: Invalid qos" err &&
+    grep "nothing was submitted" err && ! test -e none
+'
+
+test_expect_success 'controllers that get nowhere are not followed for ever' '
+    printf "%s\n" "search: {trials: 2}" "setup: sleep 100" | steps barren 1 0 &&
+    rung submit --dir barren barren.yaml && for n in 1 2 3; do
+        until_true "test \$(events barren epoch | wc -l) = $n" &&
+        until_true "test \$(controllers barren | wc -l) = 2" &&
+        kill -9 $(cat slurm/jobs/$(controllers barren | grep RUNNING | cut -d " " -f 1)) || return 1
+    done && until_true "grep paused barren/controller.json" && cat barren/jobs/controller-*.log &&
+    events barren pause | grep "3 controllers in a row ended within 10 minutes" &&
+    until_true "test -z \"\$(controllers barren)\"" && nobody_left barren
 '
 
 test_done

@@ -253,3 +253,8 @@ out:
     free(path);
     return rc;
 }
+
+bool controller_file_over(const struct controller_file *f)
+{
+    return strcmp(f->state, "paused") == 0 || strcmp(f->state, "finished") == 0;
+}

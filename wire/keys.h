@@ -6,6 +6,8 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
+
 #define KEY_TEXT 41 /* Z85 text and NUL */
 
 struct key_pair {
@@ -29,10 +31,13 @@ struct controller_file {
     long pid;
     unsigned long long pid_start; /* base/proc.h's proc_start_time() */
     double since;
-    char state[16]; /* "running", "paused", "finished" */
+    char state[16]; /* "running"; "waiting": for its next controller, which comes by
+                       itself; "paused", "finished" */
 };
 int controller_file_write(const char *dir, const struct controller_file *f,
                           struct err *e);
 int controller_file_read(const char *dir, struct controller_file *f, struct err *e);
+/* Is the sweep over or paused, by that file? */
+bool controller_file_over(const struct controller_file *f);
 
 #endif

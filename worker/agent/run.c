@@ -135,7 +135,7 @@ static void look_for_controller(struct hands *h, double now)
     h->look_at = now + h->setup->config.timers.s[TIMER_CONTROLLER_LOOK];
     if (controller_file_read(h->setup->dir, &f, &e) < 0)
         return; /* not there yet, or just being replaced */
-    if (strcmp(f.state, "running") != 0 && f.epoch >= h->epoch) {
+    if (controller_file_over(&f) && f.epoch >= h->epoch) {
         char why[64];
         snprintf(why, sizeof(why), "the sweep is %s", f.state);
         agent_evict(h->mind, why, now);
