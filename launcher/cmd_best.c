@@ -13,7 +13,8 @@
 enum { OPT_COUNT, OPT_JSON };
 const struct cli_option best_options[] = {
     [OPT_COUNT] = {"count", 'n', "K", "how many (default: 10)"},
-    [OPT_JSON] = {"json", 'j', NULL, "as one JSON object: {\"best\":[...]}"},
+    [OPT_JSON] = {"json", 'j', NULL,
+                  "as one JSON object: {\"best\":[...],\"cost\":{...}}"},
     {0}};
 
 static void put_row(const struct loaded *l, int32_t trial, struct columns *table)
@@ -55,14 +56,32 @@ static void put_table(const struct loaded *l, const int32_t best[], int n,
     columns_print(&table, 0, out);
 }
 
+/* What the sweep cost, and of that the best trial. */
+static void put_costs(const struct loaded *l, int32_t best, struct str *out)
+{
+    double now = look_view(l).now;
+    struct cost sweep = costs_total(l->costs, now),
+                trial = costs_trial(l->costs, best, now);
+
+    str_add(out, "\ncost  ");
+    view_cost(&sweep, out);
+    str_addf(out, "\n      of these trial %d: ", best);
+    view_cost(&trial, out);
+    str_addc(out, '\n');
+}
+
 static void put_json(const struct loaded *l, const int32_t best[], int n, struct str *out)
 {
+    struct view v = look_view(l);
+
     json_put_object(out);
     json_put_key(out, "best");
     json_put_array(out);
     for (int i = 0; i < n; i++)
         sweep_best_json(l->sw, best[i], out);
     json_put_close(out, ']');
+    json_put_key(out, "cost");
+    view_cost_json(&v, out);
     json_put_close(out, '}');
     str_addc(out, '\n');
 }
@@ -74,12 +93,14 @@ static void print_best(const struct loaded *l, int64_t count, bool json)
     struct str out = STR_INIT;
 
     n = sweep_best(l->sw, best, n);
-    if (json)
+    if (json) {
         put_json(l, best, n, &out);
-    else if (n > 0)
+    } else if (n > 0) {
         put_table(l, best, n, &out);
-    else
+        put_costs(l, best[0], &out);
+    } else {
         fprintf(stderr, "no trial has reported a finite %s yet\n", l->file->spec.metric);
+    }
     fputs(out.p, stdout);
     str_free(&out);
     free(best);

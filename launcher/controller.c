@@ -23,6 +23,7 @@ struct verdict controller_happen(struct controller *c, struct event *ev)
         c->port.say(c->ctx, e.text);
         abort();
     }
+    costs_event(c->c.costs, ev, &v);
     c->port.append(c->ctx, ev, &v);
     c->urgent |= ev->kind != EVENT_REPORT;
     return v;
@@ -544,7 +545,6 @@ static void check_stop_rules(struct controller *c)
     const struct sweep_totals *n = sweep_totals(c->sw);
     int64_t over =
         n->state[TRIAL_COMPLETED] + n->state[TRIAL_STOPPED] + n->state[TRIAL_FAILED];
-    double hours = n->seconds / 3600;
     double best = n->best >= 0 ? sweep_trial(c->sw, n->best)->best : NAN;
     bool good = sweep_spec(c->sw)->maximize ? best >= s->metric : best <= s->metric;
     struct str why = STR_INIT;
@@ -554,14 +554,12 @@ static void check_stop_rules(struct controller *c)
                  "time", s->time) ||
          reached(s->trials > 0, over >= s->trials, &why, "trials", (double)s->trials) ||
          reached(s->has_metric, good, &why, "metric", s->metric) ||
-         reached(s->cpu_hours > 0, n->cpu_seconds / 3600 >= s->cpu_hours, &why,
+         reached(s->cpu_hours > 0, c->spent.cpus / 3600 >= s->cpu_hours, &why,
                  "cpu_hours", s->cpu_hours) ||
-         reached(s->gpu_hours > 0,
-                 hours * c->c.file->resources.gpus * c->c.file->resources.nodes >=
-                     s->gpu_hours,
-                 &why, "gpu_hours", s->gpu_hours) ||
-         reached(s->node_hours > 0, hours * c->c.file->resources.nodes >= s->node_hours,
-                 &why, "node_hours", s->node_hours)))
+         reached(s->gpu_hours > 0, c->spent.gpus / 3600 >= s->gpu_hours, &why,
+                 "gpu_hours", s->gpu_hours) ||
+         reached(s->node_hours > 0, c->spent.nodes / 3600 >= s->node_hours, &why,
+                 "node_hours", s->node_hours)))
         controller_pause(c, why.p);
     str_free(&why);
 }
@@ -674,6 +672,7 @@ void controller_tick(struct controller *c)
         c->next_check = c->now + c->c.timers.s[TIMER_LOOK];
         find_lost(c);
         find_silent_jobs(c);
+        c->spent = costs_total(c->c.costs, c->wall);
     }
     check_stop_rules(c);
     serve(c);

@@ -8,7 +8,7 @@
 #ifndef LAUNCHER_CONTROLLER_H
 #define LAUNCHER_CONTROLLER_H
 
-#include "launcher/sweepfile.h"
+#include "launcher/costs.h"
 #include "sched/sweep.h"
 #include "slurm/executor.h"
 #include "wire/msg.h"
@@ -29,6 +29,7 @@ struct controller_port {
 struct controller_config {
     struct sweepfile *file; /* settings; changed by controller_set() */
     struct sweep *sw;       /* replayed up to now */
+    struct costs *costs;    /* as well */
     int32_t epoch;
     const char *release;
     int slots_per_job;

@@ -86,6 +86,7 @@ struct controller {
     bool interrupting;
     double over_since;
     double next_check;
+    struct cost spent; /* as of the last check */
 };
 
 /* Applies an event, and hands it to the journal. */

@@ -56,6 +56,7 @@ struct world {
     struct sweepfile file;
     struct controller *controller;
     struct sweep *sw;
+    struct costs *costs;
     int32_t epoch;
     VEC(char *) journal; /* lines, durable */
     VEC(char *) pending; /* appended, not yet */
@@ -63,6 +64,7 @@ struct world {
     struct machine machine[AGENTS];
     int machines;
     bool crash; /* programs fail at their first step */
+    bool mute;  /* they train on, and report nothing */
     int most_open;
     int room;    /* jobs that can be submitted */
     int refused; /* how often more were asked for */
@@ -233,7 +235,7 @@ static void run_program(struct machine *m, int slot)
         leave(m, slot, 0, 15);
     } else if (p->leave) {
         leave(m, slot, p->leave - 1, 0);
-    } else if (m->w->now >= p->next) {
+    } else if (m->w->now >= p->next && !m->w->mute) {
         if (m->w->crash) {
             leave(m, slot, 1, 0);
             return;
@@ -257,12 +259,16 @@ static void commit(struct world *w)
     w->pending.n = 0;
 }
 
-/* A state from the journal's lines; with a controller also the agents it tells of. */
-static struct sweep *replay(struct world *w, struct controller **expect)
+/* A state from the journal's lines, and its costs, if they are asked for; with a
+ * controller also the agents it tells of. */
+static struct sweep *replay(struct world *w, struct costs **costs,
+                            struct controller **expect)
 {
     struct event_scratch *scratch = event_scratch_new();
     struct sweep *sw = sweep_new(&w->file.spec);
 
+    if (costs)
+        *costs = costs_new(sw, &w->file);
     for (size_t i = 0; i < w->journal.n; i++) {
         struct verdict v;
         struct event ev;
@@ -273,6 +279,8 @@ static struct sweep *replay(struct world *w, struct controller **expect)
             sweep_apply(sw, &ev, &v, &e) != 0)
             fail_msg("seed %llu: %s", (unsigned long long)w->seed, e.text);
         assert_false(v.mismatch);
+        if (costs)
+            costs_event(*costs, &ev, &v);
         if (expect && ev.kind == EVENT_JOB && slice_eq(ev.job.change, "joined")) {
             char *job = mem_strndup(ev.job.job.p, ev.job.job.len);
 
@@ -296,10 +304,11 @@ static void begin_controller(struct world *w)
 
     timers_default(&c.timers);
     c.slots_per_job = SLOTS;
-    w->sw = c.sw = replay(w, NULL);
+    w->sw = c.sw = replay(w, &w->costs, NULL);
+    c.costs = w->costs;
     w->controller = controller_new(&c, &port, w, w->now);
     controller_clock(w->controller, w->now, w->now);
-    sweep_free(replay(w, &w->controller));
+    sweep_free(replay(w, NULL, &w->controller));
     ev.epoch.epoch = w->epoch;
     on_append(w, &ev, NULL);
 }
@@ -379,7 +388,7 @@ static struct world *world_new(uint64_t seed, enum schedule_mode mode, int trial
     s->retry_failures = 50; /* so that trials get somewhere */
     w->file.slots = slots;
     w->file.idle = 20;
-    w->file.resources.nodes = 1;
+    w->file.resources.nodes = w->file.resources.tasks = w->file.resources.cpus = 1;
     begin_controller(w);
     return w;
 }
@@ -387,6 +396,7 @@ static struct world *world_new(uint64_t seed, enum schedule_mode mode, int trial
 static void world_free(struct world *w)
 {
     controller_free(w->controller);
+    costs_free(w->costs);
     sweep_free(w->sw);
     for (int i = 0; i < w->machines; i++)
         agent_free(w->machine[i].agent);
@@ -405,7 +415,10 @@ static void world_free(struct world *w)
 
 static void check_world(struct world *w)
 {
-    struct sweep *again = replay(w, NULL);
+    struct costs *costs;
+    struct sweep *again = replay(w, &costs, NULL);
+    struct cost spent = costs_total(w->costs, w->now),
+                spent_again = costs_total(costs, w->now);
     const struct sweep_totals *a = sweep_totals(w->sw), *b = sweep_totals(again);
 
     assert_int_equal(sweep_trials(w->sw), sweep_trials(again));
@@ -421,6 +434,8 @@ static void check_world(struct world *w)
         assert_int_equal(x->last_step, y->last_step);
         assert_int_equal(x->rung, y->rung);
     }
+    assert_memory_equal(&spent, &spent_again, sizeof(spent));
+    costs_free(costs);
     sweep_free(again);
     assert_true(w->most_open <= w->file.slots);
 }
@@ -471,6 +486,7 @@ static void test_pause_and_resume(void **state)
         assert_int_equal(sweep_totals(w->sw)->open, 0);
         before = sweep_totals(w->sw)->steps;
         controller_free(w->controller);
+        costs_free(w->costs);
         sweep_free(w->sw);
         begin_controller(w);
         controller_resume(w->controller, "a person");
@@ -505,6 +521,45 @@ static void test_stop(void **state)
     assert_int_equal(controller_state(w->controller), CONTROLLER_FINISHED);
     assert_true(sweep_trials(w->sw) < 40);
     world_free(w);
+}
+
+/* What a cost condition bounds is reached in the midst of attempts, none of which ends.
+ */
+static void test_stop_by_cost(void **state)
+{
+    static const char *const keys[] = {"stop.cpu_hours", "stop.gpu_hours",
+                                       "stop.node_hours"};
+
+    (void)state;
+    for (int k = 0; k < 3; k++) {
+        struct world *w = world_new(11, MODE_PROMOTE, 40, SLOTS);
+        struct cost spent;
+        double hours, began;
+        int rounds = 0;
+
+        w->file.resources.cpus = 4;
+        w->file.resources.gpus = 2;
+        w->mute = true;
+        assert_int_equal(controller_set(w->controller, keys[k], "1", NULL), 0);
+        while (sweep_totals(w->sw)->open < SLOTS)
+            round_of(w);
+        began = w->now;
+        while (controller_state(w->controller) == CONTROLLER_RUNNING) {
+            round_of(w);
+            assert_true(++rounds < 60000);
+        }
+        spent = costs_total(w->costs, w->now);
+        hours = (k == 0 ? spent.cpus : k == 1 ? spent.gpus : spent.nodes) / 3600;
+        assert_true(hours >= 1 && hours < 1.01);
+        assert_true(fabs(w->now - began - (k == 0 ? 300 : k == 1 ? 600 : 3600)) < 2);
+        assert_int_equal(controller_state(w->controller), CONTROLLER_PAUSING);
+        assert_int_equal(sweep_totals(w->sw)->open, SLOTS);
+        assert_non_null(strstr(controller_reason(w->controller), keys[k]));
+        w->mute = false;
+        run_world(w);
+        assert_int_equal(controller_state(w->controller), CONTROLLER_PAUSED);
+        world_free(w);
+    }
 }
 
 /* Every attempt fails before a report: the sweep pauses and says so. */
@@ -661,11 +716,17 @@ static void test_made_up_agents(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_quiet),          cmocka_unit_test(test_pause_and_resume),
-        cmocka_unit_test(test_stop),           cmocka_unit_test(test_barren),
-        cmocka_unit_test(test_refused),        cmocka_unit_test(test_refused_for_good),
-        cmocka_unit_test(test_inherited_jobs), cmocka_unit_test(test_whole_jobs),
-        cmocka_unit_test(test_nonsense),       cmocka_unit_test(test_made_up_agents),
+        cmocka_unit_test(test_quiet),
+        cmocka_unit_test(test_pause_and_resume),
+        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_stop_by_cost),
+        cmocka_unit_test(test_barren),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_refused_for_good),
+        cmocka_unit_test(test_inherited_jobs),
+        cmocka_unit_test(test_whole_jobs),
+        cmocka_unit_test(test_nonsense),
+        cmocka_unit_test(test_made_up_agents),
     };
 
     return cmocka_run_group_tests_name("controller", tests, NULL, NULL);

@@ -39,6 +39,7 @@ void epoch_control(struct epoch *ep, const struct controller_config *config, boo
 
     c.file = ep->sweep.file;
     c.sw = ep->sweep.sw;
+    c.costs = ep->sweep.costs;
     c.epoch = journal_epoch(ep->journal);
     c.uptime_before = ep->sweep.uptime;
     ep->controller = controller_new(&c, port, ctx, now);

@@ -27,7 +27,8 @@ struct epoch {
 int epoch_begin(struct epoch *ep, const char *dir, struct event *first,
                 int64_t *torn_bytes, struct err *e);
 
-/* The controller of this epoch. Of *c: file, sw, epoch and uptime_before are set here.
+/* The controller of this epoch. Of *c: file, sw, costs, epoch and uptime_before are set
+ * here.
  * `resume`: a paused or finished sweep is to go on. */
 void epoch_control(struct epoch *ep, const struct controller_config *c, bool resume,
                    const struct controller_port *port, void *ctx, double now,

@@ -199,7 +199,7 @@ static void on_event(void *ctx, const struct event *ev, const struct verdict *v)
 {
     struct loaded *l = ctx;
 
-    (void)v;
+    costs_event(l->costs, ev, v);
     if (ev->kind == EVENT_EPOCH) {
         close_epoch(l);
         note_progress(l, ev);
@@ -245,6 +245,7 @@ static int replay(struct loaded *l, bool history, bool verify, struct err *e)
     int rc;
 
     l->sw = sweep_new(&l->file->spec);
+    l->costs = costs_new(l->sw, l->file);
     history_init(&l->history);
     l->replay = (struct replay){.sw = l->sw,
                                 .history = history ? &l->history : NULL,
@@ -317,6 +318,7 @@ void loaded_close(struct loaded *l)
     vec_free(&l->settings);
     if (l->sw)
         history_clear(&l->history);
+    costs_free(l->costs);
     sweep_free(l->sw);
     sweepfile_free(l->file);
     free(l->why_paused);

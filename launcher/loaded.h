@@ -2,7 +2,7 @@
 #ifndef LAUNCHER_LOADED_H
 #define LAUNCHER_LOADED_H
 
-#include "launcher/sweepfile.h"
+#include "launcher/costs.h"
 #include "store/replay.h"
 #include "wire/keys.h"
 
@@ -16,6 +16,7 @@ struct loaded {
     char *dir;              /* absolute */
     struct sweepfile *file; /* with the changes of `rung resume --set` applied */
     struct sweep *sw;
+    struct costs *costs;
     struct history history; /* empty unless asked for */
     struct replay replay;
     VEC(struct known_agent) agents;

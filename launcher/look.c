@@ -46,6 +46,7 @@ struct view look_view(const struct loaded *l)
     struct controller_file f = {0};
     bool served = !n->finished && sweep_served(l->dir, &f) != SERVING_NO;
     struct view v = {.sw = l->sw,
+                     .costs = l->costs,
                      .file = l->file,
                      .dir = l->dir,
                      .now = served ? clock_wall() : l->last_event,

@@ -181,15 +181,18 @@ const struct key keys[KEYS] = {
     [KEY_STOP_CPU_HOURS] = {"stop.cpu_hours", WANT_REAL, FIELD(stop.cpu_hours),
         .settable = true, .none = true, .fallback = "none", .lo = 0, .hi = INFINITY,
         .sample = "1000",
-        .help = "CPU hours of all attempts"},
+        .help = "CPU-hours of all attempts, as Slurm counts them: the time of each, so far, "
+                "times `tasks` times `cpus`"},
     [KEY_STOP_GPU_HOURS] = {"stop.gpu_hours", WANT_REAL, FIELD(stop.gpu_hours),
         .settable = true, .none = true, .fallback = "none", .lo = 0, .hi = INFINITY,
         .sample = "100",
-        .help = "GPU hours of all attempts"},
+        .help = "GPU-hours of all attempts: the time of each, so far, times `nodes` times "
+                "`gpus`"},
     [KEY_STOP_NODE_HOURS] = {"stop.node_hours", WANT_REAL, FIELD(stop.node_hours),
         .settable = true, .none = true, .fallback = "none", .lo = 0, .hi = INFINITY,
         .sample = "50",
-        .help = "Node hours of all attempts"},
+        .help = "Node-hours of all attempts: the time of each, so far, times `nodes`; slots "
+                "of one job share its node"},
     [KEY_KEEP] = {"keep", WANT_SECTION,
         .help = "What is left when the sweep is finished"},
     [KEY_KEEP_CHECKPOINTS] = {"keep.checkpoints", WANT_INT, FIELD(keep_checkpoints),

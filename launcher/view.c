@@ -2,15 +2,16 @@
  *
  *     fashion  running  4/4 slots  12m 07s
  *
- *     rung 0  step  1  ███████████████░░░░░░░░░░░░░   34 of 64   11 promoted
- *     rung 1  step  3  █████░░░░░░░░░░░░░░░░░░░░░░░   11 of 21    3 promoted
- *     rung 2  step  9  ██░░░░░░░░░░░░░░░░░░░░░░░░░░    3 of  7
- *     done    step 27  ░░░░░░░░░░░░░░░░░░░░░░░░░░░░    0 of  2
+ *     rung 0  step  1  ██████████░░░░░░░░░   34 of 64   11 promoted   cost  1.20 h
+ *     rung 1  step  3  ███░░░░░░░░░░░░░░░░   11 of 21    3 promoted   cost 48m 10s
+ *     rung 2  step  9  █░░░░░░░░░░░░░░░░░░    3 of  7                 cost 31m 02s
+ *     done    step 27  ░░░░░░░░░░░░░░░░░░░    0 of  2
  *
  *     trials  4 running, 31 paused, 2 failed, 27 to come
  *     best    val_loss 0.2134  trial 9, step 9
  *             l1 64  l2 32  lr 0.0031  batch_size 64
- *     cost    0.81 slot-hours; 61 % saved against every trial to step 27
+ *     cost    2.52 slot-hours, 10.1 CPU-hours (7.92 h used), 2.52 node-hours
+ *     saved   about 12.3 h of slots, 83 % of what 37 trials to step 27 would take
  *     left    about 14m
  *
  * One bar a level of all brackets together: a bracket is how ASHA hedges, not what a
@@ -113,20 +114,6 @@ double view_left(const struct view *v)
     return left > 0 ? left / (steps / seconds) : 0;
 }
 
-/* Slot-seconds, of open attempts up to now, too. */
-static double slot_seconds(const struct view *v)
-{
-    double sum = sweep_totals(v->sw)->seconds;
-
-    for (int32_t i = 0; sweep_totals(v->sw)->open > 0 && i < sweep_trials(v->sw); i++) {
-        const struct trial *t = sweep_trial(v->sw, i);
-
-        if (t->state == TRIAL_RUNNING && v->now > t->attempt_started)
-            sum += v->now - t->attempt_started;
-    }
-    return sum;
-}
-
 /* ---- text ---- */
 
 #define BOLD  "\033[1m"
@@ -203,44 +190,67 @@ static int digits(double n)
     return snprintf(text, sizeof(text), "%.0f", n);
 }
 
-static void level_line(struct screen *s, int i, int step_width, int count_width)
+/* What a level's line is made of beside its bar. */
+struct level_columns {
+    int step, count;    /* widths of these */
+    struct cost *costs; /* of each level; NULL: they do not fit */
+};
+
+#define COST_WIDTH 14 /* columns that "  cost 27m 51s" takes from the bar */
+
+static void level_line(struct screen *s, int i, const struct level_columns *c)
 {
     const struct levels *lv = sweep_levels(s->v->sw);
     bool last = i == lv->n - 1;
     struct level level;
-    int room = s->width - 17 - step_width - 2 * count_width - 20;
-    char name[16];
+    int room = s->width - 17 - c->step - 2 * c->count - 20;
+    char text[UNITS_MAX];
 
     count_level(s->v, i, &level);
-    snprintf(name, sizeof(name), last ? "done" : "rung %d", i);
-    str_addf(s->out, "%-7s  step %*lld  ", name, step_width, (long long)level.milestone);
+    snprintf(text, sizeof(text), last ? "done" : "rung %d", i);
+    str_addf(s->out, "%-7s  step %*lld  ", text, c->step, (long long)level.milestone);
+    room -= c->costs ? COST_WIDTH : 0;
     if (room >= 5)
         bar(s, level.expected > 0 ? (double)level.reported / level.expected : 0,
             room < 40 ? room : 40);
-    str_addf(s->out, "  %*lld of %*.0f", count_width, (long long)level.reported,
-             count_width, ceil(level.expected));
+    str_addf(s->out, "  %*lld of %*.0f", c->count, (long long)level.reported, c->count,
+             ceil(level.expected));
+    *text = '\0';
     if (level.stopped > 0)
-        str_addf(s->out, "  %lld stopped", (long long)level.stopped);
+        snprintf(text, sizeof(text), "%lld stopped", (long long)level.stopped);
     else if (level.promoted > 0 && sweep_spec(s->v->sw)->mode == MODE_PROMOTE)
-        str_addf(s->out, "  %lld promoted", (long long)level.promoted);
+        snprintf(text, sizeof(text), "%lld promoted", (long long)level.promoted);
+    if (c->costs && c->costs[i].slots > 0) {
+        char time[UNITS_MAX];
+
+        str_addf(s->out, "  %-13s  cost %7s", text,
+                 view_cost_short(time, c->costs[i].slots));
+    } else if (*text) {
+        str_addf(s->out, "  %s", text);
+    }
     str_addc(s->out, '\n');
 }
 
 static void level_lines(struct screen *s)
 {
     const struct levels *lv = sweep_levels(s->v->sw);
-    int count_width = 1;
+    struct level_columns c = {digits((double)lv->step[lv->n - 1]), 1, NULL};
 
     for (int i = 0; i < lv->n; i++) {
         struct level level;
 
         count_level(s->v, i, &level);
-        if (digits(ceil(level.expected)) > count_width)
-            count_width = digits(ceil(level.expected));
+        if (digits(ceil(level.expected)) > c.count)
+            c.count = digits(ceil(level.expected));
+    }
+    if (s->width - 17 - c.step - 2 * c.count - 20 >= COST_WIDTH + 5) {
+        c.costs = mem_alloc((size_t)lv->n * sizeof(*c.costs));
+        costs_levels(s->v->costs, -1, s->v->now, c.costs);
     }
     for (int i = 0; i < lv->n; i++)
-        level_line(s, i, digits((double)lv->step[lv->n - 1]), count_width);
+        level_line(s, i, &c);
     str_addc(s->out, '\n');
+    free(c.costs);
 }
 
 static void trials_line(struct screen *s)
@@ -373,25 +383,32 @@ static void sentence(struct screen *s, const char *name, const char *raw)
 
 static void cost_line(struct screen *s)
 {
-    const struct sweep_totals *n = sweep_totals(s->v->sw);
-    double seconds = slot_seconds(s->v), full;
-    int32_t begun = 0;
-    char time[UNITS_MAX];
+    struct cost cost = costs_total(s->v->costs, s->v->now);
     struct str text = STR_INIT;
 
+    if (cost.slots <= 0)
+        return;
+    view_cost(&cost, &text);
+    sentence(s, "cost", text.p);
+    str_free(&text);
+}
+
+static void saved_line(struct screen *s)
+{
+    double share, saved = costs_saved(s->v->costs, s->v->now, &share);
+    int32_t begun = 0;
+    struct str text = STR_INIT;
+    char time[UNITS_MAX];
+
+    if (!(saved > 0))
+        return;
     for (int32_t i = 0; i < sweep_trials(s->v->sw); i++)
         begun += sweep_trial(s->v->sw, i)->attempts > 0;
-    full = (double)begun * (double)sweep_spec(s->v->sw)->max_t;
-    if (seconds <= 0)
-        return;
-    str_addf(&text, "%s of slots", duration_format(time, seconds));
-    if (n->cpu_seconds > 0)
-        str_addf(&text, ", %s of CPU", duration_format(time, n->cpu_seconds));
-    if (full > 0 && (double)n->steps < full)
-        str_addf(&text, "; %lld steps, %.0f %% below all to step %lld",
-                 (long long)n->steps, 100 * (1 - (double)n->steps / full),
-                 (long long)sweep_spec(s->v->sw)->max_t);
-    sentence(s, "cost", text.p);
+    str_addf(&text,
+             "about %s of slots, %.0f %% of what %d trial%s to step %lld would take",
+             view_cost_short(time, saved), 100 * share, begun, begun == 1 ? "" : "s",
+             (long long)sweep_spec(s->v->sw)->max_t);
+    sentence(s, "saved", text.p);
     str_free(&text);
 }
 
@@ -444,6 +461,7 @@ void view_screen(const struct view *v, int width, bool colour, struct str *out)
     trials_line(&s);
     best_lines(&s);
     cost_line(&s);
+    saved_line(&s);
     left_line(&s);
     cut_lines(&text, width, out);
     str_free(&text);
@@ -504,9 +522,11 @@ void view_json(const struct view *v, struct str *out)
     json_put_key(out, "uptime");
     json_put_num(out, v->uptime);
     json_put_key(out, "slot_seconds");
-    json_put_num(out, slot_seconds(v));
+    json_put_num(out, costs_total(v->costs, v->now).slots);
     json_put_key(out, "cpu_seconds");
     json_put_num(out, sweep_totals(v->sw)->cpu_seconds);
+    json_put_key(out, "cost");
+    view_cost_json(v, out);
     json_put_key(out, "left");
     json_put_num(out, view_left(v));
     sweep_state_json(v->sw, out);

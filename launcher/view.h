@@ -2,11 +2,13 @@
 #ifndef LAUNCHER_VIEW_H
 #define LAUNCHER_VIEW_H
 
-#include "launcher/sweepfile.h"
+#include "base/units.h"
+#include "launcher/costs.h"
 #include "sched/sweep.h"
 
 struct view {
     const struct sweep *sw;
+    const struct costs *costs;
     const struct sweepfile *file;
     const char *dir;
     const char *state; /* "running", "pausing", "paused", "finished", "interrupted" (no
@@ -22,7 +24,8 @@ struct view {
 };
 
 /* Several lines: name and state; a bar for each rung with reported/promoted/running
- * counts; slots; the best so far with its parameters; trials by state; cost; time left.
+ * counts and, where there is room, what it cost; slots; the best so far with its
+ * parameters; trials by state; cost; time left.
  * width: columns of the terminal (>= 40). colour: with ANSI colours. */
 void view_screen(const struct view *v, int width, bool colour, struct str *out);
 /* One line for a log: "12:04:05  trials 14/64  running 4  best 0.2134 (trial 9, step 27)
@@ -32,6 +35,13 @@ void view_line(const struct view *v, struct str *out);
 void view_json(const struct view *v, struct str *out);
 /* What is left, in seconds; NaN when nothing is known yet. */
 double view_left(const struct view *v);
+/* "27m 51s of slots, 1h 37m of CPUs (1h 21m used), 13m 55s of nodes, 27m 51s of GPUs";
+ * from an hour on each is in hours, as accounts have it: "1.62 CPU-hours". */
+void view_cost(const struct cost *cost, struct str *out);
+/* One time of these: "27m 51s", "1.62 h". */
+const char *view_cost_short(char buf[UNITS_MAX], double seconds);
+/* {"slot_hours":...,"saved_slot_hours":...,"rungs":[...]}, doc/sweep-file.md. */
+void view_cost_json(const struct view *v, struct str *out);
 /* The best trial with its parameters, some lines, as `run` ends with. */
 void view_best(const struct view *v, struct str *out);
 

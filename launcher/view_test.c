@@ -15,9 +15,17 @@
 struct scene {
     struct sweepfile file;
     struct sweep *sw;
+    struct costs *costs;
     struct view v;
     struct str out;
 };
+
+static void emit(void *ctx, const struct event *ev, const struct verdict *v)
+{
+    struct scene *s = ctx;
+
+    costs_event(s->costs, ev, v);
+}
 
 /* `trials` trials on 4 slots, after `events` events (-1: none; 0: all, and it is
  * over); served for 100 s. */
@@ -29,13 +37,18 @@ static void scene_set(struct scene *s, int64_t trials, int64_t events, bool stop
     *s = (struct scene){.out = STR_INIT};
     rehearsal_spec(&s->file.spec, trials, stop_mode);
     s->file.name = name;
+    s->file.resources.nodes = s->file.resources.tasks = 1;
+    s->file.resources.cpus = 4;
     s->sw = sweep_new(&s->file.spec);
+    s->costs = costs_new(s->sw, &s->file);
     struct rehearsal r = {.sw = s->sw,
                           .seed = 1,
                           .slots = 4,
                           .metrics = 2,
                           .trouble = trouble,
                           .clock = 1e9,
+                          .emit = emit,
+                          .ctx = s,
                           .limit = events};
     if (events >= 0)
         rehearse(&r);
@@ -45,6 +58,7 @@ static void scene_set(struct scene *s, int64_t trials, int64_t events, bool stop
                                      NULL, NULL),
                          0);
     s->v = (struct view){.sw = s->sw,
+                         .costs = s->costs,
                          .file = &s->file,
                          .dir = "/sweeps/fashion",
                          .state = events ? "running" : "finished",
@@ -58,6 +72,7 @@ static void scene_set(struct scene *s, int64_t trials, int64_t events, bool stop
 static void scene_clear(struct scene *s)
 {
     str_free(&s->out);
+    costs_free(s->costs);
     sweep_free(s->sw);
     spec_clear(&s->file.spec);
 }
@@ -82,10 +97,10 @@ static void test_nothing_yet(void **state)
     draws(&s, 80,
           "fashion  running  1m 40s\n"
           "\n"
-          "rung 0   step  1  .....................................   0 of 45\n"
-          "rung 1   step  3  .....................................   0 of 35\n"
-          "rung 2   step  9  .....................................   0 of 12\n"
-          "done     step 27  .....................................   0 of  4\n"
+          "rung 0   step  1  .......................   0 of 45\n"
+          "rung 1   step  3  .......................   0 of 35\n"
+          "rung 2   step  9  .......................   0 of 12\n"
+          "done     step 27  .......................   0 of  4\n"
           "\n"
           "trials  64 to come\n"
           "note    waiting for slots\n");
@@ -99,21 +114,25 @@ static void test_promoting(void **state)
 
     (void)state;
     scene_set(&s, 64, 150, false, 0.02);
-    draws(
-        &s, 80,
-        "fashion  running  4 of 4 slots busy  1m 40s\n"
-        "\n"
-        "rung 0   step  1  ###########..........................  13 of 45  4 promoted\n"
-        "rung 1   step  3  ##############.......................  13 of 35  4 promoted\n"
-        "rung 2   step  9  #############........................   4 of 12  1 promoted\n"
-        "done     step 27  .....................................   0 of  4\n"
-        "\n"
-        "trials  4 running, 20 paused, 40 to come\n"
-        "best    val_loss 0.12445  trial 17, step 9\n"
-        "        l1 32  lr 0.04649  optimizer sgd  momentum 0.9372  nesterov true\n"
-        "        seed 486987089975\n"
-        "cost    7m 28s of slots, 22m 08s of CPU; 73 steps, 89 % below all to step 27\n"
-        "left    about 4m 04s\n");
+    draws(&s, 80,
+          "fashion  running  4 of 4 slots busy  1m 40s\n"
+          "\n"
+          "rung 0   step  1  #######................  13 of 45  4 promoted     cost  1m "
+          "55s\n"
+          "rung 1   step  3  #########..............  13 of 35  4 promoted     cost  3m "
+          "23s\n"
+          "rung 2   step  9  ########...............   4 of 12  1 promoted     cost  1m "
+          "57s\n"
+          "done     step 27  .......................   0 of  4                 cost   "
+          "8.6 s\n"
+          "\n"
+          "trials  4 running, 20 paused, 40 to come\n"
+          "best    val_loss 0.12445  trial 17, step 9\n"
+          "        l1 32  lr 0.04649  optimizer sgd  momentum 0.9372  nesterov true\n"
+          "        seed 486987089975\n"
+          "cost    7m 23s of slots, 29m 32s of CPUs (22m 08s used), 7m 23s of nodes\n"
+          "saved   about 1.14 h of slots, 90 % of what 24 trials to step 27 would take\n"
+          "left    about 4m 04s\n");
     scene_clear(&s);
 }
 
@@ -135,8 +154,10 @@ static void test_stopping(void **state)
           "best    val_loss 0.10082  trial 3, step 27\n"
           "        l1 128  lr 0.0004361  optimizer sgd  momentum 0.5579\n"
           "        nesterov true  seed 12923768868\n"
-          "cost    8m 27s of slots, 27m 01s of CPU; 110 steps, 71 %\n"
-          "        below all to step 27\n"
+          "cost    8m 25s of slots, 33m 38s of CPUs (27m 01s used), 8m\n"
+          "        25s of nodes\n"
+          "saved   about 27m 34s of slots, 77 % of what 14 trials to\n"
+          "        step 27 would take\n"
           "left    about 2m 08s\n");
     scene_clear(&s);
 }
@@ -147,22 +168,24 @@ static void test_finished(void **state)
 
     (void)state;
     scene_set(&s, 64, 0, false, 0.02);
-    draws(&s, 100,
-          "fashion  finished  0 of 4 slots busy  1m 40s\n"
-          "\n"
-          "rung 0   step  1  ########################################  46 of 46  17 "
-          "promoted\n"
-          "rung 1   step  3  ########################################  35 of 35  11 "
-          "promoted\n"
-          "rung 2   step  9  ######################################..  11 of 12  4 "
-          "promoted\n"
-          "done     step 27  #####################...................   2 of  4\n"
-          "\n"
-          "trials  60 paused, 2 completed, 2 failed\n"
-          "best    val_loss 0.070203  trial 48, step 26\n"
-          "        l1 8  lr 0.0001606  optimizer adam  nesterov true  seed 882078508269\n"
-          "cost    27m 51s of slots, 1h 37m of CPU; 263 steps, 85 % below all to step "
-          "27\n");
+    draws(
+        &s, 100,
+        "fashion  finished  0 of 4 slots busy  1m 40s\n"
+        "\n"
+        "rung 0   step  1  ########################################  46 of 46  17 "
+        "promoted    cost  5m 47s\n"
+        "rung 1   step  3  ########################################  35 of 35  11 "
+        "promoted    cost  9m 05s\n"
+        "rung 2   step  9  ######################################..  11 of 12  4 "
+        "promoted     cost  5m 35s\n"
+        "done     step 27  #####################...................   2 of  4            "
+        "     cost  7m 06s\n"
+        "\n"
+        "trials  60 paused, 2 completed, 2 failed\n"
+        "best    val_loss 0.070203  trial 48, step 26\n"
+        "        l1 8  lr 0.0001606  optimizer adam  nesterov true  seed 882078508269\n"
+        "cost    27m 33s of slots, 1.84 CPU-hours (1.62 h used), 27m 33s of nodes\n"
+        "saved   about 2.84 h of slots, 86 % of what 64 trials to step 27 would take\n");
     assert_true(view_left(&s.v) == 0);
     scene_clear(&s);
 }
@@ -190,9 +213,11 @@ static void test_narrow(void **state)
           "        l1 32  lr 0.04649  optimizer sgd\n"
           "        momentum 0.9372  nesterov true\n"
           "        seed 486987089975\n"
-          "cost    7m 28s of slots, 22m 08s of CPU;\n"
-          "        73 steps, 89 % below all to step\n"
-          "        27\n"
+          "cost    7m 23s of slots, 29m 32s of CPUs\n"
+          "        (22m 08s used), 7m 23s of nodes\n"
+          "saved   about 1.14 h of slots, 90 % of\n"
+          "        what 24 trials to step 27 would\n"
+          "        take\n"
           "note    no controller serves this sweep;\n"
           "        `rung resume` goes on\n");
     scene_clear(&s);
@@ -341,7 +366,7 @@ static void test_json(void **state)
     }
     json_end(&j);
     assert_null(j.error);
-    assert_int_equal(members, 18);
+    assert_int_equal(members, 19);
     scene_clear(&s);
 }
 

@@ -100,6 +100,7 @@ static struct view view_of(const struct viewer *v, int slots, const char *state)
     double now = clock_wall();
 
     return (struct view){.sw = v->l->sw,
+                         .costs = v->l->costs,
                          .file = v->l->file,
                          .dir = v->l->dir,
                          .state = state,

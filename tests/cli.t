@@ -22,6 +22,8 @@ commands=$(rung help | sed -n 's/^  \([a-z]*\) .*/\1/p')
 # masked FILE: without times, sizes and places.
 masked() {
     sed -E 's/[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8}/TIME/g
+        s/^((rung|done) .*  cost) +/\1 /
+        s/[0-9]+ % of what/N % of what/
         s/[0-9]+\.[0-9] s|[0-9]+m [0-9]{2}s/N s/g
         s/[0-9.]+ [KMG]iB/N MiB/
         s/^(    node  ).*/\1HOST/
@@ -198,9 +200,23 @@ test_expect_success 'status: as JSON' '
 test_expect_success 'best' '
     shows best rung best sweep &&
     shows best-2 rung best -n 2 sweep &&
-    rung best --json --count 1 sweep >out &&
+    rung best --json --count 1 sweep >json && sed "s/,\"cost\":{.*/}/" json >out &&
     echo "{\"best\":[{\"trial\":5,\"metric\":0.05594,\"step\":27,\"params\":{\"lr\":0.625,\"layers\":6,\"note\":\"a, b\"}}]}" >expect &&
     test_cmp expect out
+'
+
+test_expect_success PYTHON 'costs add up' '
+    rung status --json sweep >status.json && cat >costs.py <<-\END &&
+	import json
+	status, best = (json.load(open(f))["cost"] for f in ("status.json", "json"))
+	assert status == best, (status, best)
+	for key in "slot_hours", "cpu_hours", "cpu_hours_used", "node_hours", "gpu_hours":
+	    parts = sum(rung[key] for rung in status["rungs"])
+	    assert abs(parts - status[key]) < 1e-9, (key, parts, status[key])
+	assert 0 < status["cpu_hours"] == status["slot_hours"] and status["gpu_hours"] == 0
+	assert status["rungs"][-1]["milestone"] == 27 and 0 < status["saved_share"] < 1
+	END
+    python3 costs.py
 '
 
 test_expect_success 'show: a long curve, a promotion, failures with the end of their logs' '

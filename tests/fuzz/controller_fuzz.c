@@ -29,6 +29,7 @@
 struct world {
     struct sweepfile file;
     struct sweep *sw, *shadow;
+    struct costs *costs, *shadow_costs;
     struct controller *c;
     struct event_scratch *scratch;
     struct packet *reader;
@@ -46,7 +47,8 @@ struct world {
 /* ---- what the controller does ---- */
 
 /* What was journaled, as its line says it, is taken and decided alike elsewhere. */
-static void take_line(struct world *w, struct sweep *sw, const char *line, size_t n)
+static void take_line(struct world *w, struct sweep *sw, struct costs *costs,
+                      const char *line, size_t n)
 {
     struct event ev;
     struct verdict v;
@@ -57,6 +59,7 @@ static void take_line(struct world *w, struct sweep *sw, const char *line, size_
         fprintf(stderr, "%.*s\n%s\n", (int)n, line, e.text);
     FUZZ_CHECK(e.code == 0);
     FUZZ_CHECK((ev.kind != EVENT_REPORT && ev.kind != EVENT_START) || !v.mismatch);
+    costs_event(costs, &ev, &v);
 }
 
 static void on_append(void *ctx, const struct event *ev, const struct verdict *v)
@@ -65,7 +68,8 @@ static void on_append(void *ctx, const struct event *ev, const struct verdict *v
     size_t start = w->journal.len;
 
     event_encode(ev, v, false, &w->journal);
-    take_line(w, w->shadow, w->journal.p + start, w->journal.len - start);
+    take_line(w, w->shadow, w->shadow_costs, w->journal.p + start,
+              w->journal.len - start);
     str_addc(&w->journal, '\n');
 }
 
@@ -117,11 +121,14 @@ static void begin(struct world *w)
 
     c.epoch = ++w->epoch;
     c.sw = w->sw = sweep_new(&w->file.spec);
+    c.costs = w->costs = costs_new(w->sw, &w->file);
+    costs_free(w->shadow_costs);
     sweep_free(w->shadow);
     w->shadow = sweep_new(&w->file.spec);
+    w->shadow_costs = costs_new(w->shadow, &w->file);
     while (fuzz_line(&rest, &line)) {
-        take_line(w, w->sw, line.p, line.len);
-        take_line(w, w->shadow, line.p, line.len);
+        take_line(w, w->sw, w->costs, line.p, line.len);
+        take_line(w, w->shadow, w->shadow_costs, line.p, line.len);
     }
     timers_default(&c.timers);
     w->c = controller_new(&c, &port, w, w->now);
@@ -134,12 +141,16 @@ static void begin(struct world *w)
 static void end(struct world *w)
 {
     struct str live = STR_INIT, replayed = STR_INIT;
+    struct cost spent = costs_total(w->costs, w->now),
+                again = costs_total(w->shadow_costs, w->now);
 
     sweep_state_json(w->sw, &live);
     sweep_state_json(w->shadow, &replayed);
     FUZZ_SAME(&live, &replayed);
+    FUZZ_CHECK(memcmp(&spent, &again, sizeof(spent)) == 0);
     FUZZ_CHECK(sweep_totals(w->sw)->open <= sweep_trials(w->sw));
     controller_free(w->c);
+    costs_free(w->costs);
     sweep_free(w->sw);
     str_free(&live);
     str_free(&replayed);
@@ -183,6 +194,7 @@ static struct world *world_new(bool stop_mode, bool in_place)
 static void world_free(struct world *w)
 {
     end(w);
+    costs_free(w->shadow_costs);
     sweep_free(w->shadow);
     event_scratch_free(w->scratch);
     packet_free(w->reader);
