@@ -361,6 +361,11 @@ static void want_jobs(struct controller *c, const struct work *next)
     c->port.submit(c->ctx, jobs);
 }
 
+void controller_account(struct controller *c, struct event *ev)
+{
+    controller_happen(c, ev);
+}
+
 /* ---- handing out work ---- */
 
 /* sweep_next(), drawing when a new trial is due. */

@@ -63,6 +63,9 @@ void controller_job_submitted(struct controller *c, const char *job);
 void controller_jobs_refused(struct controller *c, int n, const char *why, bool passing);
 void controller_job_gone(struct controller *c, const char *job, const char *why);
 
+/* An ACCOUNT event, see launcher/accounts.h. */
+void controller_account(struct controller *c, struct event *ev);
+
 /* What people ask. trial -1: the whole sweep. */
 void controller_stop(struct controller *c, int32_t trial, const char *reason);
 void controller_pause(struct controller *c, const char *reason);

@@ -9,6 +9,7 @@ int epoch_begin(struct epoch *ep, const char *dir, struct event *first,
 
     if (rc != 0)
         return rc;
+    ep->sweep.accounts = accounts_new(ep->sweep.file);
     first->epoch.file_hash = hash64(ep->sweep.file->text.p, ep->sweep.file->text.len);
     rc = journal_begin(dir, first, &ep->journal, torn_bytes, e);
     if (rc == 0)

@@ -200,6 +200,8 @@ static void on_event(void *ctx, const struct event *ev, const struct verdict *v)
     struct loaded *l = ctx;
 
     costs_event(l->costs, ev, v);
+    if (l->accounts)
+        accounts_event(l->accounts, ev, l->sw);
     if (ev->kind == EVENT_EPOCH) {
         close_epoch(l);
         note_progress(l, ev);
@@ -318,6 +320,7 @@ void loaded_close(struct loaded *l)
     vec_free(&l->settings);
     if (l->sw)
         history_clear(&l->history);
+    accounts_free(l->accounts);
     costs_free(l->costs);
     sweep_free(l->sw);
     sweepfile_free(l->file);

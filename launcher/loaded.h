@@ -2,6 +2,7 @@
 #ifndef LAUNCHER_LOADED_H
 #define LAUNCHER_LOADED_H
 
+#include "launcher/accounts.h"
 #include "launcher/costs.h"
 #include "store/replay.h"
 #include "wire/keys.h"
@@ -17,7 +18,8 @@ struct loaded {
     struct sweepfile *file; /* with the changes of `rung resume --set` applied */
     struct sweep *sw;
     struct costs *costs;
-    struct history history; /* empty unless asked for */
+    struct accounts *accounts; /* NULL unless set between loading and replaying */
+    struct history history;    /* empty unless asked for */
     struct replay replay;
     VEC(struct known_agent) agents;
     VEC(char *) jobs;     /* submitted, whose agent did not join nor they end */

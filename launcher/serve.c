@@ -23,6 +23,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -72,6 +73,7 @@ static void port_append(void *ctx, const struct event *ev, const struct verdict 
     journal_append(s->ep.journal, ev, v);
     viewer_event(s->viewer, ev, v);
     tidy_event(s->tidy, ev);
+    accounts_event(s->ep.sweep.accounts, ev, s->ep.sweep.sw);
 }
 
 static void port_send(void *ctx, uint64_t agent, const char *packet, size_t n)
@@ -128,8 +130,40 @@ static void job_gone(void *ctx, const char *job, const char *why)
     controller_job_gone(s->ep.controller, job, why);
 }
 
-static const struct executor_news news = {
-    .submitted = job_submitted, .refused = jobs_refused, .gone = job_gone};
+static void job_account(void *ctx, const struct account *record)
+{
+    struct server *s = ctx;
+
+    accounts_record(s->ep.sweep.accounts, record);
+}
+
+static void take_account(void *ctx, struct event *ev)
+{
+    struct server *s = ctx;
+
+    controller_account(s->ep.controller, ev);
+}
+
+static void job_accounts(void *ctx, const char *why, bool passing)
+{
+    struct server *s = ctx;
+
+    accounts_answered(s->ep.sweep.accounts, why, passing, take_account, s);
+    if (why && !passing) {
+        struct str text = STR_INIT;
+
+        str_addf(&text, "%s; sweep.h5 goes without Slurm's accounting, and has all else",
+                 why);
+        viewer_say(s->viewer, text.p);
+        str_free(&text);
+    }
+}
+
+static const struct executor_news news = {.submitted = job_submitted,
+                                          .refused = jobs_refused,
+                                          .gone = job_gone,
+                                          .account = job_account,
+                                          .accounts = job_accounts};
 
 /* ---- the sweep's directory ---- */
 
@@ -597,6 +631,8 @@ static int serve_round(struct server *s, struct err *e)
     s->executor->ops->poll(s->executor);
     if (s->chain)
         succession_poll(s->chain);
+    accounts_ask(s->ep.sweep.accounts, s->executor, s->timers.s[TIMER_ACCOUNT], now,
+                 false);
     controller_tick(s->ep.controller);
     if ((rc = commit(s, now, e)) != 0)
         return rc;
@@ -628,6 +664,42 @@ static void cancel_job(void *ctx, const char *job)
     struct server *s = ctx;
 
     s->executor->ops->cancel(s->executor, job);
+}
+
+static bool signalled(struct server *s)
+{
+    struct signalfd_siginfo info;
+
+    while (read(s->signals, &info, sizeof(info)) == sizeof(info)) {
+        if (info.ssi_signo != SIGCHLD)
+            return true;
+    }
+    return false;
+}
+
+/* What Slurm knows of the last attempts comes some seconds after their ends. Nothing else
+ * happens any more, and who is in a hurry ends this by Ctrl-C. */
+static int last_accounts(struct server *s, struct err *e)
+{
+    double now = clock_mono(), end = now + s->timers.s[TIMER_LAST_ACCOUNT];
+    struct accounts *a = s->ep.sweep.accounts;
+    struct pollfd fds[1] = {{.fd = s->signals, .events = POLLIN}};
+    int rc = 0;
+
+    if (!s->executor->ops->account)
+        return 0;
+    while (rc == 0 && accounts_open(a) && now < end && !signalled(s)) {
+        controller_clock(s->ep.controller, now, clock_wall());
+        s->executor->ops->poll(s->executor);
+        accounts_ask(a, s->executor, s->timers.s[TIMER_LAST_ACCOUNT] / 8, now, true);
+        if (journal_pending(s->ep.journal))
+            rc = journal_commit(s->ep.journal, e);
+        viewer_tick(s->viewer, s->ep.journal, controller_slots(s->ep.controller),
+                    controller_state(s->ep.controller));
+        poll(fds, 1, 50);
+        now = clock_mono();
+    }
+    return rc;
 }
 
 static void say_calls(struct server *s)
@@ -682,7 +754,6 @@ static void wind_up(struct server *s)
 
     if (!*reason && s->ep.sweep.why_paused)
         reason = s->ep.sweep.why_paused; /* it was paused before */
-    controller_jobs(s->ep.controller, cancel_job, s);
     end_chain(s);
     say_calls(s);
     if (controller_state(s->ep.controller) == CONTROLLER_FINISHED)
@@ -781,6 +852,10 @@ int serve(const char *dir, const struct serve_options *o)
         join_chain(&s);
         while (rc == 0 && !controller_done(s.ep.controller) && !s.leaving)
             rc = serve_round(&s, &e);
+    }
+    if (rc == 0 && !s.leaving) {
+        controller_jobs(s.ep.controller, cancel_job, &s);
+        rc = last_accounts(&s, &e);
     }
     if (rc == 0 && s.leaving) {
         leave(&s);

@@ -17,18 +17,19 @@
 
 /*    name      what happened */
 #define EVENT_MAP(X)                                                                     \
-    X(EPOCH, epoch)   /* a controller began: first line of each journal file */          \
-    X(TRIAL, trial)   /* a configuration was drawn or given */                           \
-    X(START, start)   /* work was handed to a slot: an attempt exists */                 \
-    X(REPORT, report) /* metrics of a trial at a step, and the decision */               \
-    X(SAVED, saved)   /* the program said that its checkpoint holds a step */            \
-    X(END, end)       /* an attempt is over */                                           \
-    X(STOP, stop)     /* a person stopped a trial, or finished the sweep (trial -1) */   \
-    X(PAUSE, pause)   /* the sweep pauses: nothing new starts, what runs is saved */     \
-    X(RESUME, resume) /* it goes on */                                                   \
-    X(SET, set)       /* a setting was changed: `rung resume --set` */                   \
-    X(JOB, job)       /* a job was submitted, joined or ended (for the executor) */      \
-    X(FINISH, finish) /* the sweep is over */
+    X(EPOCH, epoch)     /* a controller began: first line of each journal file */        \
+    X(TRIAL, trial)     /* a configuration was drawn or given */                         \
+    X(START, start)     /* work was handed to a slot: an attempt exists */               \
+    X(REPORT, report)   /* metrics of a trial at a step, and the decision */             \
+    X(SAVED, saved)     /* the program said that its checkpoint holds a step */          \
+    X(END, end)         /* an attempt is over */                                         \
+    X(STOP, stop)       /* a person stopped a trial, or finished the sweep (trial -1) */ \
+    X(PAUSE, pause)     /* the sweep pauses: nothing new starts, what runs is saved */   \
+    X(RESUME, resume)   /* it goes on */                                                 \
+    X(SET, set)         /* a setting was changed: `rung resume --set` */                 \
+    X(JOB, job)         /* a job was submitted, joined or ended (for the executor) */    \
+    X(FINISH, finish)   /* the sweep is over */                                          \
+    X(ACCOUNT, account) /* what Slurm's accounting says of an attempt that is over */
 
 enum event_kind {
     EVENT_NONE,
@@ -197,6 +198,14 @@ struct event {
             struct slice host;
             int32_t slots; /* EVENT_SLOTS_MAX at most */
         } job;
+        struct {
+            struct slice job, step; /* what was looked up; step empty: the job alone */
+            struct slice state;     /* of the step or, if there is none, of the job */
+            struct slice node;
+            /* of the step; NaN: unknown, or there is none */
+            double elapsed, cpu_seconds, max_rss;
+            double energy; /* and its nodes were its own */
+        } account;
     };
 };
 

@@ -596,6 +596,18 @@ static int apply_job(struct sweep *sw, const struct event *ev, struct verdict *v
     return 0;
 }
 
+/* Of any attempt that was made: nothing is decided by it. */
+static int apply_account(struct sweep *sw, const struct event *ev, struct verdict *v,
+                         struct err *e)
+{
+    const struct trial *t = trial_at(sw, ev->trial);
+
+    (void)v;
+    if (!t || ev->attempt < 1 || ev->attempt > t->attempts)
+        return impossible(e, ev, "no such attempt");
+    return 0;
+}
+
 static int apply_finish(struct sweep *sw, const struct event *ev, struct verdict *v,
                         struct err *e)
 {
@@ -616,12 +628,13 @@ int sweep_apply(struct sweep *sw, const struct event *ev, struct verdict *v,
 {
     static int (*const appliers[EVENT_KINDS])(struct sweep *, const struct event *,
                                               struct verdict *, struct err *) = {
-        [EVENT_EPOCH] = apply_nothing, [EVENT_TRIAL] = apply_trial,
-        [EVENT_START] = apply_start,   [EVENT_REPORT] = apply_report,
-        [EVENT_SAVED] = apply_saved,   [EVENT_END] = apply_end,
-        [EVENT_STOP] = apply_stop,     [EVENT_PAUSE] = apply_pause,
-        [EVENT_RESUME] = apply_pause,  [EVENT_SET] = apply_set,
-        [EVENT_JOB] = apply_job,       [EVENT_FINISH] = apply_finish,
+        [EVENT_EPOCH] = apply_nothing,   [EVENT_TRIAL] = apply_trial,
+        [EVENT_START] = apply_start,     [EVENT_REPORT] = apply_report,
+        [EVENT_SAVED] = apply_saved,     [EVENT_END] = apply_end,
+        [EVENT_STOP] = apply_stop,       [EVENT_PAUSE] = apply_pause,
+        [EVENT_RESUME] = apply_pause,    [EVENT_SET] = apply_set,
+        [EVENT_JOB] = apply_job,         [EVENT_FINISH] = apply_finish,
+        [EVENT_ACCOUNT] = apply_account,
     };
     struct verdict mine;
 

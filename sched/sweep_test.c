@@ -177,7 +177,7 @@ static void test_impossible(void **state)
     struct play *p = play_new("3", 9, 5);
     struct verdict v;
     struct sweep_totals before;
-    struct event bad[12];
+    struct event bad[15];
     struct err e;
 
     (void)state;
@@ -185,7 +185,7 @@ static void test_impossible(void **state)
     assert_int_equal(ask(p), 0);
     report(p, 0, 1, .5);
     before = *sweep_totals(p->sw);
-    for (size_t i = 0; i < 12; i++)
+    for (size_t i = 0; i < 15; i++)
         bad[i] = (struct event){.trial = 0, .attempt = 1};
     bad[0].kind = EVENT_NONE;
     bad[1].kind = EVENT_KINDS;
@@ -209,7 +209,11 @@ static void test_impossible(void **state)
     bad[11].kind = EVENT_SET;
     bad[11].set.key = SLICE("search.trials");
     bad[11].set.value = SLICE("many");
-    for (size_t i = 0; i < 12; i++) {
+    bad[12].kind = bad[13].kind = bad[14].kind = EVENT_ACCOUNT;
+    bad[12].trial = 1;
+    bad[13].attempt = 2; /* there is one */
+    bad[14].attempt = 0;
+    for (size_t i = 0; i < 15; i++) {
         e.text[0] = '\0';
         assert_int_equal(sweep_apply(p->sw, &bad[i], &v, &e), ERR_PROTO);
         assert_true(strlen(e.text) > 0);

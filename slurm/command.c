@@ -48,8 +48,7 @@ int command_start(struct proc *p, char *const argv[], double seconds, struct err
 
 /* ---- answers ---- */
 
-/* Takes the first line off; false at the end. */
-static bool next_line(struct slice *rest, struct slice *line)
+bool command_next_line(struct slice *rest, struct slice *line)
 {
     const char *end = rest->len ? memchr(rest->p, '\n', rest->len) : NULL;
     size_t n = end ? (size_t)(end - rest->p) : rest->len;
@@ -97,7 +96,7 @@ int sbatch_read(struct slice text, struct str *id, struct err *e)
 {
     struct slice line, found = {NULL, 0};
 
-    for (struct slice rest = text; next_line(&rest, &line);) {
+    for (struct slice rest = text; command_next_line(&rest, &line);) {
         size_t n = digits(line);
 
         if (n > 0 && n < 20 && (n == line.len || line.p[n] == ';'))
@@ -114,7 +113,7 @@ int scontrol_read_array_max(struct slice text, int *max, struct err *e)
     struct slice line;
     int64_t value;
 
-    while (next_line(&text, &line)) {
+    while (command_next_line(&text, &line)) {
         struct slice name = next_word(&line), equals = next_word(&line);
 
         if (slice_eq(name, "MaxArraySize") && slice_eq(equals, "=") &&
@@ -148,7 +147,7 @@ static const struct {
     {"LAUNCH_FAILED", JOB_GONE},   {"RECONFIG_FAIL", JOB_GONE},
 };
 
-static enum job_state state_of(struct slice word)
+enum job_state slurm_state_of(struct slice word)
 {
     for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
         if (slice_eq(word, states[i].name))
@@ -172,11 +171,11 @@ bool squeue_next(struct slice *rest, struct squeue_line *line)
 {
     struct slice text;
 
-    while (next_line(rest, &text)) {
+    while (command_next_line(rest, &text)) {
         line->job = next_word(&text);
         line->state = next_word(&text);
         line->reason = text;
-        line->is = state_of(line->state);
+        line->is = slurm_state_of(line->state);
         if (slurm_is_job(line->job) && line->state.len > 0)
             return true;
     }
@@ -227,7 +226,7 @@ void command_sentence(struct str *out, const char *program, const struct proc_re
     start = out->len;
     if (r->timed_out)
         str_add(out, "it did not answer in time");
-    while (next_line(&rest, &line) && out->len < 600) {
+    while (command_next_line(&rest, &line) && out->len < 600) {
         line = without_prefix(line, program);
         if (line.len == 0)
             continue;
@@ -247,7 +246,7 @@ static bool limit_passes(const struct proc_result *r)
 {
     struct slice rest = {r->err.p, r->err.len}, line;
 
-    while (next_line(&rest, &line)) {
+    while (command_next_line(&rest, &line)) {
         line = without_prefix(line, "sbatch");
         if (line.len > 5 &&
             (memcmp(line.p, "QOS", 3) == 0 || memcmp(line.p, "Assoc", 5) == 0) &&

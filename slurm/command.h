@@ -23,6 +23,12 @@ int sbatch_read(struct slice text, struct str *id, struct err *e);
 /* MaxArraySize from `scontrol show config`; ERR_PROTO when it is not there. */
 int scontrol_read_array_max(struct slice text, int *max, struct err *e);
 
+/* Takes the first line off, and blanks around it; false at the end. */
+bool command_next_line(struct slice *rest, struct slice *line);
+
+/* What a state's name means, of squeue's and sacct's. */
+enum job_state slurm_state_of(struct slice word);
+
 /* Is that what squeue calls a job: "52", or "52_3"? */
 bool slurm_is_job(struct slice word);
 

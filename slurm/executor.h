@@ -16,6 +16,21 @@
 
 enum job_state { JOB_UNKNOWN, JOB_PENDING, JOB_RUNNING, JOB_GONE };
 
+/* A record of the site's accounting: of a job, or of a step of one. Numbers that it does
+ * not have are NaN. */
+struct account {
+    struct slice job;  /* as the executor calls it */
+    struct slice step; /* "0", "batch", "extern"; "": the job as a whole */
+    struct slice name; /* of job or step */
+    struct slice state, nodes;
+    enum job_state is;     /* what the state means; of this run, if there are several */
+    double started, ended; /* wall clock */
+    double elapsed;
+    double cpu_seconds; /* user + system */
+    double max_rss;     /* bytes, of one task */
+    double energy;      /* joules, of whole nodes */
+};
+
 /* What an executor tells. */
 struct executor_news {
     /* A job was submitted. Its agent may have said hello before. */
@@ -26,6 +41,11 @@ struct executor_news {
     void (*refused)(void *ctx, int n, const char *why, bool passing);
     /* A job has ended. */
     void (*gone)(void *ctx, const char *job, const char *why);
+    /* What account() asked for, record by record, and then that these were all. why: it
+     * failed, for this reason, and may be asked again if that is passing; NULL: it did
+     * not. */
+    void (*account)(void *ctx, const struct account *record);
+    void (*accounts)(void *ctx, const char *why, bool passing);
 };
 
 struct executor;
@@ -40,6 +60,10 @@ struct executor_ops {
     enum job_state (*state)(struct executor *x, const char *job);
     /* Ends a job: SIGTERM to its agent, which ends its attempts. */
     void (*cancel)(struct executor *x, const char *job);
+    /* Asks the site's accounting about jobs that ran after `since` (wall clock), of which
+     * it may know late or nothing; NULL: there is none. accounts() follows, before which
+     * it must not be asked again. */
+    void (*account)(struct executor *x, char *const jobs[], size_t n, double since);
     /* Tells what happened. To be called after SIGCHLD, and now and then. */
     void (*poll)(struct executor *x);
     /* How many commands were run to look after jobs, and how many others; NULL: it needs
@@ -78,7 +102,8 @@ struct slurm_setup {
 /* Slurm, through its commands. Jobs are tasks of arrays, "52_3". While somebody asks what
  * jobs are doing, one squeue looks after all of them, no more often than every
  * poll_seconds and less often when it takes long or nothing changes; a job that it no
- * longer lists has ended, and its failing says nothing. */
+ * longer lists has ended, and its failing says nothing. Together with sacct there are at
+ * most four such calls in four times poll_seconds. */
 struct executor *executor_slurm(const struct slurm_setup *setup,
                                 const struct executor_news *news, void *ctx);
 

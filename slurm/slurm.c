@@ -5,11 +5,13 @@
 #include "base/mem.h"
 #include "base/vec.h"
 #include "slurm/command.h"
+#include "slurm/sacct.h"
 #include "slurm/script.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* sbatch waits by itself, for two minutes, when slurmctld is too busy. */
@@ -17,6 +19,7 @@
 #define OTHER_SECONDS  30.0
 #define CALM_MAX       4 /* so many times poll_seconds when nothing changes */
 #define CANCEL_MAX     500
+#define POLLS          4 /* in as many times poll_seconds, at most */
 
 struct job {
     char *name;
@@ -33,16 +36,19 @@ struct slurm {
     VEC(struct job) jobs;
     struct map by_name; /* hash64() of the name -> index in jobs */
 
-    struct proc scontrol, sbatch, squeue, scancel;
+    struct proc scontrol, sbatch, squeue, scancel, sacct;
     bool array_max_known;
     int array_max;
-    int wanted;  /* to be submitted, beyond those that sbatch has at hand */
-    int at_hand; /* of sbatch */
-    bool asked;  /* somebody wants to know what jobs do */
+    uint64_t listing; /* the number of squeue's call */
+    int wanted;       /* to be submitted, beyond those that sbatch has at hand */
+    int at_hand;      /* of sbatch */
+    bool asked;       /* somebody wants to know what jobs do */
     double next_squeue, interval, poll_seconds, unseen_seconds;
     VEC(char *) cancels; /* names; the first `cancelling` of them are scancel's now */
     size_t cancelling;
     double next_cancel;
+    VEC(char *) accounts; /* arguments of sacct, to be started; none: nobody asked */
+    double polled[POLLS]; /* when squeue and sacct were started last, a ring */
     int64_t polling, others;
 };
 
@@ -104,6 +110,19 @@ static void start(struct slurm *s, struct proc *p, char *const argv[], int64_t *
     vec_free(&all);
 }
 
+/* Is there room for one more call that only looks? */
+static bool may_poll(const struct slurm *s, double now)
+{
+    return s->polling < POLLS ||
+           now - s->polled[s->polling % POLLS] >= POLLS * s->poll_seconds;
+}
+
+static void start_poll(struct slurm *s, struct proc *p, char *const argv[])
+{
+    s->polled[s->polling % POLLS] = clock_mono();
+    start(s, p, argv, &s->polling);
+}
+
 static void start_squeue(struct slurm *s)
 {
     char squeue[] = "squeue", noheader[] = "--noheader", array[] = "--array",
@@ -114,9 +133,9 @@ static void start_squeue(struct slurm *s)
     str_addf(&name, "--name=%s", s->name);
     s->asked = false;
     s->next_squeue = clock_mono() + s->interval;
-    start(s, &s->squeue,
-          (char *[]){squeue, noheader, array, states, format, user, name.p, NULL},
-          &s->polling);
+    start_poll(s, &s->squeue,
+               (char *[]){squeue, noheader, array, states, format, user, name.p, NULL});
+    s->listing = (uint64_t)s->polling;
     str_free(&name);
 }
 
@@ -127,7 +146,7 @@ static void take_line(struct slurm *s, const struct squeue_line *line, bool *new
 
     if (!j || j->is == JOB_GONE)
         return;
-    j->listed = (uint64_t)s->polling;
+    j->listed = s->listing;
     j->seen = true;
     *news |= j->is != line->is;
     if (line->is != JOB_GONE) {
@@ -154,7 +173,7 @@ static void take_squeue(struct slurm *s, const struct proc_result *r)
         for (size_t i = 0; i < s->jobs.n; i++) {
             const struct job *j = &s->jobs.v[i];
 
-            if (j->is == JOB_GONE || j->listed == (uint64_t)s->polling ||
+            if (j->is == JOB_GONE || j->listed == s->listing ||
                 !(j->seen || j->since + s->unseen_seconds < began))
                 continue;
             news = true;
@@ -297,6 +316,68 @@ static void slurm_cancel(struct executor *x, const char *name)
         vec_push(&s->cancels, mem_strdup(name));
 }
 
+/* ---- sacct ---- */
+
+static void forget_question(struct slurm *s)
+{
+    for (size_t i = 0; i < s->accounts.n; i++)
+        free(s->accounts.v[i]);
+    s->accounts.n = 0;
+}
+
+static void slurm_account(struct executor *x, char *const jobs[], size_t n, double since)
+{
+    static const char *const options[] = {"sacct", SACCT_OPTIONS, SACCT_FORMAT};
+    struct slurm *s = (struct slurm *)x;
+    struct str list = STR_INIT, text = STR_INIT;
+    char date[32];
+    time_t at = (time_t)since;
+    struct tm tm;
+
+    forget_question(s);
+    for (size_t i = 0; i < n; i++) {
+        if (slurm_is_job(slice_of(jobs[i])))
+            str_addf(&list, "%s%s", list.len > 0 ? "," : "--jobs=", jobs[i]);
+    }
+    if (list.len == 0) {
+        s->x.news->accounts(s->x.ctx, NULL, true);
+        return;
+    }
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+        vec_push(&s->accounts, mem_strdup(options[i]));
+    localtime_r(&at, &tm);
+    strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
+    str_addf(&text, "--starttime=%s", date);
+    vec_push(&s->accounts, str_take(&text));
+    vec_push(&s->accounts, str_take(&list));
+    vec_push(&s->accounts, NULL);
+}
+
+static void start_sacct(struct slurm *s)
+{
+    start_poll(s, &s->sacct, s->accounts.v);
+    forget_question(s);
+    if (s->sacct.pid == 0)
+        s->x.news->accounts(s->x.ctx, "sacct cannot be started", false);
+}
+
+static void take_sacct(struct slurm *s, const struct proc_result *r)
+{
+    struct slice rest = {r->out.p, r->out.len};
+    struct str why = STR_INIT;
+    struct account record;
+
+    if (r->exit_code == 0) {
+        while (sacct_next(&rest, &record))
+            s->x.news->account(s->x.ctx, &record);
+        s->x.news->accounts(s->x.ctx, NULL, true);
+        return;
+    }
+    command_sentence(&why, "sacct", r);
+    s->x.news->accounts(s->x.ctx, why.p, command_passing(r));
+    str_free(&why);
+}
+
 /* ---- the whole ---- */
 
 /* A command that has ended is read. */
@@ -321,8 +402,10 @@ static void start_some(struct slurm *s)
         start_sbatch(s);
     if (s->cancels.n > 0 && s->scancel.pid == 0 && now >= s->next_cancel)
         start_scancel(s);
-    if (s->asked && s->squeue.pid == 0 && now >= s->next_squeue)
+    if (s->asked && s->squeue.pid == 0 && now >= s->next_squeue && may_poll(s, now))
         start_squeue(s);
+    if (s->accounts.n > 0 && s->sacct.pid == 0 && may_poll(s, now))
+        start_sacct(s);
 }
 
 static void slurm_submit(struct executor *x, int n)
@@ -341,6 +424,7 @@ static void slurm_poll(struct executor *x)
     take(s, &s->sbatch, take_sbatch);
     take(s, &s->scancel, take_scancel);
     take(s, &s->squeue, take_squeue);
+    take(s, &s->sacct, take_sacct);
     start_some(s);
 }
 
@@ -404,6 +488,9 @@ static void slurm_free(struct executor *x)
 
     drop(&s->scontrol);
     drop(&s->squeue);
+    drop(&s->sacct);
+    forget_question(s);
+    vec_free(&s->accounts);
     cancel_at_hand(s);
     finish_cancels(s);
     for (size_t i = 0; i < s->jobs.n; i++)
@@ -439,6 +526,7 @@ struct executor *executor_slurm(const struct slurm_setup *setup,
                                    .submit = slurm_submit,
                                    .state = slurm_state,
                                    .cancel = slurm_cancel,
+                                   .account = slurm_account,
                                    .poll = slurm_poll,
                                    .calls = slurm_calls,
                                    .free = slurm_free};

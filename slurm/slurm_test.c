@@ -19,7 +19,9 @@
 
 #define PATIENCE 60.0
 
-static const char *const commands[] = {"sbatch", "scontrol", "squeue", "scancel"};
+static const char *const commands[] = {"sbatch", "scontrol", "squeue", "scancel",
+                                       "sacct"};
+#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
 struct world {
     char dir[64];
@@ -87,8 +89,23 @@ static void on_gone(void *ctx, const char *job, const char *why)
     str_addf(&((struct world *)ctx)->told, "-%s(%s) ", job, why);
 }
 
-static const struct executor_news news = {
-    .submitted = on_submitted, .refused = on_refused, .gone = on_gone};
+static void on_account(void *ctx, const struct account *r)
+{
+    str_addf(&((struct world *)ctx)->told, "$%.*s.%.*s(%.*s) ", (int)r->job.len, r->job.p,
+             (int)r->step.len, r->step.p, (int)r->state.len, r->state.p);
+}
+
+static void on_accounts(void *ctx, const char *why, bool passing)
+{
+    str_addf(&((struct world *)ctx)->told, "$(%s)%s ", why ? why : "",
+             passing ? "?" : "");
+}
+
+static const struct executor_news news = {.submitted = on_submitted,
+                                          .refused = on_refused,
+                                          .gone = on_gone,
+                                          .account = on_account,
+                                          .accounts = on_accounts};
 
 static int set_up(void **state)
 {
@@ -99,7 +116,7 @@ static int set_up(void **state)
     if (!mkdtemp(w->dir))
         return -1;
     w->told = (struct str)STR_INIT;
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < COMMANDS; i++) {
         str_cut(&text, 0);
         str_addf(&text, "#!/bin/sh\necho \"$*\" >>'%s/%s.calls'\n. '%s/%s.does'\n",
                  w->dir, commands[i], w->dir, commands[i]);
@@ -377,6 +394,69 @@ static void test_hanging(void **state)
     assert_true(clock_mono() - began < PATIENCE);
 }
 
+/* ---- accounting ---- */
+
+static void account(struct world *w, const char *sacct, const char *told)
+{
+    static char first[] = "52_0", local[] = "local:host:1:2", second[] = "53";
+    char *const jobs[] = {first, local, second};
+
+    does(w, "sacct", sacct);
+    w->x->ops->account(w->x, jobs, 3, 1795741842);
+    until_told(w, NULL, told);
+}
+
+static void test_account(void **state)
+{
+    struct world *w = *state;
+    static char local[] = "local:host:1:2";
+    struct str calls = STR_INIT;
+
+    setenv("TZ", "UTC", 1);
+    tzset();
+    account(w,
+            "echo '52_0|TIMEOUT|a|b|1|00:01|||n1|fashion'; echo hello\n"
+            "echo '52_0.0|RUNNING|a|b|1|00:01|||n1|t000000.r1'",
+            "$52_0.(TIMEOUT) $52_0.0(RUNNING) $()? ");
+    calls_of(w, "sacct", &calls);
+    assert_string_equal(
+        calls.p,
+        "--duplicates --noheader --parsable2 --noconvert --format=JobID,State,"
+        "Start,End,ElapsedRaw,TotalCPU,MaxRSS,ConsumedEnergyRaw,NodeList,JobName "
+        "--starttime=2026-11-27T01:10:42 --jobs=52_0,53\n");
+    account(w, "echo 'sacct: error: Slurm accounting storage is disabled' >&2; exit 1",
+            "$(sacct: Slurm accounting storage is disabled) ");
+    account(w,
+            "echo 'sacct: error: Problem talking to the database: Connection refused' "
+            ">&2; exit 1",
+            "$(sacct: Problem talking to the database: Connection refused)? ");
+    w->x->ops->account(w->x, (char *const[]){local}, 1, 0);
+    until_told(w, NULL, "$()? ");
+    assert_int_equal(count(w, "sacct"), 3);
+    str_free(&calls);
+}
+
+/* squeue and sacct share what is allowed. */
+static void test_shared_manners(void **state)
+{
+    struct world *w = *state;
+    int64_t polling, others;
+    double began = clock_mono();
+
+    free_executor(w);
+    w->setup.poll_seconds = 0.1;
+    w->x = executor_slurm(&w->setup, &news, w);
+    submit(w, 1, "echo 52", "+52_0 ");
+    does(w, "squeue", "echo '52_0 RUNNING None'");
+    for (int i = 0; i < 8; i++) {
+        account(w, "exit 0", "$()? ");
+        until_called(w, "squeue", count(w, "squeue"), i % 3 == 0, "52_0");
+    }
+    w->x->ops->calls(w->x, &polling, &others);
+    assert_true(polling >= 11);
+    assert_true(clock_mono() - began >= (double)((polling - 1) / 4) * 4 * 0.1);
+}
+
 /* ---- cancelling ---- */
 
 static void test_cancel(void **state)
@@ -429,7 +509,7 @@ int main(void)
         TEST(test_arrays),         TEST(test_no_arrays), TEST(test_states),
         TEST(test_inherited),      TEST(test_unseen),    TEST(test_manners),
         TEST(test_hanging),        TEST(test_cancel),    TEST(test_end),
-        TEST(test_arrays_unknown),
+        TEST(test_arrays_unknown), TEST(test_account),   TEST(test_shared_manners),
     };
     return cmocka_run_group_tests_name("slurm/slurm", tests, NULL, NULL);
 }

@@ -109,6 +109,19 @@ static const struct field job_fields[] = {
     FIELD("slots", I32, job.slots, NOTHING),
 };
 
+static const struct field account_fields[] = {
+    FIELD("trial", I32, trial, FAIL),
+    FIELD("attempt", I32, attempt, FAIL),
+    FIELD("slurm_job", TEXT, account.job, NOTHING),
+    FIELD("slurm_step", TEXT, account.step, NOTHING),
+    FIELD("slurm_state", TEXT, account.state, NOTHING),
+    FIELD("node", TEXT, account.node, NOTHING),
+    FIELD("elapsed", NUM, account.elapsed, NAN),
+    FIELD("cpu_seconds", NUM, account.cpu_seconds, NAN),
+    FIELD("max_rss", NUM, account.max_rss, NAN),
+    FIELD("energy", NUM, account.energy, NAN),
+};
+
 #define LIST(fields)                                                                     \
     {                                                                                    \
         (fields), sizeof(fields) / sizeof((fields)[0])                                   \
@@ -117,12 +130,13 @@ static const struct field job_fields[] = {
 struct fields event_fields(enum event_kind kind)
 {
     static const struct fields of[EVENT_KINDS] = {
-        [EVENT_EPOCH] = LIST(epoch_fields), [EVENT_TRIAL] = LIST(trial_fields),
-        [EVENT_START] = LIST(start_fields), [EVENT_REPORT] = LIST(report_fields),
-        [EVENT_SAVED] = LIST(saved_fields), [EVENT_END] = LIST(end_fields),
-        [EVENT_STOP] = LIST(why_fields),    [EVENT_PAUSE] = LIST(why_fields),
-        [EVENT_RESUME] = LIST(why_fields),  [EVENT_SET] = LIST(set_fields),
-        [EVENT_JOB] = LIST(job_fields),     [EVENT_FINISH] = LIST(why_fields),
+        [EVENT_EPOCH] = LIST(epoch_fields),     [EVENT_TRIAL] = LIST(trial_fields),
+        [EVENT_START] = LIST(start_fields),     [EVENT_REPORT] = LIST(report_fields),
+        [EVENT_SAVED] = LIST(saved_fields),     [EVENT_END] = LIST(end_fields),
+        [EVENT_STOP] = LIST(why_fields),        [EVENT_PAUSE] = LIST(why_fields),
+        [EVENT_RESUME] = LIST(why_fields),      [EVENT_SET] = LIST(set_fields),
+        [EVENT_JOB] = LIST(job_fields),         [EVENT_FINISH] = LIST(why_fields),
+        [EVENT_ACCOUNT] = LIST(account_fields),
     };
 
     return of[kind];

@@ -398,6 +398,23 @@ static void test_small_kinds(void **state)
     assert_true(got.job.agent == 5);
     assert_slice(got.job.host, "n1");
     assert_int_equal(got.job.slots, 4);
+    ev = (struct event){.kind = EVENT_ACCOUNT, .time = 1, .trial = 3, .attempt = 2};
+    ev.account.job = SLICE("4711_3");
+    ev.account.step = SLICE("5");
+    ev.account.state = SLICE("OUT_OF_MEMORY");
+    ev.account.node = SLICE("n[1-2]");
+    ev.account.elapsed = ev.account.max_rss = NAN;
+    ev.account.cpu_seconds = 0.25;
+    ev.account.energy = 7;
+    there_and_back(&ev, NULL, &got);
+    assert_int_equal(got.trial, 3);
+    assert_int_equal(got.attempt, 2);
+    assert_slice(got.account.job, "4711_3");
+    assert_slice(got.account.step, "5");
+    assert_slice(got.account.state, "OUT_OF_MEMORY");
+    assert_slice(got.account.node, "n[1-2]");
+    assert_true(isnan(got.account.elapsed) && isnan(got.account.max_rss));
+    assert_true(got.account.cpu_seconds == 0.25 && got.account.energy == 7);
     for (int k = EVENT_PAUSE; k <= EVENT_FINISH; k++) {
         ev = (struct event){.kind = (enum event_kind)k, .time = 2, .trial = -1};
         if (k == EVENT_SET || k == EVENT_JOB)

@@ -260,6 +260,29 @@ static void add_end(struct history *h, const struct event *ev)
     a->note = keep(h, f->note);
 }
 
+/* What the shim reported stands; Slurm's numbers are for what it could not. */
+static void add_account(struct history *h, const struct event *ev)
+{
+    struct attempt_row *a = find_attempt(h, ev->trial, ev->attempt);
+
+    if (!a)
+        return;
+    if (!*a->slurm_job)
+        a->slurm_job = keep(h, ev->account.job);
+    if (!*a->slurm_step)
+        a->slurm_step = keep(h, ev->account.step);
+    if (!*a->node)
+        a->node = keep(h, ev->account.node);
+    if (ev->account.state.len > 0)
+        a->slurm_state = keep(h, ev->account.state);
+    if (isnan(a->cpu_seconds))
+        a->cpu_seconds = ev->account.cpu_seconds;
+    if (isnan(a->max_rss))
+        a->max_rss = ev->account.max_rss;
+    if (isnan(a->energy))
+        a->energy = ev->account.energy;
+}
+
 void history_add(struct history *h, const struct event *ev, const struct verdict *v,
                  const struct sweep *sw)
 {
@@ -271,6 +294,7 @@ void history_add(struct history *h, const struct event *ev, const struct verdict
     case EVENT_START: add_start(h, ev, v, sw); break;
     case EVENT_REPORT: add_report(h, ev, v, sw); break;
     case EVENT_END: add_end(h, ev); break;
+    case EVENT_ACCOUNT: add_account(h, ev); break;
     default: break;
     }
 }

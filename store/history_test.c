@@ -209,6 +209,59 @@ static void test_lost_attempt(void **state)
     assert_true(isnan(a->cpu_seconds));
 }
 
+static void account(int32_t trial, int32_t attempt)
+{
+    struct event ev = {.kind = EVENT_ACCOUNT, .trial = trial, .attempt = attempt};
+
+    ev.account.job = SLICE("4711_3");
+    ev.account.step = SLICE("5");
+    ev.account.state = SLICE("NODE_FAIL");
+    ev.account.node = SLICE("n018");
+    ev.account.elapsed = 1;
+    ev.account.cpu_seconds = 2;
+    ev.account.max_rss = 3;
+    ev.account.energy = 4;
+    happen(&ev);
+}
+
+/* Slurm's accounting fills what the shim did not tell, and nothing else but the state. */
+static void test_account(void **state)
+{
+    int32_t trial = start();
+    const struct attempt_row *a;
+
+    (void)state;
+    end(trial, &(struct end_facts){.exit_code = -1,
+                                   .cause = CAUSE_AGENT_GONE,
+                                   .cpu_seconds = NAN,
+                                   .max_rss = NAN,
+                                   .gpu_seconds = NAN,
+                                   .energy = NAN});
+    account(trial, 1);
+    a = history_attempt(&h, trial, 1);
+    assert_string_equal(a->slurm_job, "4711_3");
+    assert_string_equal(a->slurm_step, "5");
+    assert_string_equal(a->slurm_state, "NODE_FAIL");
+    assert_string_equal(a->node, "n018");
+    assert_true(a->cpu_seconds == 2 && a->max_rss == 3 && a->energy == 4);
+    assert_int_equal(a->outcome, OUTCOME_LOST);
+    assert_int_equal(start(), trial);
+    end(trial, &(struct end_facts){.cpu_seconds = 12,
+                                   .max_rss = 13,
+                                   .gpu_seconds = NAN,
+                                   .energy = NAN,
+                                   .node = SLICE("n017"),
+                                   .slurm_job = SLICE("4712"),
+                                   .slurm_step = SLICE("0")});
+    account(trial, 2);
+    a = history_attempt(&h, trial, 2);
+    assert_string_equal(a->slurm_job, "4712");
+    assert_string_equal(a->slurm_step, "0");
+    assert_string_equal(a->slurm_state, "NODE_FAIL");
+    assert_string_equal(a->node, "n017");
+    assert_true(a->cpu_seconds == 12 && a->max_rss == 13 && a->energy == 4);
+}
+
 static void test_metrics(void **state)
 {
     static const struct metric one[] = {{SLICE("a"), 1}, {SLICE("b"), 2}};
@@ -324,9 +377,9 @@ static void test_later_promotion(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_empty),     TEST(test_epochs),          TEST(test_attempt),
-        TEST(test_metrics),   TEST(test_lost_attempt),    TEST(test_merging),
-        TEST(test_decisions), TEST(test_later_promotion),
+        TEST(test_empty),   TEST(test_epochs),       TEST(test_attempt),
+        TEST(test_metrics), TEST(test_lost_attempt), TEST(test_account),
+        TEST(test_merging), TEST(test_decisions),    TEST(test_later_promotion),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,8 +10,10 @@ fi
 # shellcheck source=tests/sweeps.sh
 . "$top_srcdir/tests/sweeps.sh"
 RUNG_TIMERS=$RUNG_TIMERS,SQUEUE=0.1,UNSEEN=0.1,SUBMIT_RETRY=0.1,ORPHAN=20
+RUNG_TIMERS=$RUNG_TIMERS,ACCOUNT=0.2,LAST_ACCOUNT=4
 
-# Tasks run here, at once, or one behind the other of their name (singleton). $SLURM/refuse has what sbatch says instead, once for each line.
+# Tasks run here, at once, or one behind the other of their name (singleton). $SLURM/refuse
+# has what sbatch says instead, once for each line.
 SLURM=$PWD/slurm
 export SLURM
 mkdir -p slurm/bin slurm/jobs slurm/names slurm/pending && echo 50 >slurm/id && : >slurm/refuse
@@ -76,6 +78,19 @@ if test -n "$name"; then
 fi
 kill $(cat "$@")
 END
+# It knows of the jobs themselves, whose states are COMPLETED; or it fails: $SLURM/sacct.err.
+cat >slurm/bin/sacct <<\END
+#!/bin/sh
+echo "$*" >>"$SLURM/sacct"
+test -s "$SLURM/sacct.err" && cat "$SLURM/sacct.err" >&2 && exit 1
+for jobs; do :; done
+for job in $(echo "${jobs#--jobs=}" | tr , " "); do
+    kill -0 "$(cat "$SLURM/jobs/$job")" 2>/dev/null && state=RUNNING end=Unknown ||
+        state=COMPLETED end=$(date +%Y-%m-%dT%H:%M:%S)
+    echo "$job|$state|2026-11-20T17:15:02|$end|9|00:01.190||0|n1|whole"
+    echo "$job.batch|$state|2026-11-20T17:15:02|$end|9|00:01.190|1K|0|n1|batch"
+done
+END
 cat >slurm/bin/scontrol <<\END
 #!/bin/sh
 echo "MaxArraySize            = 2"
@@ -129,6 +144,21 @@ test_expect_success 'a sweep, in arrays as large as the site has' '
     test $(events whole end completed | wc -l) = 9 && nobody_left whole &&
     grep "Slurm was called [0-9]* times to look after jobs, 3 times for else" whole.err &&
     rung replay --verify whole
+'
+
+test_expect_success 'what Slurm accounts for is in the journal, and in sweep.h5' '
+    test $(events whole account | wc -l) = 9 &&
+    grep -e "--jobs=5[0-9_,]*" slurm/sacct && rung fsck whole &&
+    rung export --csv -o csv whole && cat csv/attempts.csv &&
+    test $(grep -c ",5[12]_[01],,COMPLETED," csv/attempts.csv) = 9
+'
+
+test_expect_success 'where there is no accounting, that is said once' '
+    echo "sacct: error: Slurm accounting storage is disabled" >slurm/sacct.err &&
+    : >slurm/sacct && echo "search: {trials: 2}" | steps without 1 0.5 &&
+    under_slurm without && cat without.err && : >slurm/sacct.err &&
+    test $(grep -c "storage is disabled; sweep.h5 goes without Slurm" without.err) = 1 &&
+    test $(wc -l <slurm/sacct) = 1 && test_must_fail events without account
 '
 
 test_expect_success 'a refusal that passes is tried again' '

@@ -36,6 +36,9 @@
     X(UNSEEN, 10.0,                                                                      \
       "a job that Slurm does not list and never did has ended, when it was submitted "   \
       "this long ago")                                                                   \
+    X(ACCOUNT, 600.0,                                                                    \
+      "attempts that ended are looked up in Slurm's accounting no more often")           \
+    X(LAST_ACCOUNT, 20.0, "a sweep that is over waits this long for that, at most")      \
     X(SAVE, 120.0,                                                                       \
       "a checkpoint is asked for this long before a job's time is over (a tenth of the " \
       "time, if that is less), and whenever half of the rest has passed")                \
