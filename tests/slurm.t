@@ -134,7 +134,7 @@ under_slurm() {
 }
 
 test_expect_success 'a sweep, in arrays as large as the site has' '
-    printf "%s\n" "search: {trials: 9}" "slots: 3" "resources: {time: 1h}" "setup: |" \
+    printf "%s\n" "search: {trials: 9}" "slots: 3" "steps: no" "resources: {time: 1h}" "setup: |" \
         "  echo set up" | steps whole 3 0 && cat whole.yaml &&
     under_slurm whole && cat whole.err &&
     events whole job joined | sed "s/.*\"job\":\"\([^\"]*\)\".*/\1/" | sort -u >joined &&
