@@ -9,22 +9,24 @@
 #include <string.h>
 
 #define JOBS_MAX 200 /* in one question */
-#define ASKS_MAX                                                                         \
-    3 /* about one attempt: what is not there then was purged, or never was */
-#define CLOCKS 60.0 /* seconds that clocks of nodes may differ by */
-#define YESTERDAY                                                                        \
-    3600.0 /* jobs are asked for that ended since then before the attempt                \
-            */
+/* Questions about one attempt: what is not there then never comes. */
+#define ASKS_MAX 3
+#define CLOCKS   60.0 /* seconds that clocks of nodes may differ by */
+/* Jobs are asked for that ended since so many seconds before the attempt began. */
+#define MARGIN 3600.0
 
 struct owed { /* an attempt */
     int32_t trial, attempt;
     char *job;
-    bool process; /* it was one of its job; else a step, or that is not known */
+    char *step;   /* which one of the job it was; NULL: none, or that is not known */
+    bool process; /* it was none */
     double began;
     int asks;
-    bool asked; /* in the question that is out */
-    bool found; /* there is a record: */
-    char *step; /* NULL: of the job alone */
+    bool asked;       /* in the question that is out */
+    bool goes_on;     /* its job does, by the answer: there will be more of it */
+    uint32_t earlier; /* the one before it of the same trial in that question, plus 1 */
+    bool found;       /* there is a record: */
+    char *found_step; /* NULL: of the job alone */
     char *state, *nodes;
     struct account record; /* but for its texts */
 };
@@ -33,6 +35,7 @@ struct accounts {
     const struct sweepfile *file;
     VEC(struct owed) owed;
     struct map place;  /* trial and attempt -> index of owed */
+    struct map trials; /* trial -> index of its last one in the question that is out */
     struct map agents; /* agent -> index of jobs, of those that joined */
     VEC(char *) jobs;
     struct map ended; /* hash of a job's name -> 1, or 0 when it joined again */
@@ -51,26 +54,32 @@ struct accounts *accounts_new(const struct sweepfile *file)
 
 static void clear_found(struct owed *o)
 {
-    free(o->step);
+    free(o->found_step);
     free(o->state);
     free(o->nodes);
-    o->step = o->state = o->nodes = NULL;
+    o->found_step = o->state = o->nodes = NULL;
     o->found = false;
+}
+
+static void forget(struct owed *o)
+{
+    clear_found(o);
+    free(o->job);
+    free(o->step);
 }
 
 void accounts_free(struct accounts *a)
 {
     if (!a)
         return;
-    for (size_t i = 0; i < a->owed.n; i++) {
-        clear_found(&a->owed.v[i]);
-        free(a->owed.v[i].job);
-    }
+    for (size_t i = 0; i < a->owed.n; i++)
+        forget(&a->owed.v[i]);
     for (size_t i = 0; i < a->jobs.n; i++)
         free(a->jobs.v[i]);
     vec_free(&a->owed);
     vec_free(&a->jobs);
     map_free(&a->place);
+    map_free(&a->trials);
     map_free(&a->agents);
     map_free(&a->ended);
     free(a);
@@ -103,12 +112,6 @@ static struct owed take_out(struct accounts *a, size_t i)
     return o;
 }
 
-static void forget(struct owed *o)
-{
-    clear_found(o);
-    free(o->job);
-}
-
 static void on_end(struct accounts *a, const struct event *ev, const struct sweep *sw)
 {
     const struct end_facts *f = &ev->end.facts;
@@ -125,6 +128,8 @@ static void on_end(struct accounts *a, const struct event *ev, const struct swee
         o.job = mem_strdup(a->jobs.v[job]);
     else
         return;
+    if (f->slurm_step.len > 0)
+        o.step = mem_strndup(f->slurm_step.p, f->slurm_step.len);
     map_put(&a->place, key_of(o.trial, o.attempt), (uint32_t)a->owed.n);
     vec_push(&a->owed, o);
 }
@@ -205,7 +210,11 @@ void accounts_ask(struct accounts *a, struct executor *x, double every, double n
             vec_push(&jobs, o->job);
         }
         o->asked = true;
-        since = fmin(since, o->began - YESTERDAY);
+        o->goes_on = false;
+        o->earlier =
+            map_get(&a->trials, (uint64_t)(uint32_t)o->trial, &one) ? one + 1 : 0;
+        map_put(&a->trials, (uint64_t)(uint32_t)o->trial, (uint32_t)i);
+        since = fmin(since, o->began - MARGIN);
     }
     a->next = now + every;
     a->out = jobs.n > 0;
@@ -217,19 +226,17 @@ void accounts_ask(struct accounts *a, struct executor *x, double every, double n
 
 /* ---- answers ---- */
 
-/* "t000012.r2" */
-static bool read_name(struct slice name, int32_t *trial, int32_t *attempt)
+/* "t000012.r2": a step's name, which has the trial and the rung. */
+static bool read_name(struct slice name, int32_t *trial)
 {
     const char *dot = memmem(name.p, name.len, ".r", 2);
-    int64_t t, r;
+    int64_t t;
 
     if (!dot || name.p[0] != 't' ||
-        num_parse_int(name.p + 1, (size_t)(dot - name.p - 1), &t) != 0 ||
-        num_parse_int(dot + 2, name.len - (size_t)(dot + 2 - name.p), &r) != 0 || t < 0 ||
-        t > INT32_MAX || r < 1 || r > INT32_MAX)
+        num_parse_int(name.p + 1, (size_t)(dot - name.p - 1), &t) != 0 || t < 0 ||
+        t > INT32_MAX)
         return false;
     *trial = (int32_t)t;
-    *attempt = (int32_t)r;
     return true;
 }
 
@@ -255,28 +262,52 @@ static void find(struct owed *o, const struct account *r)
     clear_found(o);
     o->found = true;
     o->record = *r;
-    o->step = r->step.len > 0 ? mem_strndup(r->step.p, r->step.len) : NULL;
+    o->found_step = r->step.len > 0 ? mem_strndup(r->step.p, r->step.len) : NULL;
     o->state = mem_strndup(r->state.p, r->state.len);
     o->nodes = mem_strndup(r->nodes.p, r->nodes.len);
 }
 
+/* Is that its step? Of a lost attempt it is not known which it was, only when. */
+static bool its_step(const struct owed *o, const struct account *r)
+{
+    if (o->process || !slice_eq(r->job, o->job))
+        return false;
+    return o->step ? slice_eq(r->step, o->step) : fabs(r->started - o->began) < CLOCKS;
+}
+
+static void step_record(struct accounts *a, const struct account *r)
+{
+    int32_t trial;
+    uint32_t last;
+
+    if (!read_name(r->name, &trial) ||
+        !map_get(&a->trials, (uint64_t)(uint32_t)trial, &last))
+        return;
+    for (uint32_t i = last + 1; i > 0; i = a->owed.v[i - 1].earlier) {
+        struct owed *o = &a->owed.v[i - 1];
+
+        if (its_step(o, r) && (!o->found_step || better(o, r)))
+            find(o, r);
+    }
+}
+
 void accounts_record(struct accounts *a, const struct account *r)
 {
-    int32_t trial, attempt;
-    struct owed *o;
-
-    if (r->is != JOB_GONE)
+    if (!a->out)
         return;
     if (r->step.len > 0) {
-        o = read_name(r->name, &trial, &attempt) ? owed_of(a, trial, attempt) : NULL;
-        if (o && o->asked && !o->process && slice_eq(r->job, o->job) &&
-            (!o->step || better(o, r)))
-            find(o, r);
+        if (r->is == JOB_GONE)
+            step_record(a, r);
         return;
     }
     for (size_t i = 0; i < a->owed.n; i++) {
-        o = &a->owed.v[i];
-        if (o->asked && !o->step && slice_eq(r->job, o->job) && better(o, r))
+        struct owed *o = &a->owed.v[i];
+
+        if (!o->asked || !slice_eq(r->job, o->job))
+            continue;
+        if (r->is != JOB_GONE)
+            o->goes_on = true;
+        else if (!o->found_step && better(o, r))
             find(o, r);
     }
 }
@@ -297,19 +328,20 @@ static void make_event(const struct accounts *a, const struct owed *o, struct ev
 
     *ev = (struct event){.kind = EVENT_ACCOUNT, .trial = o->trial, .attempt = o->attempt};
     ev->account.job = slice_of(o->job);
-    ev->account.step = slice_of(o->step ? o->step : "");
+    ev->account.step = slice_of(o->found_step ? o->found_step : "");
     ev->account.state = slice_of(o->state);
     ev->account.node = slice_of(o->nodes);
-    ev->account.elapsed = o->step ? r->elapsed : NAN;
-    ev->account.cpu_seconds = o->step ? r->cpu_seconds : NAN;
-    ev->account.max_rss = o->step ? r->max_rss : NAN;
-    ev->account.energy = o->step && alone(a->file) ? r->energy : NAN;
+    ev->account.elapsed = o->found_step ? r->elapsed : NAN;
+    ev->account.cpu_seconds = o->found_step ? r->cpu_seconds : NAN;
+    ev->account.max_rss = o->found_step ? r->max_rss : NAN;
+    ev->account.energy = o->found_step && alone(a->file) ? r->energy : NAN;
 }
 
 void accounts_answered(struct accounts *a, const char *why, bool passing,
                        void (*fn)(void *ctx, struct event *ev), void *ctx)
 {
     a->out = false;
+    map_free(&a->trials);
     a->given_up |= why && !passing;
     for (size_t i = a->owed.n; i-- > 0;) { /* from the end: others take their places */
         struct owed *o = &a->owed.v[i];
@@ -321,7 +353,7 @@ void accounts_answered(struct accounts *a, const char *why, bool passing,
         if (why) {
             clear_found(o);
         } else if (!o->found) {
-            o->asks++;
+            o->asks += !o->goes_on;
         } else {
             struct owed done = take_out(a, i);
 

@@ -3,10 +3,11 @@
  * report. It lags behind, may be slow or not there at all, so it is asked seldom, beside
  * everything else, and nothing ever waits for it but a sweep that is over, for a moment.
  *
- * An attempt that was a step of its job is found by the step's name, t000012.r2, and only
- * then the numbers are its own. One that was a process of its job shares these with all
- * that ran there: it gets the job's state, once the job has ended. A job that was
- * requeued has several records: the one counts that the attempt began in. */
+ * An attempt that was a step of its job is found by job and step, and one that was lost,
+ * of which nobody knows the step, by job, the trial in the step's name (t000012.r2) and
+ * the time. Only then the numbers are its own. One that was a process of its job shares
+ * these with all that ran there: it gets the job's state, once the job has ended. A job
+ * that was requeued has several records: the one counts that the attempt began in. */
 #ifndef LAUNCHER_ACCOUNTS_H
 #define LAUNCHER_ACCOUNTS_H
 

@@ -160,7 +160,7 @@ static void answered(struct tale *t, const char *why, bool passing, const char *
     assert_string_equal(t->told.len ? t->told.p : "", want);
 }
 
-/* Steps are known by their names, in their own job; what has not ended is asked again. */
+/* Steps are known by job, number and trial; what has not ended is asked again. */
 static void test_steps(void **state)
 {
     struct tale *t = *state;
@@ -174,15 +174,22 @@ static void test_steps(void **state)
     assert_true(t->since < 5000 && t->since > 1000);
     asks(t, EVERY, false, ""); /* not before it has answered */
     record(t, "52_0", "", "fashion", "RUNNING", 4000, NAN);
-    record(t, "52_0", "0", "t000000.r1", "COMPLETED", 5000, 5500);
-    record(t, "52_0", "1", "t000002.r1", "FAILED", 5000, 5500); /* of 52_1 */
-    record(t, "52_0", "2", "t000009.r1", "FAILED", 5000, 5500);
-    record(t, "52_0", "3", "t000000.r2", "FAILED", 5000, 5500);
-    record(t, "52_0", "4", "true", "FAILED", 5000, 5500);
-    record(t, "52_1", "0", "t000002.r1", "RUNNING", 7000, NAN);
+    record(t, "52_0", "0", "t000000.r2", "COMPLETED", 5000, 5500);
+    record(t, "52_0", "1", "t000002.r0", "FAILED", 6000, 6500);
+    record(t, "52_0", "2", "t000001.r0", "FAILED", 6000, 6500);
+    record(t, "52_0", "1", "true", "FAILED", 6000, 6500);
+    record(t, "52_0", "3", "t000009.r0", "FAILED", 5000, 5500);
+    record(t, "52_1", "0", "t000002.r0", "RUNNING", 7000, NAN);
     answered(t, NULL, false, "0.1 52_0.0 COMPLETED 5 nan|");
+    for (int i = 0; i < 5; i++) { /* as long as its job is there */
+        asks(t, EVERY, false, "52_1 52_0");
+        record(t, "52_0", "", "fashion", "RUNNING", 4000, NAN);
+        record(t, "52_1", "", "fashion", "RUNNING", 4000, NAN);
+        answered(t, NULL, false, "");
+    }
     asks(t, EVERY, false, "52_1 52_0");
-    record(t, "52_0", "1", "t000001.r1", "OUT_OF_MEMORY", 5000, 5500);
+    record(t, "52_0", "1", "t000001.r0", "CANCELLED", 9000, 9500); /* requeued */
+    record(t, "52_0", "1", "t000001.r0", "OUT_OF_MEMORY", 6000, 6500);
     answered(t, NULL, false, "1.1 52_0.1 OUT_OF_MEMORY 5 nan|");
     asks(t, EVERY, false, "52_1");
     answered(t, NULL, false, "");
@@ -211,7 +218,8 @@ static void test_processes(void **state)
     assert_false(accounts_open(t->a));
 }
 
-/* Of a lost attempt its agent's job is known; it may have been a step or not. */
+/* Of a lost attempt its agent's job is known, and when it began; it may have been a step
+ * or not. */
 static void test_lost(void **state)
 {
     struct tale *t = *state;
@@ -220,13 +228,19 @@ static void test_lost(void **state)
     job(t, "52_1", "joined", 2);
     attempt(t, 1, NULL, "", NAN);
     attempt(t, 2, NULL, "", NAN);
+    attempt(t, 2, NULL, "", NAN);
     attempt(t, 3, NULL, "", NAN); /* of an agent that nobody knew */
     asks(t, 0, false, "");
     asks(t, EVERY, false, "52_0 52_1");
     record(t, "52_0", "", "fashion", "NODE_FAIL", 900, 1500);
-    record(t, "52_0", "0", "t000000.r1", "CANCELLED", 900, 1500);
+    record(t, "52_0", "0", "t000000.r0", "CANCELLED", 1001, 1500);
+    record(t, "52_0", "1", "t000000.r0", "FAILED", 500, 1500); /* an earlier one's */
     record(t, "52_1", "", "fashion", "NODE_FAIL", 900, 1500);
-    answered(t, NULL, false, "1.1 52_1. NODE_FAIL nan nan|0.1 52_0.0 CANCELLED 5 nan|");
+    record(t, "52_1", "0", "t000001.r0", "FAILED", 1100, 1500);
+    record(t, "52_1", "1", "t000002.r0", "FAILED", 950, 1500);
+    answered(t, NULL, false,
+             "2.1 52_1.1 FAILED 5 nan|1.1 52_1. NODE_FAIL nan nan|"
+             "0.1 52_0.0 CANCELLED 5 nan|");
 }
 
 /* At the end everything is asked about; a failure that passes costs nothing, another is

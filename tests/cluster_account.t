@@ -3,22 +3,17 @@ test_description='accounting by a real Slurm: sacct and the journal'
 # shellcheck source=tests/setup.sh
 . "${top_srcdir:-$(dirname "$0")/..}/tests/setup.sh"
 
-if ! test -x "$top_builddir/rung"; then
-    skip_all='rung is not built'
-    test_done
-fi
+# shellcheck source=tests/clusters.sh
+. "$top_srcdir/tests/clusters.sh"
 # shellcheck source=tests/sweeps.sh
 . "$top_srcdir/tests/sweeps.sh"
 RUNG_TIMERS=$RUNG_TIMERS,SQUEUE=0.5,UNSEEN=5,ACCOUNT=2
 
-cluster=${CLUSTER:-$top_srcdir/tests/cluster}
-test -x "$cluster" && test "$(id -u)" = 0 &&
-    at=$("$cluster" up --nodes 2 --share "$top_builddir" --for $$ 2>up.err </dev/null) ||
-    skip_all="no Slurm cluster: $(head -n 1 up.err 2>/dev/null)"
-if test -n "$skip_all"; then
-    test_done
-fi
-cleanup "'$cluster' down '$at' >/dev/null 2>&1"
+at=
+
+test_expect_success 'up' '
+    at=$(cluster_up --nodes 2)
+'
 
 # slurm COMMAND...: one of Slurm's, or one that calls these.
 slurm()
@@ -26,27 +21,24 @@ slurm()
     timeout 120 "$cluster" run "$at" "$@"
 }
 
-# The program of trials: a step of the job, called as attempts are. One that is to be lost
-# stays until it is.
-cat >step.sh <<\END
-name=$(printf "t%06d.r%d" "$RUNG_TRIAL" "$RUNG_ATTEMPT")
-exec srun -n1 --exact --overlap --mpi=none --job-name="$name" sh -c '
-    rung log step=1 loss=1
-    test "$1" != stays || test "$RUNG_ATTEMPT" != 1 || sleep 100
-    head -c 50000000 /dev/zero | tail -c 1 >/dev/null
-    rung log step=2 loss=1
-    exit 0
-' step "$1"
+# The program of trials. One that is to be lost stays until it is.
+cat >trial.sh <<\END
+rung log step=1 loss=1
+test "$1" != stays || test "$RUNG_ATTEMPT" != 1 || sleep 100
+rung log step=2 loss=1
+exit 0
 END
 
-# steps NAME WORD TRIALS SLOTS
-steps()
+# trials NAME WORD TRIALS SLOTS STEPS
+trials()
 {
-    sweep_file "$1" "sh step.sh $2" <<-END
+    sweep_file "$1" "sh trial.sh $2" <<-END
 	space: {x: "uniform(0, 1)"}
 	schedule: {method: none, max_t: 2}
 	search: {trials: $3}
 	slots: $4
+	steps: $5
+	slurm: {exclusive: true}
 	END
 }
 
@@ -56,9 +48,15 @@ under_slurm()
     slurm rung run --quiet --executor slurm --dir "$1" "$1.yaml" 2>"$1.err"
 }
 
+test_expect_success 'each attempt has the state of its step' '
+    trials steps goes 4 2 yes && under_slurm steps && cat steps.err &&
+    test $(events steps account "\"slurm_step\":\"" | wc -l) = 4 &&
+    rung export --csv -o csv steps && cat csv/attempts.csv &&
+    test $(grep -c ",completed,0,0,,[0-9]*_[01],[0-9],COMPLETED,n[12],0" csv/attempts.csv) = 4
+'
+
 test_expect_success 'attempts that are processes of a job have its state' '
-    steps plain goes 4 2 && under_slurm plain && cat plain.err &&
-    test $(events plain account | wc -l) = 4 &&
+    trials plain goes 4 2 no && under_slurm plain && cat plain.err &&
     test $(events plain account "\"slurm_state\":\"COMPLETED\"" | wc -l) = 4 &&
     test_must_fail events plain account cpu_seconds &&
     rung export --csv -o csv plain && cat csv/attempts.csv &&
@@ -66,7 +64,7 @@ test_expect_success 'attempts that are processes of a job have its state' '
 '
 
 test_expect_success 'of one that was lost, Slurm tells what no agent could' '
-    steps lost stays 1 1 && { under_slurm lost & } &&
+    trials lost stays 1 1 yes && { under_slurm lost & } &&
     until_true "test -n \"\$(events lost report)\"" &&
     job=$(events lost job joined | sed "s/.*\"job\":\"\([^\"]*\)\".*/\1/") &&
     slurm scancel --signal=KILL --batch "$job" && wait && cat lost.err &&
@@ -79,7 +77,7 @@ test_expect_success 'of one that was lost, Slurm tells what no agent could' '
 '
 
 test_expect_success 'a database that is away holds up nothing' '
-    slurm true && "$cluster" dbd "$at" stop && steps away goes 2 2 &&
+    slurm true && "$cluster" dbd "$at" stop && trials away goes 2 2 yes &&
     began=$(date +%s) && under_slurm away && cat away.err &&
     test $(events away end completed | wc -l) = 2 &&
     test $(($(date +%s) - began)) -lt 60 && test_must_fail events away account &&

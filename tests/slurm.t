@@ -78,7 +78,8 @@ if test -n "$name"; then
 fi
 kill $(cat "$@")
 END
-# It knows of the jobs themselves, whose states are COMPLETED; or it fails: $SLURM/sacct.err.
+# It knows of jobs and of all steps in each of them; those that ended COMPLETED. Or it
+# fails, with $SLURM/sacct.err.
 cat >slurm/bin/sacct <<\END
 #!/bin/sh
 echo "$*" >>"$SLURM/sacct"
@@ -88,7 +89,9 @@ for job in $(echo "${jobs#--jobs=}" | tr , " "); do
     kill -0 "$(cat "$SLURM/jobs/$job")" 2>/dev/null && state=RUNNING end=Unknown ||
         state=COMPLETED end=$(date +%Y-%m-%dT%H:%M:%S)
     echo "$job|$state|2026-11-20T17:15:02|$end|9|00:01.190||0|n1|whole"
-    echo "$job.batch|$state|2026-11-20T17:15:02|$end|9|00:01.190|1K|0|n1|batch"
+    for name in $(sed -n "s/^--job-name=\([^ ]*\) .*/\1/p" "$SLURM/srun"); do
+        echo "$job.7|COMPLETED|2026-11-20T17:15:02|$end|9|00:01.190|1K|5|n1|$name"
+    done
 done
 END
 cat >slurm/bin/scontrol <<\END
@@ -187,6 +190,9 @@ test_expect_success 'attempts are steps, called like their trial and milestone' 
     printf "%s\n" "search: {trials: 2}" "steps: yes" "srun: {cpu-bind: cores}" |
         steps step 1 0 && : >slurm/srun && under_slurm step && cat step.err && cat slurm/srun &&
     test $(events step end completed | grep "\"slurm_step\":\"7\"" | wc -l) = 2 &&
+    events step account "\"slurm_step\":\"7\",\"slurm_state\":\"COMPLETED\"" >accounts &&
+    test $(wc -l <accounts) = 2 && grep "cpu_seconds\":1.19" accounts &&
+    test_must_fail grep energy accounts &&
     grep -e "^--job-name=t00000[01].r0 --nodes=1 --ntasks=1 .* --cpu-bind=cores /" slurm/srun &&
     test $(wc -l <slurm/srun) = 2 && ls -A step/trials/000000/a01 >files &&
     echo attempt-01.log >expect && test_cmp expect files
