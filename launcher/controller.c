@@ -3,6 +3,7 @@
 #include "launcher/controller_private.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -186,6 +187,7 @@ void controller_lose(struct controller *c, struct peer *p, const char *why)
     f.cpu_seconds = f.gpu_seconds = f.max_rss = f.energy = NAN;
     f.started = f.ended = NAN;
     f.note = slice_of(why);
+    f.slurm_state = slice_of(p->job_state);
     for (int32_t s = 0; s < p->n_slots; s++) {
         int32_t trial = sweep_in_slot(c->sw, p->id, s);
 
@@ -202,6 +204,35 @@ void controller_lose(struct controller *c, struct peer *p, const char *why)
     job_event(c, p->job ? p->job : "", "ended", p);
 }
 
+/* Somebody has cancelled a job of ours. That is their affair, unless it was the last: a
+ * tool that comes back then is in nobody's sense. */
+static void job_cancelled(struct controller *c)
+{
+    if (c->slots_held == 0 && c->pending.n == 0 && c->unexplained == 0)
+        pause_sweep(c,
+                    "all of its jobs were cancelled, so somebody wants it to end; `rung "
+                    "resume` goes on",
+                    true);
+}
+
+static bool is_cancelled(const char *state)
+{
+    return strcmp(state, "CANCELLED") == 0;
+}
+
+/* Learns why a job was taken away. Until that is known, none takes its place. */
+static void explain(struct controller *c, struct peer *p)
+{
+    bool gone = c->port.job_state(c->ctx, p->job) == JOB_GONE;
+
+    if (!gone && c->now - p->evicted_at < c->c.timers.s[TIMER_AGENT_LOST])
+        return;
+    p->evicted_at = 0;
+    c->unexplained--;
+    if (is_cancelled(p->job_state))
+        job_cancelled(c);
+}
+
 /* Gives up agents whose job is gone, or that were not heard of for too long. */
 static void find_lost(struct controller *c)
 {
@@ -212,10 +243,14 @@ static void find_lost(struct controller *c)
         double silent = c->now - p->heard;
         enum job_state state;
 
+        if (p->evicted_at > 0)
+            explain(c, p);
         if (p->gone || !p->job)
             continue;
         if (p->lost_at > 0 && c->now >= p->lost_at) {
             controller_lose(c, p, "its job ended");
+            if (is_cancelled(p->job_state))
+                job_cancelled(c);
             continue;
         }
         if (p->lost_at > 0 || (p->known && silent < 2 * s[TIMER_BEAT]))
@@ -281,32 +316,43 @@ void controller_jobs_refused(struct controller *c, int n, const char *why, bool 
     c->next_submit = c->now + (wait < SUBMIT_RETRY_MAX ? wait : SUBMIT_RETRY_MAX);
 }
 
-void controller_job_gone(struct controller *c, const char *job, const char *why)
+/* A job ended whose agent never joined. */
+static void job_stillborn(struct controller *c, const char *job, const char *why)
+{
+    struct str text = STR_INIT;
+
+    str_addf(&text, "job %s ended before its agent could join: %s", job, why);
+    c->port.say(c->ctx, text.p);
+    job_event(c, job, "ended", NULL);
+    forget_pending(c, job); /* job may be its name */
+    c->stillborn++;
+    c->next_submit = c->now + (1 << c->stillborn);
+    if (c->stillborn >= STILLBORN_MAX) {
+        c->stillborn = 0;
+        pause_sweep(c, text.p, true);
+    }
+    str_free(&text);
+}
+
+void controller_job_gone(struct controller *c, const char *job, const char *state,
+                         const char *why)
 {
     for (size_t i = 0; i < c->peers.n; i++) {
         struct peer *p = &c->peers.v[i];
 
-        if (!p->gone && p->job && strcmp(p->job, job) == 0) {
+        if (!p->job || strcmp(p->job, job) != 0)
+            continue;
+        snprintf(p->job_state, sizeof(p->job_state), "%s", state);
+        if (!p->gone)
             p->lost_at = c->now + c->c.timers.s[TIMER_LAST_WORDS];
-            return;
-        }
+        return;
     }
     for (size_t i = 0; i < c->pending.n; i++) {
-        struct str text = STR_INIT;
-
         if (strcmp(c->pending.v[i].job, job) != 0)
             continue;
-        str_addf(&text, "job %s ended before its agent could join: %s", job, why);
-        c->port.say(c->ctx, text.p);
-        job_event(c, job, "ended", NULL);
-        forget_pending(c, job); /* job may be its name */
-        c->stillborn++;
-        c->next_submit = c->now + (1 << c->stillborn);
-        if (c->stillborn >= STILLBORN_MAX) {
-            c->stillborn = 0;
-            pause_sweep(c, text.p, true);
-        }
-        str_free(&text);
+        job_stillborn(c, job, why);
+        if (is_cancelled(state))
+            job_cancelled(c);
         return;
     }
 }
@@ -328,7 +374,7 @@ static void find_silent_jobs(struct controller *c)
         } else if (state != JOB_RUNNING || p->runs_since == 0) {
             p->runs_since = state == JOB_RUNNING ? c->now : 0;
         } else if (c->now - p->runs_since > patience) {
-            controller_job_gone(c, p->job, "its agent said nothing");
+            controller_job_gone(c, p->job, "", "its agent said nothing");
         }
     }
 }
@@ -352,7 +398,7 @@ static void want_jobs(struct controller *c, const struct work *next)
 
     if (c->c.keeps_idle && missing > jobs * c->c.slots_per_job)
         jobs++; /* slots that cost nothing may be some too many */
-    if (jobs <= 0 || c->now < c->next_submit ||
+    if (jobs <= 0 || c->now < c->next_submit || c->unexplained > 0 ||
         (next->kind != WORK_TRIAL && next->kind != WORK_DRAW))
         return;
     if (c->most > 0 && jobs > c->most)

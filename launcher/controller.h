@@ -61,7 +61,8 @@ uint64_t controller_packet(struct controller *c, const char *data, size_t n);
 /* The executor's news, see slurm/executor.h. */
 void controller_job_submitted(struct controller *c, const char *job);
 void controller_jobs_refused(struct controller *c, int n, const char *why, bool passing);
-void controller_job_gone(struct controller *c, const char *job, const char *why);
+void controller_job_gone(struct controller *c, const char *job, const char *state,
+                         const char *why);
 
 /* An ACCOUNT event, see launcher/accounts.h. */
 void controller_account(struct controller *c, struct event *ev);

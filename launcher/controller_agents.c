@@ -310,6 +310,10 @@ static void on_leave(struct controller *c, struct peer *p, const struct item *it
 {
     char *why = mem_strndup(it->why.text.p, it->why.text.len);
 
+    if (it->why.evicted && !p->gone) {
+        p->evicted_at = c->now;
+        c->unexplained++;
+    }
     controller_lose(c, p, why);
     p->left = true;
     free(why);

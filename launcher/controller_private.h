@@ -32,9 +32,11 @@ struct peer { /* an agent */
     struct slot *slots;
     uint64_t taken; /* all of its numbered items up to this one */
     double heard;
-    double lost_at; /* its job is gone: when to give it up; 0: not */
-    bool owes;      /* a packet is due, if only for its acknowledgement */
-    struct str out; /* items of the next packet */
+    double lost_at;     /* its job is gone: when to give it up; 0: not */
+    char job_state[24]; /* Slurm's word for how its job ended */
+    double evicted_at; /* it left since its job was taken away, and why is not known; 0 */
+    bool owes;         /* a packet is due, if only for its acknowledgement */
+    struct str out;    /* items of the next packet */
 };
 
 struct parked {
@@ -70,6 +72,7 @@ struct controller {
     int refusals;  /* in a row */
     char *refusal; /* the last sentence that was said of one; NULL */
     double next_submit;
+    int unexplained;     /* jobs that were taken away, nobody has said why yet */
     int launch_failures; /* in a row, of all slots */
     int barren;          /* attempts that failed before any report of the sweep */
     bool missed;         /* it was said that the metric is not reported */

@@ -123,11 +123,11 @@ static void jobs_refused(void *ctx, int n, const char *why, bool passing)
     controller_jobs_refused(s->ep.controller, n, why, passing);
 }
 
-static void job_gone(void *ctx, const char *job, const char *why)
+static void job_gone(void *ctx, const char *job, const char *state, const char *why)
 {
     struct server *s = ctx;
 
-    controller_job_gone(s->ep.controller, job, why);
+    controller_job_gone(s->ep.controller, job, state, why);
 }
 
 static void job_account(void *ctx, const struct account *record)

@@ -14,6 +14,26 @@ static const struct {
     [CAUSE_HANG] = {true, OUTCOME_HUNG},
 };
 
+/* How Slurm says that a job ended, where the attempt went with it. */
+static const struct {
+    const char *state;
+    enum outcome outcome;
+} by_state[] = {
+    {"PREEMPTED", OUTCOME_PREEMPTED}, {"TIMEOUT", OUTCOME_TIMEOUT},
+    {"DEADLINE", OUTCOME_TIMEOUT},    {"NODE_FAIL", OUTCOME_NODE_FAIL},
+    {"BOOT_FAIL", OUTCOME_NODE_FAIL}, {"CANCELLED", OUTCOME_CANCELLED},
+    {"OUT_OF_MEMORY", OUTCOME_OOM},
+};
+
+static enum outcome with_job(const struct end_facts *f)
+{
+    for (size_t i = 0; i < sizeof(by_state) / sizeof(by_state[0]); i++) {
+        if (slice_eq(f->slurm_state, by_state[i].state))
+            return by_state[i].outcome;
+    }
+    return by_cause[f->cause].outcome;
+}
+
 static enum outcome fault(const struct end_facts *f)
 {
     return f->oom ? OUTCOME_OOM : OUTCOME_FAILED;
@@ -64,6 +84,8 @@ enum outcome sweep_outcome(const struct sweep *sw, int32_t trial,
         return OUTCOME_COMPLETED;
     if (t->stop_asked || t->answered == DECISION_STOP)
         return OUTCOME_STOPPED;
+    if (facts->cause == CAUSE_AGENT_GONE || facts->cause == CAUSE_EVICTED)
+        return with_job(facts);
     if (by_cause[facts->cause].decides)
         return by_cause[facts->cause].outcome;
     if (facts->cause == CAUSE_PAUSING) {

@@ -39,8 +39,9 @@ struct executor_news {
      * limit of the site, a Slurm that is away), so ask again later; else somebody has to
      * see to it. */
     void (*refused)(void *ctx, int n, const char *why, bool passing);
-    /* A job has ended. */
-    void (*gone)(void *ctx, const char *job, const char *why);
+    /* A job has ended. state: Slurm's word for how ("CANCELLED"), empty where there is
+     * none. */
+    void (*gone)(void *ctx, const char *job, const char *state, const char *why);
     /* What account() asked for, record by record, and then that these were all. why: it
      * failed, for this reason, and may be asked again if that is passing; NULL: it did
      * not. */

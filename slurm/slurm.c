@@ -85,10 +85,10 @@ static enum job_state slurm_state(struct executor *x, const char *name)
     return j->is;
 }
 
-static void gone(struct slurm *s, size_t i, const char *why)
+static void gone(struct slurm *s, size_t i, const char *state, const char *why)
 {
     s->jobs.v[i].is = JOB_GONE;
-    s->x.news->gone(s->x.ctx, s->jobs.v[i].name, why);
+    s->x.news->gone(s->x.ctx, s->jobs.v[i].name, state, why);
 }
 
 /* ---- squeue ---- */
@@ -143,6 +143,7 @@ static void take_line(struct slurm *s, const struct squeue_line *line, bool *new
 {
     struct job *j = find_job(s, line->job);
     struct str why = STR_INIT;
+    char *state;
 
     if (!j || j->is == JOB_GONE)
         return;
@@ -156,7 +157,9 @@ static void take_line(struct slurm *s, const struct squeue_line *line, bool *new
     str_addf(&why, "Slurm says %.*s", (int)line->state.len, line->state.p);
     if (line->reason.len > 0 && !slice_eq(line->reason, "None"))
         str_addf(&why, " (%.*s)", (int)line->reason.len, line->reason.p);
-    gone(s, (size_t)(j - s->jobs.v), why.p);
+    state = mem_strndup(line->state.p, line->state.len);
+    gone(s, (size_t)(j - s->jobs.v), state, why.p);
+    free(state);
     str_free(&why);
 }
 
@@ -177,7 +180,7 @@ static void take_squeue(struct slurm *s, const struct proc_result *r)
                 !(j->seen || j->since + s->unseen_seconds < began))
                 continue;
             news = true;
-            gone(s, i, "Slurm no longer lists it");
+            gone(s, i, "", "Slurm no longer lists it");
         }
     }
     s->interval = news ? s->poll_seconds : s->interval * 2;

@@ -84,9 +84,9 @@ static void on_refused(void *ctx, int n, const char *why, bool passing)
     str_addf(&((struct world *)ctx)->told, "!%d(%s)%s ", n, why, passing ? "?" : "");
 }
 
-static void on_gone(void *ctx, const char *job, const char *why)
+static void on_gone(void *ctx, const char *job, const char *state, const char *why)
 {
-    str_addf(&((struct world *)ctx)->told, "-%s(%s) ", job, why);
+    str_addf(&((struct world *)ctx)->told, "-%s(%s)%s ", job, why, state);
 }
 
 static void on_account(void *ctx, const struct account *r)
@@ -324,7 +324,7 @@ static void test_states(void **state)
      * what was not listed yet is given time. */
     does(w, "squeue", "echo '52_1 FAILED NonZeroExitCode'");
     until_told(w, "52_0",
-               "-52_1(Slurm says FAILED (NonZeroExitCode)) -52_0(Slurm no "
+               "-52_1(Slurm says FAILED (NonZeroExitCode))FAILED -52_0(Slurm no "
                "longer lists it) ");
     assert_int_equal(w->x->ops->state(w->x, "52_0"), JOB_GONE);
     assert_int_equal(w->x->ops->state(w->x, "52_2"), JOB_PENDING);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define SECONDS        30.0
+#define FIRST_LOOK     3.0 /* seconds; who submitted us may be submitting the next one */
 #define SBATCH_SECONDS 180.0 /* it waits by itself when slurmctld is too busy */
 
 struct succession {
@@ -84,6 +85,7 @@ struct succession *succession_new(const struct succession_setup *setup)
     c->name = mem_strdup(setup->name);
     c->job = mem_strdup(setup->job);
     c->retry_seconds = setup->retry_seconds;
+    c->next = clock_mono() + FIRST_LOOK;
     c->say = setup->say;
     c->ctx = setup->ctx;
     return c;

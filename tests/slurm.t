@@ -16,7 +16,7 @@ RUNG_TIMERS=$RUNG_TIMERS,ACCOUNT=0.2,LAST_ACCOUNT=4
 # has what sbatch says instead, once for each line.
 SLURM=$PWD/slurm
 export SLURM
-mkdir -p slurm/bin slurm/jobs slurm/names slurm/pending && echo 50 >slurm/id && : >slurm/refuse
+mkdir -p slurm/bin slurm/jobs slurm/names slurm/pending slurm/cancelled && echo 50 >slurm/id && : >slurm/refuse
 cat >slurm/bin/sbatch <<\END
 #!/bin/sh
 echo "$*" >>"$SLURM/sbatch"
@@ -59,7 +59,9 @@ echo "$*" >>"$SLURM/squeue"
 name=$(echo "$*" | sed -n 's/.*--name=\([^ ]*\).*/\1/p')
 cd "$SLURM/jobs" || exit
 for job in *; do
-    test "$(cat "../names/$job")" = "$name" && kill -0 "$(cat "$job")" 2>/dev/null || continue
+    test "$(cat "../names/$job")" = "$name" || continue
+    test -e "../cancelled/$job" && echo "$job CANCELLED None"
+    kill -0 "$(cat "$job")" 2>/dev/null || continue
     test -e "../pending/$job" && echo "$job PENDING N/A" || echo "$job RUNNING None"
 done
 exit 0
@@ -213,8 +215,8 @@ test_expect_success 'a step that starts nothing says what srun said' '
 
 test_expect_success 'a step that Slurm ends is preempted, and its job asks for no more' '
     printf "%s\n" "search: {trials: 1}" "steps: yes" | steps evict 1 0.5 &&
-    { sleep 0.1; until_true "test -n \"\$(events evict report)\"" &&
-        kill -TERM $(cat slurm/step.pid); } & under_slurm evict && wait && cat evict.err &&
+    { under_slurm evict & } && until_true "test -n \"\$(events evict report)\"" &&
+    kill -TERM $(cat slurm/step.pid) && wait && cat evict.err &&
     test $(events evict end preempted | wc -l) = 1 &&
     test $(events evict job joined | wc -l) = 2 && test $(events evict end completed | wc -l) = 1
 '
@@ -265,19 +267,19 @@ test_expect_success 'the controller is a job, and a person looks on' '
 '
 
 test_expect_success 'one that is cancelled is followed by the next, and that by another' '
-    printf "%s\n" "search: {trials: 3}" "slots: 1" | steps next 1 0.3 &&
+    printf "%s\n" "search: {trials: 9}" "slots: 1" | steps next 1 0.3 &&
     rung submit --dir next next.yaml 2>next.err && cat next.err &&
     until_true "test -n \"\$(events next report)\"" && controllers next >two && cat two &&
     test $(wc -l <two) = 2 && kill $(cat slurm/jobs/$(grep RUNNING two | cut -d " " -f 1)) &&
     until_true "test \$(events next epoch | wc -l) = 2" &&
     until_true "test \$(controllers next | wc -l) = 2" &&
     until_true "grep finished next/controller.json" &&
-    test $(events next job evicted | wc -l) = 1 && test $(events next start | wc -l) = 3 &&
+    test $(events next job evicted | wc -l) = 1 && test $(events next start | wc -l) = 9 &&
     until_true "test -z \"\$(controllers next)\""
 '
 
 test_expect_success 'two that are cancelled mean that it is to pause; it resumes' '
-    printf "%s\n" "search: {trials: 2}" "slots: 1" | steps twice 1 0.5 &&
+    printf "%s\n" "search: {trials: 6}" "slots: 1" | steps twice 1 0.5 &&
     rung submit --dir twice twice.yaml && until_true "test -n \"\$(events twice report)\"" &&
     kill $(cat slurm/jobs/$(controllers twice | grep RUNNING | cut -d " " -f 1)) &&
     until_true "test \$(events twice epoch | wc -l) = 2" &&
@@ -286,9 +288,28 @@ test_expect_success 'two that are cancelled mean that it is to pause; it resumes
     until_true "grep paused twice/controller.json" &&
     until_true "test -z \"\$(controllers twice)\"" &&
     events twice pause | grep "cancelled twice within 10 minutes" && nobody_left twice &&
-    rung resume --set search.trials=3 twice 2>err && cat err && grep "its controller is job" err &&
+    rung resume --set search.trials=7 twice 2>err && cat err && grep "its controller is job" err &&
     until_true "grep finished twice/controller.json" &&
-    test $(events twice end completed | wc -l) = 3 && rung replay --verify twice
+    test $(events twice end completed | wc -l) = 7 && rung replay --verify twice
+'
+
+# cancel JOB...: as scancel does it.
+cancel() {
+    for job; do
+        : >"slurm/cancelled/$job" && kill "$(cat "slurm/jobs/$job")" || return
+    done
+}
+
+test_expect_success 'a job that is cancelled is replaced; when it was the last, the sweep pauses' '
+    printf "%s\n" "search: {trials: 9}" "slots: 2" "steps: no" | steps gone 2 0.5 &&
+    rung submit --dir gone gone.yaml && until_true "test \$(events gone report | wc -l) -ge 2" &&
+    set -- $(events gone job joined | sed "s/.*\"job\":\"\([^\"]*\)\".*/\1/") &&
+    cancel $1 && until_true "test \$(events gone job joined | wc -l) = 3" &&
+    set -- $(events gone job joined | sed "s/.*\"job\":\"\([^\"]*\)\".*/\1/") &&
+    cancel $2 $3 && until_true "grep paused gone/controller.json" &&
+    events gone pause | grep "all of its jobs were cancelled" &&
+    test $(events gone job joined | wc -l) = 3 && test $(events gone end preempted | wc -l) = 3 &&
+    until_true "test -z \"\$(controllers gone)\"" && nobody_left gone
 '
 
 test_expect_success 'rung stop and status work from outside, before, during and after' '

@@ -116,11 +116,16 @@ static const struct field why_fields[] = {
     {NULL, 0, 0, 0, 0},
 };
 
+static const struct field leave_fields[] = {
+    {FIELD("text", TEXT, why.text), OPTIONAL},
+    {FIELD("evicted", BOOL, why.evicted), OPTIONAL},
+    {NULL, 0, 0, 0, 0},
+};
+
 _Static_assert(sizeof(end_fields) / sizeof(end_fields[0]) <= FIELDS_MAX, "the longest");
 
 /* Kinds that have the members of another, or none. */
 #define retire_fields  ask_fields
-#define leave_fields   why_fields
 #define bye_fields     why_fields
 #define refused_fields why_fields
 #define who_fields     (why_fields + 1)

@@ -130,6 +130,7 @@ struct item {
         } kill;
         struct {
             struct slice text; /* LEAVE, BYE, REFUSED: a sentence */
+            bool evicted;      /* LEAVE: its job is taken away */
         } why;
     };
 };

@@ -154,7 +154,9 @@ static const struct {
                .slurm_step = SLICE("7"),
                .note = SLICE("no\nmemory")}}}},
     {"{\"item\":\"leave\",\"n\":1,\"text\":\"no work\"}\n",
-     {.kind = ITEM_LEAVE, .why = {SLICE("no work")}}},
+     {.kind = ITEM_LEAVE, .why = {SLICE("no work"), false}}},
+    {"{\"item\":\"leave\",\"n\":1,\"text\":\"SIGTERM\",\"evicted\":true}\n",
+     {.kind = ITEM_LEAVE, .why = {SLICE("SIGTERM"), true}}},
     {"{\"item\":\"who\"}\n", {.kind = ITEM_WHO}},
     {"{\"item\":\"welcome\"}\n", {.kind = ITEM_WELCOME}},
     {"{\"item\":\"work\",\"slot\":1,\"ask\":5,\"trial\":12,\"attempt\":3," NONCE
@@ -172,7 +174,7 @@ static const struct {
      {.kind = ITEM_KILL, .kill = {12, 3, 0x0123456789abcdef, CAUSE_USER_STOP}}},
     {"{\"item\":\"pause\"}\n", {.kind = ITEM_PAUSE}},
     {"{\"item\":\"bye\",\"text\":\"the sweep is over\"}\n",
-     {.kind = ITEM_BYE, .why = {SLICE("the sweep is over")}}},
+     {.kind = ITEM_BYE, .why = {SLICE("the sweep is over"), false}}},
     {"{\"item\":\"refused\"}\n", {.kind = ITEM_REFUSED}},
 };
 #define LINES (sizeof(lines) / sizeof(lines[0]))

@@ -584,8 +584,8 @@ static enum outcome outcome_by_rules(const struct judge *j, const struct trial_r
         return OUTCOME_LAUNCH_FAILED;
     if (f->cause == CAUSE_AGENT_GONE)
         return OUTCOME_LOST;
-    if (f->cause == CAUSE_EVICTED)
-        return OUTCOME_PREEMPTED;
+    if (f->cause == CAUSE_EVICTED) /* in this world without Slurm, or by its walltime */
+        return f->slurm_state.len > 0 ? OUTCOME_TIMEOUT : OUTCOME_PREEMPTED;
     if (f->cause == CAUSE_HANG)
         return OUTCOME_HUNG;
     if (f->exit_code == 0 && f->answered == DECISION_PAUSE)

@@ -149,6 +149,7 @@ static void leave(struct agent *a)
     if (!a->why)
         set_why(a, SLICE("its slots have nothing more to do"));
     it.why.text = slice_of(a->why);
+    it.why.evicted = a->evicted;
     agent_put(a, &it);
     a->leaving = true;
     a->leave_until =
