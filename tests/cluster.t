@@ -54,11 +54,25 @@ test_expect_success 'partitions are open, short and down' '
 '
 
 test_expect_success 'an array runs, and accounting knows it' '
-    job=$(in_one sbatch --parsable --array=0-9 -o "out.%a" --wrap "srun hostname") &&
-    within 60 "test \"\$(job_state $one $job)\" = COMPLETED" &&
+    job=$(in_one sbatch --parsable --wait --array=0-9 -o "out.%a" --wrap "srun hostname") &&
     grep -h "^n[1-4]$" out.[0-9] >hosts && test "$(wc -l <hosts)" = 10 &&
     within 30 "in_one sacct -n -P -o jobid,state -j $job >steps &&
-        grep -q \"^${job}_9.0|COMPLETED\" steps"
+        grep -q \"^${job}_9.0|COMPLETED\" steps" &&
+    within 30 "test \"\$(job_state $one $job)\" = COMPLETED"
+'
+
+test_expect_success 'a job that asks for nothing gets a CPU, not its node' '
+    in_one sbatch -J many --array=0-19 -o /dev/null --wrap "sleep 600" &&
+    within 30 "test \$(in_one squeue -h -t R -n many | wc -l) = 16" &&
+    in_one scancel -n many &&
+    within 60 "test -z \"\$(in_one squeue -h)\""
+'
+
+test_expect_success 'a user without rights has an account, too' '
+    mkdir open && chmod 777 open &&
+    in_one setpriv --reuid=nobody --regid=nogroup --clear-groups \
+        sbatch --wait -o "$PWD/open/out" --wrap "id -un" &&
+    echo nobody >expected && test_cmp expected open/out
 '
 
 test_expect_success 'fake GPUs are given out' '
@@ -86,6 +100,33 @@ test_expect_success 'a QOS limits what is submitted' '
     test_must_fail in_one sbatch -H --qos=tiny -o /dev/null --wrap true 2>refused &&
     grep QOSMaxSubmitJobPerUserLimit refused &&
     in_one scancel --qos=tiny
+'
+
+test_expect_success 'jobs wait for a partition that is down, and for time they may not have' '
+    in_one sbatch -p down -o /dev/null --wrap true &&
+    in_one sbatch -p short -t 2 -o /dev/null --wrap true &&
+    within 30 "in_one squeue -h -o %r | grep -x PartitionDown" &&
+    within 30 "in_one squeue -h -o %r | grep -x PartitionTimeLimit" &&
+    in_one scancel -p down --user=root && in_one scancel -p short --user=root
+'
+
+test_expect_success 'scancel ends what does not want to end' '
+    job=$(in_one sbatch --parsable -o stubborn --wrap \
+        "trap : TERM; hostname; setsid sleep 3210 & sleep 3210") &&
+    begun stubborn && in_one scancel "$job" &&
+    within 30 "test_must_fail pgrep -f \"sleep 3210\""
+'
+
+# Slurm looks every 30 s whether the time of grace, 10 s, is over.
+test_expect_success 'a job of QOS high has one of QOS low requeued' '
+    within 60 "test -z \"\$(in_one squeue -h)\"" &&
+    low=$(in_one sbatch --parsable --qos=low -N4 -n16 -o low --wrap \
+        "hostname; sleep 600") &&
+    begun low &&
+    high=$(in_one sbatch --parsable --qos=high -N4 -n16 -o high --wrap hostname) &&
+    within 90 "test -s high" &&
+    within 30 "in_one sacct -D -X -n -P -o state -j $low | grep PREEMPTED" &&
+    in_one scancel "$low"
 '
 
 test_expect_success 'slurmd alone ends: what runs there runs on' '
@@ -117,6 +158,14 @@ test_expect_success 'a node loses power, and comes back' '
     within 90 "job_state $one $job | grep NODE_FAIL" &&
     "$cluster" node "$one" n2 start &&
     within 60 "in_one sinfo -h -n n2 -p main -o %T | grep -x idle"
+'
+
+test_expect_success 'sacct learns later of a job that ran without slurmdbd' '
+    "$cluster" dbd "$one" stop &&
+    job=$(in_one sbatch --parsable --wait -o /dev/null --wrap true) &&
+    test_must_fail in_one sacct 2>dbd.err &&
+    "$cluster" dbd "$one" start &&
+    within 60 "test \"\$(job_state $one $job)\" = COMPLETED"
 '
 
 test_expect_success 'slurmctld and slurmdbd stop and start' '
