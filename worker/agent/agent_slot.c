@@ -14,9 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WALLTIME_NEAR 60.0 /* taken away so shortly before its end, a job is timed out   \
-                            */
-#define WAITING_MAX 256    /* lines of one attempt that wait at once */
+#define WALLTIME_NEAR                                                                    \
+    60.0                /* taken away so shortly before its end, a job is timed out      \
+                         */
+#define WAITING_MAX 256 /* lines of one attempt that wait at once */
 
 /* ---- asking for work ---- */
 
