@@ -108,22 +108,28 @@ int sbatch_read(struct slice text, struct str *id, struct err *e)
     return 0;
 }
 
-int scontrol_read_array_max(struct slice text, int *max, struct err *e)
+struct slice scontrol_value(struct slice config, const char *name)
 {
     struct slice line;
-    int64_t value;
 
-    while (command_next_line(&text, &line)) {
-        struct slice name = next_word(&line), equals = next_word(&line);
+    while (command_next_line(&config, &line)) {
+        struct slice word = next_word(&line), equals = next_word(&line);
 
-        if (slice_eq(name, "MaxArraySize") && slice_eq(equals, "=") &&
-            num_parse_int(line.p, line.len, &value) == 0 && value >= 0 &&
-            value <= INT32_MAX) {
-            *max = (int)value;
-            return 0;
-        }
+        if (slice_eq(word, name) && slice_eq(equals, "="))
+            return slice_eq(line, "(null)") || slice_eq(line, "N/A") ? SLICE("") : line;
     }
-    return err_set(e, ERR_PROTO, "scontrol show config tells no MaxArraySize");
+    return SLICE("");
+}
+
+int scontrol_read_array_max(struct slice text, int *max, struct err *e)
+{
+    struct slice value = scontrol_value(text, "MaxArraySize");
+    int64_t n;
+
+    if (num_parse_int(value.p, value.len, &n) != 0 || n < 0 || n > INT32_MAX)
+        return err_set(e, ERR_PROTO, "scontrol show config tells no MaxArraySize");
+    *max = (int)n;
+    return 0;
 }
 
 /* What squeue calls states; others, of Slurms to come, are not known to be anything.

@@ -20,7 +20,10 @@ int command_start(struct proc *p, char *const argv[], double seconds, struct err
  * "52;cluster". ERR_PROTO when there is none. */
 int sbatch_read(struct slice text, struct str *id, struct err *e);
 
-/* MaxArraySize from `scontrol show config`; ERR_PROTO when it is not there. */
+/* What `scontrol show config` tells of a name; empty when that is nothing. A slice of
+ * it. */
+struct slice scontrol_value(struct slice config, const char *name);
+/* MaxArraySize from it; ERR_PROTO when it is not there. */
 int scontrol_read_array_max(struct slice text, int *max, struct err *e);
 
 /* Takes the first line off, and blanks around it; false at the end. */
