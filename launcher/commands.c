@@ -102,6 +102,17 @@ const struct cli_command cli_commands[] = {
      "--hdf5` makes it from the journal. Nothing is changed; the exit status is 1 when\n"
      "something is wrong.\n\n" DIR_DEFAULT,
      fsck_options, cmd_fsck},
+    {"doctor", "[FILE]", "Say what this machine and its Slurm allow and lack",
+     "The first thing to run on a new cluster, and to put into a report of a problem. "
+     "Each\n"
+     "line begins with ok; note: something is limited or missing; or bad: sweeps do not "
+     "work\n"
+     "so. With a sweep FILE, also says whether that sweep fits the site: its jobs, "
+     "time,\n"
+     "partition, account and nodes. Nothing is submitted, and nothing left in DIR. The "
+     "exit\n"
+     "status is 1 when something is bad.",
+     doctor_options, cmd_doctor},
     {"controller", "DIR", "What the job of a controller runs: started by rung",
      "Serves a sweep of Slurm until it is over or paused. By hand, on a host that the "
      "nodes\n"

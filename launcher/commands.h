@@ -13,6 +13,7 @@ int cmd_asktell(int argc, char **argv);
 int cmd_best(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_controller(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);
 int cmd_exec(int argc, char **argv);
 int cmd_export(int argc, char **argv);
 int cmd_fsck(int argc, char **argv);
@@ -30,10 +31,10 @@ int cmd_watch(int argc, char **argv);
 
 /* Their options, for launcher/commands.c's table. */
 extern const struct cli_option agent_options[], best_options[], check_options[],
-    controller_options[], exec_options[], export_options[], fsck_options[],
-    init_options[], log_options[], render_options[], replay_options[], resume_options[],
-    run_options[], show_options[], status_options[], stop_options[], submit_options[],
-    watch_options[];
+    controller_options[], doctor_options[], exec_options[], export_options[],
+    fsck_options[], init_options[], log_options[], render_options[], replay_options[],
+    resume_options[], run_options[], show_options[], status_options[], stop_options[],
+    submit_options[], watch_options[];
 
 /* launcher/cmd_resume.c, shared with cmd_stop.c */
 

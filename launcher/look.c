@@ -84,14 +84,19 @@ struct look_size look_size(int fd)
     return (struct look_size){size.ws_col, size.ws_row};
 }
 
-void look_screen(const struct loaded *l, int fd, struct str *out)
+bool look_colour(int fd)
 {
     const char *term = getenv("TERM");
-    bool colour = isatty(fd) && term && strcmp(term, "dumb") != 0 && !getenv("NO_COLOR");
+
+    return isatty(fd) && term && strcmp(term, "dumb") != 0 && !getenv("NO_COLOR");
+}
+
+void look_screen(const struct loaded *l, int fd, struct str *out)
+{
     struct view v = look_view(l);
     int width = look_size(fd).width;
 
-    view_screen(&v, width >= WIDTH_MIN ? width : WIDTH_MIN, colour, out);
+    view_screen(&v, width >= WIDTH_MIN ? width : WIDTH_MIN, look_colour(fd), out);
 }
 
 void look_print(const struct loaded *l, bool json)

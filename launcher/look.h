@@ -22,8 +22,10 @@ struct look_size {
 };
 struct look_size look_size(int fd); /* of a terminal; 80 x 24 when it is none */
 
-/* The screen as fits fd: its width, and colours on terminals that have them (and where
- * the environment has no NO_COLOR). */
+/* Is it a terminal that has colours, and the environment has no NO_COLOR? */
+bool look_colour(int fd);
+
+/* The screen as fits fd: its width, and colours where it has them. */
 void look_screen(const struct loaded *l, int fd, struct str *out);
 /* The same on stdout, or the state as JSON. */
 void look_print(const struct loaded *l, bool json);

@@ -28,6 +28,10 @@ struct h5_info {
  * of each table. ERR_NOENT, ERR_INVAL (no regular file), ERR_CORRUPT, ERR_VERSION. */
 int h5_check(const char *path, struct h5_info *info, struct err *e);
 
+/* The library's version now, and when this was compiled: "1.10.8". */
+#define H5_VERSION_MAX 40
+void h5_version(char running[H5_VERSION_MAX], char built[H5_VERSION_MAX]);
+
 /* The columns of /metrics for all of h->names, in their order: '/' becomes '.', and a
  * name that clashes with a column before it or that PyTables hides gets the prefix m_.
  * For exports, too. free() each and the array. */

@@ -1,6 +1,7 @@
 #include "store/h5_file.h"
 
 #include "base/mem.h"
+#include "store/h5.h"
 
 #include <fcntl.h>
 #include <stdarg.h>
@@ -162,4 +163,14 @@ int h5_fail(struct err *e, int code, const char *fmt, ...)
     err_set(e, code, "%s%s%.*s", what, n ? ": " : "", (int)n, n ? why : "");
     H5Eclear2(H5E_DEFAULT);
     return code;
+}
+
+void h5_version(char running[H5_VERSION_MAX], char built[H5_VERSION_MAX])
+{
+    unsigned a = 0, b = 0, c = 0;
+
+    H5get_libversion(&a, &b, &c);
+    snprintf(running, H5_VERSION_MAX, "%u.%u.%u", a, b, c);
+    snprintf(built, H5_VERSION_MAX, "%d.%d.%d", H5_VERS_MAJOR, H5_VERS_MINOR,
+             H5_VERS_RELEASE);
 }
