@@ -149,14 +149,6 @@ static int accept(struct journal *j, const struct link *last, struct event *begi
 
     if (rc)
         return rc;
-    /* It may be in memory only, its name too, written by a controller that crashed before
-     * its fsync: what we accept must not be lost after we said so. */
-    if (fsync(l.fd) < 0)
-        rc = err_sys(e, "%s: fsync", l.path);
-    if (!rc)
-        rc = dir_sync(j->dir, e);
-    if (rc)
-        goto out;
     while ((rc = lines_next(&l, &line, e)) > 0 && line_whole(line.p, line.len)) {
         bytes = l.offset;
         events++;
@@ -171,11 +163,16 @@ static int accept(struct journal *j, const struct link *last, struct event *begi
         size = lines_size(&l, e);
     if (size < 0)
         rc = (int)size;
+    /* It may be in memory only, its name too, written by a controller that crashed before
+     * its fsync, or writes on: what we have read must not be lost after we said so. */
+    if (!rc && fsync(l.fd) < 0)
+        rc = err_sys(e, "%s: fsync", l.path);
+    if (!rc)
+        rc = dir_sync(j->dir, e);
     begin->epoch.after = last->epoch;
     begin->epoch.after_bytes = bytes;
     begin->epoch.after_events = events;
     *torn = size - bytes;
-out:
     lines_close(&l);
     return rc;
 }

@@ -26,7 +26,7 @@ MUTANTS = [
     ("no fsync of the journal's directory", "store/journal.c",
      "rc = dir_sync(j->dir, &j->failed);", "rc = 0;"),
     ("no fsync of what a predecessor left", "store/journal.c",
-     "if (fsync(l.fd) < 0)", "if (0)"),
+     "if (!rc && fsync(l.fd) < 0)", "if (0)"),
     ("no look for a newer epoch at a commit", "store/journal.c",
      "    if (!rc)\n        rc = look_for_newer(j);\n    if (rc && e)\n        *e = j->failed;\n"
      "    return rc;\n}\n\n/* ---- beginning",
