@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 _Noreturn static void give_up(void)
@@ -29,6 +30,15 @@ void *mem_resize(void *p, size_t n, size_t size)
     p = realloc(p, bytes ? bytes : 1);
     if (!p)
         give_up();
+    return p;
+}
+
+void *mem_huge(void)
+{
+    void *p = aligned_alloc(MEM_HUGE, MEM_HUGE);
+    if (!p)
+        give_up();
+    madvise(p, MEM_HUGE, MADV_HUGEPAGE); /* refused: it is only slower */
     return p;
 }
 

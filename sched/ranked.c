@@ -1,14 +1,17 @@
 #include "sched/ranked.h"
 
-#include "base/mem.h"
+#include "base/vec.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* With a million keys most of what a search touches is in no near cache; so what it
- * touches is little, and fetched at once: a block's values are eight cache lines. */
-#define BLOCK_KEYS   64
-#define GROUP_BLOCKS 32
+ * touches is little, and fetched at once: a block is 24 cache lines. Blocks lie in slabs,
+ * on huge pages as soon as these are large: else it is the page tables that are missed.
+ */
+#define BLOCK_KEYS   128
+#define GROUP_BLOCKS 64
+#define SLAB_BLOCKS  (MEM_HUGE / sizeof(struct block))
 
 struct block {
     double value[BLOCK_KEYS];
@@ -28,10 +31,12 @@ struct group {
 struct ranked {
     uint32_t count;
     uint32_t n_groups, cap;
-    struct group **group; /* [n_groups], in order */
-    double *value;        /* [n_groups]: the first key of each */
-    uint32_t *order;      /* the same */
-    uint32_t *tree;       /* [n_groups + 1]: Fenwick tree of group sizes, from 1 */
+    struct group **group;      /* [n_groups], in order */
+    double *value;             /* [n_groups]: the first key of each */
+    uint32_t *order;           /* the same */
+    uint32_t *tree;            /* [n_groups + 1]: Fenwick tree of group sizes, from 1 */
+    VEC(struct block *) slabs; /* the memory of all blocks */
+    size_t n_blocks, left;     /* blocks in use; how many the last slab still has */
 };
 
 struct ranked *ranked_new(void)
@@ -43,11 +48,11 @@ void ranked_free(struct ranked *r)
 {
     if (!r)
         return;
-    for (uint32_t g = 0; g < r->n_groups; g++) {
-        for (uint32_t b = 0; b < r->group[g]->n; b++)
-            free(r->group[g]->block[b]);
+    for (uint32_t g = 0; g < r->n_groups; g++)
         free(r->group[g]);
-    }
+    for (size_t i = 0; i < r->slabs.n; i++)
+        free(r->slabs.v[i]);
+    vec_free(&r->slabs);
     free(r->group);
     free(r->value);
     free(r->order);
@@ -112,13 +117,32 @@ static struct group *group_add(struct ranked *r, uint32_t at)
     return r->group[at];
 }
 
-static struct block *block_add(struct group *g, uint32_t at)
+/* Slabs are as large as all before them, up to a huge page: most rungs are small. */
+static struct block *block_new(struct ranked *r)
+{
+    struct block *slab;
+
+    if (r->left == 0) {
+        r->left = r->n_blocks > 0 ? r->n_blocks : 1;
+        if (r->left >= SLAB_BLOCKS) {
+            r->left = SLAB_BLOCKS;
+            slab = mem_huge();
+        } else {
+            slab = mem_resize(NULL, r->left, sizeof(slab[0]));
+        }
+        vec_push(&r->slabs, slab);
+    }
+    r->n_blocks++;
+    return &r->slabs.v[r->slabs.n - 1][--r->left];
+}
+
+static struct block *block_add(struct ranked *r, struct group *g, uint32_t at)
 {
     MAKE_ROOM(g->block, at, g->n);
     MAKE_ROOM(g->value, at, g->n);
     MAKE_ROOM(g->order, at, g->n);
     MAKE_ROOM(g->size, at, g->n);
-    g->block[at] = mem_alloc(sizeof(struct block));
+    g->block[at] = block_new(r);
     g->size[at] = 0;
     g->n++;
     return g->block[at];
@@ -127,9 +151,9 @@ static struct block *block_add(struct group *g, uint32_t at)
 /* The upper half of an array of two halves. */
 #define TAKE_HALF(to, from, half) memcpy((to), &(from)[half], (half) * sizeof((from)[0]))
 
-static void block_split(struct group *g, uint32_t at)
+static void block_split(struct ranked *r, struct group *g, uint32_t at)
 {
-    struct block *low = g->block[at], *high = block_add(g, at + 1);
+    struct block *low = g->block[at], *high = block_add(r, g, at + 1);
 
     TAKE_HALF(high->value, low->value, BLOCK_KEYS / 2);
     TAKE_HALF(high->order, low->order, BLOCK_KEYS / 2);
@@ -157,22 +181,20 @@ static void group_split(struct ranked *r, uint32_t at)
 
 /* ---- finding ---- */
 
-/* How many of n keys are before `key`. Nobody could foretell how a comparison goes, so
- * there is no branch on it, but for ties. */
+/* How many of n keys are before `key`. Nobody could foretell how a comparison goes, so no
+ * branch depends on one, but for ties. */
 static uint32_t count_before(const double value[], const uint32_t order[], uint32_t n,
                              struct ranked_key key)
 {
     uint32_t at = 0;
 
-    while (n > 0) {
-        uint32_t half = (n + 1) / 2, i = at + half - 1;
-        bool is = value[i] < key.value;
-
-        if (__builtin_expect(value[i] == key.value, 0))
-            is = order[i] < key.order;
-        at += is ? half : 0;
-        n -= half;
+    for (uint32_t left = n, half; left > 1; left -= half) {
+        half = left / 2;
+        at += half * (value[at + half - 1] < key.value);
     }
+    at += n > 0 && value[at] < key.value;
+    while (at < n && value[at] == key.value && order[at] < key.order)
+        at++;
     return at;
 }
 
@@ -197,30 +219,25 @@ static void fetch(const void *p, size_t bytes)
 /* Where a key is or would be. */
 struct place {
     uint32_t group, block, at;
+    uint32_t rank; /* keys before it */
 };
 
 static struct place find(const struct ranked *r, struct ranked_key key)
 {
-    struct place p = {last_from(r->value, r->order, r->n_groups, key), 0, 0};
+    struct place p = {last_from(r->value, r->order, r->n_groups, key), 0, 0, 0};
     const struct group *g = r->group[p.group];
     const struct block *b;
 
     fetch(g, sizeof(*g));
+    p.rank = tree_below(r, p.group);
     p.block = last_from(g->value, g->order, g->n, key);
     b = g->block[p.block];
-    fetch(b, sizeof(*b));
+    fetch(b, sizeof(*b)); /* and meanwhile: */
+    for (uint32_t i = 0; i < p.block; i++)
+        p.rank += g->size[i];
     p.at = count_before(b->value, b->order, g->size[p.block], key);
+    p.rank += p.at;
     return p;
-}
-
-static uint32_t rank_of(const struct ranked *r, struct place p)
-{
-    const struct group *g = r->group[p.group];
-    uint32_t rank = tree_below(r, p.group) + p.at;
-
-    for (uint32_t b = 0; b < p.block; b++)
-        rank += g->size[b];
-    return rank;
 }
 
 uint32_t ranked_insert(struct ranked *r, struct ranked_key key)
@@ -230,7 +247,7 @@ uint32_t ranked_insert(struct ranked *r, struct ranked_key key)
     struct block *b;
 
     if (r->count == 0) {
-        block_add(group_add(r, 0), 0);
+        block_add(r, group_add(r, 0), 0);
         r->value[0] = key.value; /* find() looks at it, though nothing depends on it */
         r->order[0] = key.order;
         tree_build(r);
@@ -241,7 +258,7 @@ uint32_t ranked_insert(struct ranked *r, struct ranked_key key)
         if (g->size[p.block] < BLOCK_KEYS)
             break;
         if (g->n < GROUP_BLOCKS)
-            block_split(g, p.block);
+            block_split(r, g, p.block);
         else
             group_split(r, p.group);
     }
@@ -258,12 +275,12 @@ uint32_t ranked_insert(struct ranked *r, struct ranked_key key)
     g->count++;
     r->count++;
     tree_add(r, p.group);
-    return rank_of(r, p);
+    return p.rank;
 }
 
 uint32_t ranked_below(const struct ranked *r, struct ranked_key key)
 {
-    return r->count > 0 ? rank_of(r, find(r, key)) : 0;
+    return r->count > 0 ? find(r, key).rank : 0;
 }
 
 struct ranked_key ranked_at(const struct ranked *r, uint32_t rank)

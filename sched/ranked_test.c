@@ -12,7 +12,7 @@
 
 /* The same by the book: an array, sorted by insertion. */
 struct plain {
-    struct ranked_key key[10000]; /* more than two groups have room for */
+    struct ranked_key key[10000]; /* more than a group has room for */
     uint32_t n;
 };
 
@@ -76,6 +76,25 @@ static void test_against_plain(void **state)
         ranked_free(r);
     }
     free(p);
+}
+
+/* 0 .. n - 1, in an order that jumps about: so many that there are large slabs. */
+static void test_many(void **state)
+{
+    struct ranked *r = ranked_new();
+    const uint32_t n = 300007, step = 123457; /* without a common factor */
+
+    (void)state;
+    for (uint32_t i = 0, v = 0; i < n; i++, v = (v + step) % n)
+        assert_in_range(ranked_insert(r, (struct ranked_key){v, i}), 0, v);
+    assert_int_equal(ranked_count(r), n);
+    for (uint32_t k = 0; k < n; k++) {
+        struct ranked_key key = ranked_at(r, k);
+
+        assert_true(key.value == k);
+        assert_int_equal(ranked_below(r, key), k);
+    }
+    ranked_free(r);
 }
 
 static struct eta eta_of(const char *text)
@@ -156,9 +175,8 @@ static void test_stop_cutoff(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_against_plain),
-        cmocka_unit_test(test_top),
-        cmocka_unit_test(test_top_of_few),
+        cmocka_unit_test(test_against_plain), cmocka_unit_test(test_many),
+        cmocka_unit_test(test_top),           cmocka_unit_test(test_top_of_few),
         cmocka_unit_test(test_stop_cutoff),
     };
 

@@ -102,7 +102,7 @@ MUTANTS = [
      "want = (uint32_t)eta_floor(r->reported, eta), rank",
      "want = (uint32_t)eta_floor(r->reported, eta) + 1, rank"),
     ("ties go to who was recorded last", "sched/ranked.c",
-     "is = order[i] < key.order;", "is = order[i] > key.order;"),
+     "&& order[at] < key.order)", "&& order[at] > key.order)"),
     ("failed trials keep their place in the top", "sched/rung.c",
      "passed = ranked_below(r->passed, key);", "passed = 0;"),
     ("who is handed out is not marked as promoted", "sched/sweep.c",
