@@ -308,7 +308,7 @@ test_expect_success 'a job that is cancelled is replaced; when it was the last, 
     set -- $(events gone job joined | sed "s/.*\"job\":\"\([^\"]*\)\".*/\1/") &&
     cancel $2 $3 && until_true "grep paused gone/controller.json" &&
     events gone pause | grep "all of its jobs were cancelled" &&
-    test $(events gone job joined | wc -l) = 3 && test $(events gone end preempted | wc -l) = 3 &&
+    test $(events gone job joined | wc -l) = 3 && test $(events gone end preempted | wc -l) -ge 2 &&
     until_true "test -z \"\$(controllers gone)\"" && nobody_left gone
 '
 
