@@ -137,6 +137,21 @@ static int create_file(struct journal *j, struct epochs *list, struct err *e)
     return err_set(e, ERR_EXIST, "%s: no number is left for a new epoch", j->dir);
 }
 
+/* Makes durable what the predecessor's file holds now, and its name, and limits reading
+ * to that. They may be in memory only, written by a controller that crashed before its
+ * fsync, or that still writes: what we accept must not be lost after we said so. */
+static int secure(struct lines *l, const struct journal *j, struct err *e)
+{
+    int64_t size = lines_size(l, e);
+
+    if (size < 0)
+        return (int)size;
+    if (fsync(l->fd) < 0)
+        return err_sys(e, "%s: fsync", l->path);
+    l->limit = size;
+    return dir_sync(j->dir, e);
+}
+
 /* How much of the predecessor's file is accepted: its whole lines up to the first that
  * is not. Fills begin->epoch. */
 static int accept(struct journal *j, const struct link *last, struct event *begin,
@@ -144,11 +159,14 @@ static int accept(struct journal *j, const struct link *last, struct event *begi
 {
     struct lines l;
     struct slice line;
-    int64_t bytes = 0, events = last->before, size = 0;
+    int64_t bytes = 0, events = last->before;
     int rc = lines_open(&l, j->dir, last->epoch, 0, e);
 
     if (rc)
         return rc;
+    rc = secure(&l, j, e);
+    if (rc)
+        goto out;
     while ((rc = lines_next(&l, &line, e)) > 0 && line_whole(line.p, line.len)) {
         bytes = l.offset;
         events++;
@@ -159,20 +177,11 @@ static int accept(struct journal *j, const struct link *last, struct event *begi
         rc = lines_damaged(&l, bytes, e,
                            "damaged: its checksum is wrong, and commits follow "
                            "that were made later");
-    if (!rc)
-        size = lines_size(&l, e);
-    if (size < 0)
-        rc = (int)size;
-    /* It may be in memory only, its name too, written by a controller that crashed before
-     * its fsync, or writes on: what we have read must not be lost after we said so. */
-    if (!rc && fsync(l.fd) < 0)
-        rc = err_sys(e, "%s: fsync", l.path);
-    if (!rc)
-        rc = dir_sync(j->dir, e);
     begin->epoch.after = last->epoch;
     begin->epoch.after_bytes = bytes;
     begin->epoch.after_events = events;
-    *torn = size - bytes;
+    *torn = l.limit - bytes;
+out:
     lines_close(&l);
     return rc;
 }

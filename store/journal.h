@@ -9,7 +9,8 @@
  * which is an error that names file and line; nothing is ever overwritten.
  *
  * Fencing. An epoch begins by creating its file with O_EXCL; only then is the
- * predecessor's length read, and the first line of the new file names both. Bytes of
+ * predecessor's length read, and what is within it synced: of that it accepts the whole
+ * lines, and the first line of the new file names the epoch and their length. Bytes of
  * the predecessor beyond that length are ignored for ever; so are files between whose
  * first line was never whole. A controller that sees a file of a higher epoch may
  * not act on what it committed last. */

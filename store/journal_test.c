@@ -21,17 +21,26 @@
 
 #include <cmocka.h>
 
-/* Stands before libc's: a disk that fails on demand, after `fsync_good` more calls. */
+/* Stands before libc's: a disk that fails on demand, after `fsync_good` more calls.
+ * `fsync_then` is called once, behind the next. */
 static int fsyncs, fsync_good, fsync_errno;
+static void (*fsync_then)(void);
 
 int fsync(int fd)
 {
+    void (*then)(void) = fsync_then;
+
     fsyncs++;
+    fsync_then = NULL;
     if (fsync_errno && fsync_good-- <= 0) {
         errno = fsync_errno;
         return -1;
     }
-    return (int)syscall(SYS_fsync, fd);
+    int rc = (int)syscall(SYS_fsync, fd);
+
+    if (then)
+        then();
+    return rc;
 }
 
 /* ---- a journal to play with ---- */
@@ -698,6 +707,29 @@ static void test_successor_cuts(void **state)
 
 /* ---- tests: disks ---- */
 
+static struct journal *alive;
+
+static void write_on(void)
+{
+    struct err e;
+
+    append(alive, "b");
+    assert_int_equal(journal_commit(alive, &e), ERR_FENCED);
+}
+
+/* What a predecessor writes behind the sync of it may not be on disk: it is not accepted,
+ * though it can be read. */
+static void test_written_after_the_sync(void **state)
+{
+    (void)state;
+    alive = begin();
+    commit(alive, "a");
+    fsync_then = write_on;
+    journal_close(begin());
+    assert_story("1a2");
+    journal_close(alive);
+}
+
 static void test_full_disk(void **state)
 {
     struct journal *j = begin();
@@ -955,6 +987,7 @@ int main(void)
         TEST(test_two_writers),
         TEST(test_fenced_while_idle),
         TEST(test_successor_cuts),
+        TEST(test_written_after_the_sync),
         TEST(test_full_disk),
         TEST(test_failing_fsync),
         TEST(test_failing_begin),
