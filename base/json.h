@@ -57,6 +57,9 @@ static inline void json_begin(struct json *j, const char *text, size_t len);
 static inline enum json_type json_peek(struct json *j); /* type of the value at hand */
 static inline void json_object(struct json *j);
 static inline bool json_key(struct json *j, struct slice *key); /* raw, as written */
+/* Instead of json_key(), where it is known which member is likely to be next: reads
+ * `,"key":` if just that is, but for an object's first. */
+static inline bool json_ahead(struct json *j, const char *member, size_t len);
 static inline void json_array(struct json *j);
 static inline bool json_item(struct json *j);   /* another element? (false at ']') */
 static inline int64_t json_int(struct json *j); /* in int64, or 3.0; else an error */

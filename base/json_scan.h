@@ -287,6 +287,11 @@ static inline bool json_word_(struct json *j, const char *word, size_t len)
 }
 #define JSON_WORD_(j, lit) json_word_((j), (lit), sizeof(lit) - 1)
 
+static inline bool json_ahead(struct json *j, const char *member, size_t len)
+{
+    return !j->first && json_word_(j, member, len);
+}
+
 /* NaN, Infinity or -Infinity at j->p. */
 static inline bool json_not_finite_(struct json *j, double *v)
 {

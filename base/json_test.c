@@ -245,6 +245,33 @@ static void test_object(void **state)
     free(copy);
 }
 
+/* json_ahead() reads a member's key where just that is next, and nothing else. */
+static void test_ahead(void **state)
+{
+    static const char text[] = "{\"a\":1,\"b\":2, \"c\":3}";
+    struct json j;
+    struct slice key;
+
+    (void)state;
+    json_begin(&j, text, sizeof(text) - 1);
+    json_object(&j);
+    assert_false(json_ahead(&j, "\"a\":", 4)); /* the first */
+    assert_true(json_key(&j, &key));
+    assert_int_equal(json_int(&j), 1);
+    assert_false(json_ahead(&j, ",\"bb\":", 6));
+    assert_true(json_ahead(&j, ",\"b\":", 5));
+    assert_int_equal(json_int(&j), 2);
+    assert_false(json_ahead(&j, ",\"c\":", 5)); /* a blank is between */
+    assert_true(json_key(&j, &key));
+    assert_int_equal(json_int(&j), 3);
+    assert_false(json_ahead(&j, "}x", 2)); /* longer than the text */
+    assert_false(json_key(&j, &key));
+    json_end(&j);
+    assert_null(j.error);
+    json_fail(&j, "any");
+    assert_false(json_ahead(&j, "", 0));
+}
+
 static void test_peek(void **state)
 {
     static const struct {
@@ -584,12 +611,13 @@ static void test_round_trip(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused),     cmocka_unit_test(test_accepted),
-        cmocka_unit_test(test_object),      cmocka_unit_test(test_peek),
-        cmocka_unit_test(test_int),         cmocka_unit_test(test_num),
-        cmocka_unit_test(test_after_error), cmocka_unit_test(test_mutants),
-        cmocka_unit_test(test_unescape),    cmocka_unit_test(test_put),
-        cmocka_unit_test(test_put_str),     cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_refused),    cmocka_unit_test(test_accepted),
+        cmocka_unit_test(test_object),     cmocka_unit_test(test_ahead),
+        cmocka_unit_test(test_peek),       cmocka_unit_test(test_int),
+        cmocka_unit_test(test_num),        cmocka_unit_test(test_after_error),
+        cmocka_unit_test(test_mutants),    cmocka_unit_test(test_unescape),
+        cmocka_unit_test(test_put),        cmocka_unit_test(test_put_str),
+        cmocka_unit_test(test_round_trip),
     };
     return cmocka_run_group_tests_name("base/json", tests, NULL, NULL);
 }
