@@ -131,5 +131,5 @@ struct slice slice_of(const char *s)
 
 int slice_eq(struct slice a, const char *s)
 {
-    return strlen(s) == a.len && memcmp(a.p, s, a.len) == 0;
+    return strlen(s) == a.len && (a.len == 0 || memcmp(a.p, s, a.len) == 0);
 }
