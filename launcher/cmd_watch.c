@@ -204,8 +204,11 @@ static int read_on(struct watcher *w)
 {
     int rc = w->begun ? loaded_update(&w->l, &w->e) : loaded_replay(&w->l, false, &w->e);
 
-    if (rc == ERR_NOENT && !w->begun)
-        return look_for_chain(w);
+    if (rc == ERR_NOENT && !w->begun) { /* once more, from the beginning */
+        loaded_close(&w->l);
+        rc = loaded_file(&w->l, w->dir, &w->e);
+        return rc == 0 ? look_for_chain(w) : rc;
+    }
     if (rc != 0)
         return rc;
     w->begun = true;
