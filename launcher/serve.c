@@ -15,9 +15,9 @@
 #include "launcher/tidy.h"
 #include "launcher/view.h"
 #include "launcher/viewer.h"
-#include "slurm/succession.h"
 #include "slurm/executor.h"
 #include "slurm/script.h"
+#include "slurm/succession.h"
 #include "wire/socket.h"
 
 #include <errno.h>
@@ -33,10 +33,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define BARREN_MAX    3    /* controllers in a row */
-#define CHAIN_RETRY   60.0 /* seconds */
-#define CANCEL_WINDOW 600.0
-#define WALLTIME_NEAR 60.0 /* SIGTERM this long before a job's end is of its walltime */
+#define BARREN_MAX    3     /* controllers in a row */
+#define CANCEL_WINDOW 600.0 /* seconds */
 
 /* Packets taken in before a commit, so that answers do not wait for ever under load. */
 #define ROUND_PACKETS 1024
@@ -489,7 +487,7 @@ static int set_up(struct server *s, struct err *e)
 static void evicted(struct server *s)
 {
     double now = clock_wall(), ends = s->chain ? succession_ends(s->chain) : 0;
-    bool walltime = ends > 0 && now > ends - WALLTIME_NEAR;
+    bool walltime = ends > 0 && now > ends - s->timers.s[TIMER_WALLTIME];
     bool again = now - s->ep.sweep.last_evicted < CANCEL_WINDOW;
 
     s->leaving = true;
@@ -831,12 +829,14 @@ static void join_chain(struct server *s)
         return;
     }
     name = submit_chain_name(s->dir);
-    s->chain = succession_new(&(struct succession_setup){.dir = s->dir,
-                                                         .name = name,
-                                                         .job = s->o->job,
-                                                         .retry_seconds = CHAIN_RETRY,
-                                                         .say = say_chain,
-                                                         .ctx = s});
+    s->chain = succession_new(
+        &(struct succession_setup){.dir = s->dir,
+                                   .name = name,
+                                   .job = s->o->job,
+                                   .first = s->timers.s[TIMER_SUCCESSOR],
+                                   .again = s->timers.s[TIMER_SUCCESSOR_RETRY],
+                                   .say = say_chain,
+                                   .ctx = s});
     free(name);
 }
 

@@ -12,12 +12,11 @@
 #include <unistd.h>
 
 #define SECONDS        30.0
-#define FIRST_LOOK     3.0 /* seconds; who submitted us may be submitting the next one */
 #define SBATCH_SECONDS 180.0 /* it waits by itself when slurmctld is too busy */
 
 struct succession {
     char *dir, *name, *job;
-    double retry_seconds, next, ends;
+    double again, next, ends;
     void (*say)(void *ctx, const char *text);
     void *ctx;
     struct proc squeue, sbatch;
@@ -84,8 +83,8 @@ struct succession *succession_new(const struct succession_setup *setup)
     c->dir = mem_strdup(setup->dir);
     c->name = mem_strdup(setup->name);
     c->job = mem_strdup(setup->job);
-    c->retry_seconds = setup->retry_seconds;
-    c->next = clock_mono() + FIRST_LOOK;
+    c->again = setup->again;
+    c->next = clock_mono() + setup->first;
     c->say = setup->say;
     c->ctx = setup->ctx;
     return c;
@@ -95,7 +94,7 @@ static void later(struct succession *c, const char *why)
 {
     struct str text = STR_INIT;
 
-    c->next = clock_mono() + c->retry_seconds;
+    c->next = clock_mono() + c->again;
     str_addf(&text, "no successor waits behind this controller yet: %s", why);
     if (!c->said || strcmp(c->said, text.p) != 0) {
         free(c->said);

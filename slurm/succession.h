@@ -11,10 +11,12 @@
 /* ---- from within: a controller that is such a job ---- */
 
 struct succession_setup {
-    const char *dir;      /* the sweep's, with the script */
-    const char *name;     /* of the jobs */
-    const char *job;      /* that we are */
-    double retry_seconds; /* after Slurm did not answer, or refused */
+    const char *dir;  /* the sweep's, with the script */
+    const char *name; /* of the jobs */
+    const char *job;  /* that we are */
+    double first;     /* seconds before the first look: who submitted us may just be
+                         submitting     the next one */
+    double again;     /* after Slurm did not answer, or refused */
     void (*say)(void *ctx, const char *text);
     void *ctx;
 };

@@ -10,7 +10,7 @@ fi
 # shellcheck source=tests/sweeps.sh
 . "$top_srcdir/tests/sweeps.sh"
 RUNG_TIMERS=$RUNG_TIMERS,SQUEUE=0.1,UNSEEN=0.1,SUBMIT_RETRY=0.1,ORPHAN=20
-RUNG_TIMERS=$RUNG_TIMERS,ACCOUNT=0.2,LAST_ACCOUNT=4
+RUNG_TIMERS=$RUNG_TIMERS,ACCOUNT=0.2,LAST_ACCOUNT=4,SUCCESSOR=1
 
 # Tasks run here, at once, or one behind the other of their name (singleton). $SLURM/refuse
 # has what sbatch says instead, once for each line.

@@ -39,6 +39,13 @@
     X(ACCOUNT, 600.0,                                                                    \
       "attempts that ended are looked up in Slurm's accounting no more often")           \
     X(LAST_ACCOUNT, 20.0, "a sweep that is over waits this long for that, at most")      \
+    X(SUCCESSOR, 3.0,                                                                    \
+      "a controller that is a job looks for its successor: who submitted it may just "   \
+      "be "                                                                              \
+      "submitting that one")                                                             \
+    X(SUCCESSOR_RETRY, 60.0, "and again, when Slurm did not answer, or refused it")      \
+    X(WALLTIME, 60.0,                                                                    \
+      "taken away so shortly before its end, a job has come to its walltime")            \
     X(SAVE, 120.0,                                                                       \
       "a checkpoint is asked for this long before a job's time is over (a tenth of the " \
       "time, if that is less), and whenever half of the rest has passed")                \

@@ -14,9 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WALLTIME_NEAR                                                                    \
-    60.0                /* taken away so shortly before its end, a job is timed out      \
-                         */
 #define WAITING_MAX 256 /* lines of one attempt that wait at once */
 
 /* ---- asking for work ---- */
@@ -136,7 +133,7 @@ void slot_ended(struct agent *a, struct slot *s, const struct end_facts *facts)
     if (at->cause != CAUSE_NOTHING)
         it.end.facts.cause = at->cause;
     if (it.end.facts.cause == CAUSE_EVICTED && a->c.ends > 0 &&
-        a->now > a->c.ends - WALLTIME_NEAR)
+        a->now > a->c.ends - a->c.timers.s[TIMER_WALLTIME])
         it.end.facts.slurm_state = SLICE("TIMEOUT");
     it.end.facts.answered = at->answered;
     /* what it reports after it was told to pause is not where it paused */
