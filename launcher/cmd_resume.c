@@ -141,14 +141,14 @@ static int resume(const struct cli_command *self, const char *dir,
 
     if (status != EXIT_GOOD)
         return status;
-    if (serving != SERVING_NO && o->n_sets > 0)
-        return requests_hand_over(self, dir, &f, o->sets, o->n_sets);
     if (finished && o->n_sets == 0 && strcmp(f.state, "finished") == 0) {
         cli_say("%s is finished; nothing to resume", dir);
         return EXIT_GOOD;
     }
     if (submit_has_chain(dir))
         return submit_again(self, dir, o->sets, o->n_sets);
+    if (serving != SERVING_NO && o->n_sets > 0)
+        return requests_hand_over(self, dir, &f, o->sets, o->n_sets);
     if (serving == SERVING_HERE)
         return cli_fail(self, EXIT_FAILED,
                         "a controller serves it already: process %ld on %s", f.pid,
