@@ -145,7 +145,6 @@ static int watch(const struct cli_command *self, struct loaded *l)
 /* ---- to the end ---- */
 
 struct watcher {
-    const struct cli_command *self;
     const char *dir;
     bool quiet, live; /* live: on the terminal's second screen */
     struct screen screen;
@@ -254,7 +253,7 @@ static int result(struct watcher *w, bool json)
 
 int watch_to_end(const struct cli_command *self, const char *dir, bool quiet, bool json)
 {
-    struct watcher w = {.self = self, .dir = dir, .quiet = quiet};
+    struct watcher w = {.dir = dir, .quiet = quiet};
     int status, rc = loaded_file(&w.l, dir, &w.e);
 
     w.live = !quiet && !json && isatty(STDOUT_FILENO);
