@@ -45,6 +45,21 @@ int cli_fail(const struct cli_command *command, int status, const char *fmt, ...
     return status;
 }
 
+int cli_take_file(const struct cli_command *command, const char *value, const char **file)
+{
+    if (*file)
+        return cli_fail(command, EXIT_USAGE, "one sweep file, please, not also '%s'",
+                        value);
+    *file = value;
+    return EXIT_GOOD;
+}
+
+int cli_no_file(const struct cli_command *command)
+{
+    return cli_fail(command, EXIT_USAGE,
+                    "which sweep file? (`rung init` writes one to begin with)");
+}
+
 void cli_say(const char *fmt, ...)
 {
     va_list ap;

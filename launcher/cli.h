@@ -55,6 +55,12 @@ int cli_next(struct cli *c, const char **value);
  * the terminal but the line feed. */
 int cli_fail(const struct cli_command *command, int status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* For commands that take one sweep file: CLI_POSITIONAL was that. EXIT_GOOD, or
+ * EXIT_USAGE after a message since there was one before. */
+int cli_take_file(const struct cli_command *command, const char *value,
+                  const char **file);
+/* There was none: EXIT_USAGE after a message. */
+int cli_no_file(const struct cli_command *command);
 /* "rung: TEXT", likewise. */
 void cli_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* A path as a word of a command to be typed, fit for a terminal. */

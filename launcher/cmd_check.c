@@ -471,21 +471,16 @@ int cmd_check(int argc, char **argv)
     while ((option = cli_next(&c, &value)) != CLI_END) {
         if (option == CLI_HELP)
             return EXIT_GOOD;
-        if (option == CLI_BAD)
+        if (option == CLI_BAD ||
+            (option == CLI_POSITIONAL && cli_take_file(self, value, &path) != EXIT_GOOD))
             return EXIT_USAGE;
-        if (option == CLI_POSITIONAL && path)
-            return cli_fail(self, EXIT_USAGE, "one sweep file, please, not also '%s'",
-                            value);
-        if (option == CLI_POSITIONAL)
-            path = value;
-        else if (option == OPT_JSON)
+        if (option == OPT_JSON)
             json = true;
-        else if (read_option(option, value, &o, &n, &e) != 0)
+        else if (option >= 0 && read_option(option, value, &o, &n, &e) != 0)
             return cli_fail(self, EXIT_USAGE, "--%s: %s", check_options[option].name,
                             e.text);
     }
     if (!path)
-        return cli_fail(self, EXIT_USAGE,
-                        "which sweep file? (`rung init` writes one to begin with)");
+        return cli_no_file(self);
     return check(self, path, &o, (int)n, json);
 }

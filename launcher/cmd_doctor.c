@@ -195,18 +195,14 @@ int cmd_doctor(int argc, char **argv)
     while ((option = cli_next(&c, &value)) != CLI_END) {
         if (option == CLI_HELP)
             return EXIT_GOOD;
-        if (option == CLI_BAD)
+        if (option == CLI_BAD ||
+            (option == CLI_POSITIONAL && cli_take_file(self, value, &path) != EXIT_GOOD))
             return EXIT_USAGE;
-        if (option == CLI_POSITIONAL && path)
-            return cli_fail(self, EXIT_USAGE, "one sweep file, please, not also '%s'",
-                            value);
-        if (option == CLI_POSITIONAL)
-            path = value;
-        else if (option == OPT_DIR)
+        if (option == OPT_DIR)
             d.dir = value;
         else if (option == OPT_JSON)
             json = true;
-        else if (duration_parse(value, &d.patience, &e) != 0)
+        else if (option == OPT_TIMEOUT && duration_parse(value, &d.patience, &e) != 0)
             return cli_fail(self, EXIT_USAGE, "--timeout: %s", e.text);
     }
     if (path && sweepfile_load(path, &f, &errors) != 0) {

@@ -90,10 +90,8 @@ int cmd_run(int argc, char **argv)
         case OPT_QUIET: o.quiet = true; continue;
         case OPT_JSON: o.json = true; continue;
         case CLI_POSITIONAL:
-            if (path)
-                return cli_fail(self, EXIT_USAGE, "one sweep file, please, not also '%s'",
-                                value);
-            path = value;
+            if (cli_take_file(self, value, &path) != EXIT_GOOD)
+                return EXIT_USAGE;
             continue;
         case CLI_HELP: return EXIT_GOOD;
         case CLI_BAD: return EXIT_USAGE;
@@ -102,8 +100,7 @@ int cmd_run(int argc, char **argv)
         break;
     }
     if (!path)
-        return cli_fail(self, EXIT_USAGE,
-                        "which sweep file? (`rung init` writes one to begin with)");
+        return cli_no_file(self);
     if (o.executor == EXECUTOR_SLURM && !foreground)
         return run_there(self, path, dir, slots, &o);
     return run_here(self, path, dir, slots, &o);

@@ -40,20 +40,15 @@ int cmd_submit(int argc, char **argv)
     while ((option = cli_next(&c, &value)) != CLI_END) {
         if (option == CLI_HELP)
             return EXIT_GOOD;
-        if (option == CLI_BAD)
+        if (option == CLI_BAD ||
+            (option == CLI_POSITIONAL && cli_take_file(self, value, &path) != EXIT_GOOD))
             return EXIT_USAGE;
-        if (option == CLI_POSITIONAL && path)
-            return cli_fail(self, EXIT_USAGE, "one sweep file, please, not also '%s'",
-                            value);
-        if (option == CLI_POSITIONAL)
-            path = value;
-        else if (option == OPT_DIR)
+        if (option == OPT_DIR)
             dir = value;
-        else
+        else if (option == OPT_SLOTS)
             slots = value;
     }
     if (!path)
-        return cli_fail(self, EXIT_USAGE,
-                        "which sweep file? (`rung init` writes one to begin with)");
+        return cli_no_file(self);
     return submit(self, path, dir, slots);
 }
