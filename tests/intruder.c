@@ -155,9 +155,13 @@ static int listen_at(int port)
 
     at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    if (bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0 || listen(fd, 1) < 0)
-        return fail("listen");
     alarm(30);
+    /* What was killed has its sockets for a moment after /proc calls it gone. */
+    while (bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0)
+        if (errno != EADDRINUSE || usleep(10000) < 0)
+            return fail("bind");
+    if (listen(fd, 1) < 0)
+        return fail("listen");
     if ((peer = accept(fd, NULL, NULL)) < 0)
         return fail("accept");
     setsockopt(peer, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
