@@ -632,6 +632,9 @@ static void on_end(struct judge *j, const struct event *ev, struct trial_rules *
         wrong(j, ev, "it is lost, and nothing was but packets");
     if (saved >= 0)
         t->saved = saved;
+    /* walltimes that were over before anything was gained, one after another */
+    t->short_ends =
+        o == OUTCOME_TIMEOUT && t->saved <= t->attempt_start ? t->short_ends + 1 : 0;
     j->open--;
     if (t->complete)
         t->state = TRIAL_COMPLETED;
@@ -639,7 +642,7 @@ static void on_end(struct judge *j, const struct event *ev, struct trial_rules *
         t->state = TRIAL_STOPPED;
     else if (o == OUTCOME_COMPLETED)
         t->state = TRIAL_COMPLETED;
-    else if (fault && ++t->failures > j->w->retries)
+    else if ((fault && ++t->failures > j->w->retries) || t->short_ends == 2)
         t->state = TRIAL_FAILED;
     else
         t->state = t->rung >= 0 && t->promoted < t->rung ? TRIAL_PAUSED : TRIAL_WAITING;

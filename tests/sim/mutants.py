@@ -144,6 +144,8 @@ MUTANTS = [
      "} else if (0) {"),
     ("preemption costs a retry", "sched/sweep.c",
      "outcome_class(o) == OUTCOME_IS_FAULT &&", "outcome_class(o) != OUTCOME_IS_OWN &&"),
+    ("a third walltime that was too short", "sched/sweep.c",
+     "return ++t->short_ends >= 2;", "return ++t->short_ends >= 3;"),
     ("one retry too many", "sched/sweep.c",
      "return ++t->failures > sw->spec->retry_failures;",
      "return t->failures++ > sw->spec->retry_failures;"),
