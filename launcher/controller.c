@@ -95,7 +95,7 @@ struct peer *controller_peer(struct controller *c, uint64_t id)
 
 struct peer *controller_add_peer(struct controller *c, uint64_t id)
 {
-    struct peer p = {.id = id, .heard = c->now, .out = STR_INIT};
+    struct peer p = {.id = id, .heard = c->now, .ends = INFINITY, .out = STR_INIT};
 
     map_put(&c->by_id, id, (uint32_t)c->peers.n);
     vec_push(&c->peers, p);
@@ -503,8 +503,10 @@ static void serve(struct controller *c)
         }
         if (w.kind == WORK_TRIAL) /* else there is none for anybody */
             w = next_work(c);
-        if (w.kind == WORK_TRIAL)
+        if (w.kind == WORK_TRIAL && controller_fits(c, p, at.slot, &w))
             hand_out(c, p, at.slot, &w);
+        else if (w.kind == WORK_TRIAL)
+            controller_retire(c, p, at.slot);
         else if (!c->c.keeps_idle && w.kind == WORK_WAIT &&
                  c->now - s->since > c->c.file->idle)
             controller_retire(c, p, at.slot);

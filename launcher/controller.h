@@ -22,6 +22,8 @@ struct controller_port {
      * what one is doing. */
     void (*submit)(void *ctx, int jobs);
     enum job_state (*job_state)(void *ctx, const char *job);
+    /* Seconds until a job's walltime is over; NaN: never, or it is not known. */
+    double (*job_left)(void *ctx, const char *job);
     /* A sentence for the person who watches, and for the log. */
     void (*say)(void *ctx, const char *text);
 };

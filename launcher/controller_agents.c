@@ -140,6 +140,17 @@ static void compare(struct controller *c, struct peer *p, const struct item *it)
 
 /* ---- hearing ---- */
 
+/* How long its job lasts: as the executor says, NaN when it does not, and the agent is
+ * believed. */
+static double hear_left(struct controller *c, struct peer *p, const struct item *it)
+{
+    double left = c->port.job_left(c->ctx, p->job),
+           known = isnan(left) ? it->hello.left : left;
+
+    p->ends = isnan(known) ? INFINITY : c->now + known;
+    return left;
+}
+
 static void on_hello(struct controller *c, struct peer *p, const struct item *it)
 {
     uint64_t oldest = it->hello.oldest > 0 ? it->hello.oldest : 1;
@@ -158,6 +169,7 @@ static void on_hello(struct controller *c, struct peer *p, const struct item *it
     /* a hello that comes late must not make what was taken since forgotten */
     if (p->taken < oldest - 1)
         p->taken = oldest - 1;
+    hear_left(c, p, it);
     controller_send(p, &(struct item){.kind = ITEM_WELCOME});
     compare(c, p, it);
 }
@@ -281,6 +293,7 @@ static void on_saved(struct controller *c, struct peer *p, const struct item *it
     ev.attempt = it->saved.attempt;
     ev.saved.number = it->saved.number;
     ev.saved.step = it->saved.step;
+    controller_saved(c, t, it->saved.step);
     controller_happen(c, &ev);
 }
 
@@ -321,10 +334,13 @@ static void on_leave(struct controller *c, struct peer *p, const struct item *it
 
 static void on_beat(struct controller *c, struct peer *p, const struct item *it)
 {
+    struct item answer = {.kind = ITEM_BEAT};
+
     if (it->hello.oldest > 0 && p->taken < it->hello.oldest - 1)
         p->taken = it->hello.oldest - 1;
+    answer.hello.left = hear_left(c, p, it);
     compare(c, p, it);
-    controller_send(p, &(struct item){.kind = ITEM_BEAT});
+    controller_send(p, &answer);
 }
 
 static int shown_bytes(size_t n)

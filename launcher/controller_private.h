@@ -32,6 +32,7 @@ struct peer { /* an agent */
     struct slot *slots;
     uint64_t taken; /* all of its numbered items up to this one */
     double heard;
+    double ends; /* the walltime of its job; INFINITY: it has none, as far as is known */
     double lost_at;     /* its job is gone: when to give it up; 0: not */
     char job_state[24]; /* Slurm's word for how its job ended */
     double evicted_at; /* it left since its job was taken away, and why is not known; 0 */
@@ -82,6 +83,8 @@ struct controller {
     double launches, launches_at; /* how many may begin now, as of then */
     double paced_seconds;         /* what steps of training took in this epoch */
     int64_t paced_steps;          /* and how many those were */
+    int64_t
+        save_gap; /* the fewest between two checkpoints on the way to a milestone; 0 */
     /* the end */
     enum controller_state state;
     char *reason;
@@ -119,6 +122,13 @@ void controller_pace(struct controller *c, struct slot *s, int64_t last, int64_t
  * steps, else by those of all. Seconds, without its start-up; NaN: nothing is known. */
 double controller_estimate(const struct controller *c, int32_t trial, int64_t start,
                            int64_t until);
+/* A checkpoint of the trial that holds this step. */
+void controller_saved(struct controller *c, const struct trial *t, int64_t step);
+/* Will the job last until this reaches its milestone, or a checkpoint on the way? A
+ * slot's first attempt is made in any case: else jobs whose time is short would be asked
+ * for again and again. */
+bool controller_fits(const struct controller *c, const struct peer *p, int32_t slot,
+                     const struct work *w);
 /* When an attempt may begin, whatever it is: c->now or later, so that its being a job
  * step is no part of a storm of them. */
 double controller_launch_due(const struct controller *c);

@@ -1,5 +1,6 @@
-/* Which attempts are job steps, and how many begin at a time. A step costs its agent some
- * 60 ms and slurmctld a few; hundreds at once leave slots idle for want of them. */
+/* What is to be known before an attempt begins: how long it will take, whether the job
+ * lasts as long, whether it shall be a job step. Steps cost their agents some 60 ms and
+ * slurmctld a few; hundreds at once leave slots idle for want of them. */
 #include "launcher/controller_private.h"
 
 #include <math.h>
@@ -32,6 +33,27 @@ double controller_estimate(const struct controller *c, int32_t trial, int64_t st
     if (c->paced_steps > 0)
         return steps * c->paced_seconds / (double)c->paced_steps;
     return n->steps > 0 ? steps * n->seconds / (double)n->steps : NAN;
+}
+
+void controller_saved(struct controller *c, const struct trial *t, int64_t step)
+{
+    int64_t last = t->saved > t->attempt_start ? t->saved : t->attempt_start;
+
+    if (step > last && step < t->until &&
+        !(c->save_gap > 0 && c->save_gap <= step - last))
+        c->save_gap = step - last;
+}
+
+bool controller_fits(const struct controller *c, const struct peer *p, int32_t slot,
+                     const struct work *w)
+{
+    int64_t until = w->until;
+
+    if (p->slots[slot].ask <= 1)
+        return true;
+    if (c->save_gap > 0 && w->start + c->save_gap < until)
+        until = w->start + c->save_gap;
+    return !(controller_estimate(c, w->trial, w->start, until) > p->ends - c->now);
 }
 
 /* ---- job steps ---- */

@@ -105,6 +105,14 @@ static enum job_state port_job_state(void *ctx, const char *job)
     return s->executor->ops->state(s->executor, job);
 }
 
+static double port_job_left(void *ctx, const char *job)
+{
+    struct server *s = ctx;
+    double ends = s->executor->ops->ends ? s->executor->ops->ends(s->executor, job) : 0;
+
+    return ends > 0 ? fmax(0, ends - clock_wall()) : NAN;
+}
+
 /* ---- what the executor tells ---- */
 
 static void job_submitted(void *ctx, const char *job)
@@ -415,6 +423,7 @@ static int set_up_controller(struct server *s, struct err *e)
                                                 .send = port_send,
                                                 .submit = port_submit,
                                                 .job_state = port_job_state,
+                                                .job_left = port_job_left,
                                                 .say = port_say};
     struct controller_config c = {.release = PACKAGE_VERSION,
                                   .slots_per_job = s->executor->ops->slots_per_job,

@@ -173,22 +173,9 @@ bool slurm_is_job(struct slice word)
     return word.p[n] == '_' && task.len > 0 && digits(task) == task.len;
 }
 
-bool squeue_next(struct slice *rest, struct squeue_line *line)
-{
-    struct slice text;
-
-    while (command_next_line(rest, &text)) {
-        line->job = next_word(&text);
-        line->state = next_word(&text);
-        line->reason = text;
-        line->is = slurm_state_of(line->state);
-        if (slurm_is_job(line->job) && line->state.len > 0)
-            return true;
-    }
-    return false;
-}
-
-double squeue_time(struct slice text)
+/* A time as squeue prints it, "2026-11-27T00:55:55" by the clock on the wall here. Others
+ * are none ("N/A"). */
+static double read_time(struct slice text)
 {
     struct tm tm = {.tm_isdst = -1};
     char copy[32] = "";
@@ -201,6 +188,22 @@ double squeue_time(struct slice text)
     tm.tm_year -= 1900;
     tm.tm_mon -= 1;
     return (double)mktime(&tm);
+}
+
+bool squeue_next(struct slice *rest, struct squeue_line *line)
+{
+    struct slice text;
+
+    while (command_next_line(rest, &text)) {
+        line->job = next_word(&text);
+        line->state = next_word(&text);
+        line->ends = read_time(next_word(&text));
+        line->reason = text;
+        line->is = slurm_state_of(line->state);
+        if (slurm_is_job(line->job) && line->state.len > 0)
+            return true;
+    }
+    return false;
 }
 
 /* ---- refusals ---- */

@@ -35,17 +35,15 @@ enum job_state slurm_state_of(struct slice word);
 /* Is that what squeue calls a job: "52", or "52_3"? */
 bool slurm_is_job(struct slice word);
 
-/* One line of `squeue --format="%i %T %r"`. False for a line that is none (headers,
+/* One line of `squeue --format="%i %T %e %r"`. False for a line that is none (headers,
  * news of the site). Slices of it. */
 struct squeue_line {
     struct slice job, state, reason;
     enum job_state is;
+    double ends; /* its walltime, in Unix seconds; 0: none, or not known */
 };
 bool squeue_next(struct slice *rest, struct squeue_line *line);
-#define SQUEUE_FORMAT "--format=%i %T %r"
-/* A time as squeue prints it, "2026-11-27T00:55:55" by the clock on the wall here, in
- * Unix seconds; 0: it is none ("N/A"). */
-double squeue_time(struct slice text);
+#define SQUEUE_FORMAT "--format=%i %T %e %r"
 
 /* Why a command failed, in its own words on one line, whatever it was. */
 void command_sentence(struct str *out, const char *program, const struct proc_result *r);

@@ -59,6 +59,10 @@ struct executor_ops {
     void (*submit)(struct executor *x, int n);
     /* What a job is doing, as far as is known now. */
     enum job_state (*state)(struct executor *x, const char *job);
+    /* When a running job's walltime is over, on the clock on the wall, as far as is known
+     * now: it may change, and comes to be known some time after somebody asks. 0: not
+     * known, or never; NULL: jobs have none. */
+    double (*ends)(struct executor *x, const char *job);
     /* Ends a job: SIGTERM to its agent, which ends its attempts. */
     void (*cancel)(struct executor *x, const char *job);
     /* Asks the site's accounting about jobs that ran after `since` (wall clock), of which
@@ -103,8 +107,9 @@ struct slurm_setup {
 /* Slurm, through its commands. Jobs are tasks of arrays, "52_3". While somebody asks what
  * jobs are doing, one squeue looks after all of them, no more often than every
  * poll_seconds and less often when it takes long or nothing changes; a job that it no
- * longer lists has ended, and its failing says nothing. Together with sacct there are at
- * most four such calls in four times poll_seconds. */
+ * longer lists has ended, and its failing says nothing. Who asks when they end has
+ * answers no older than 20 times poll_seconds. Together with sacct there are at most four
+ * such calls in four times poll_seconds. */
 struct executor *executor_slurm(const struct slurm_setup *setup,
                                 const struct executor_news *news, void *ctx);
 

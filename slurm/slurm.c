@@ -20,6 +20,7 @@
 #define CALM_MAX       4 /* so many times poll_seconds when nothing changes */
 #define CANCEL_MAX     500
 #define POLLS          4 /* in as many times poll_seconds, at most */
+#define ENDS_POLLS     20 /* so many times poll_seconds the ends of jobs stay as they are */
 
 struct job {
     char *name;
@@ -27,6 +28,7 @@ struct job {
     bool seen;       /* squeue has listed it */
     uint64_t listed; /* by which call of squeue, last */
     enum job_state is;
+    double ends; /* its walltime, on the wall's clock; 0: not known, or never */
 };
 
 struct slurm {
@@ -42,6 +44,7 @@ struct slurm {
     uint64_t listing; /* the number of squeue's call */
     int wanted;       /* to be submitted, beyond those that sbatch has at hand */
     int at_hand;      /* of sbatch */
+    double listed;    /* when one was answered last */
     bool asked;       /* somebody wants to know what jobs do */
     double next_squeue, interval, poll_seconds, unseen_seconds;
     VEC(char *) cancels; /* names; the first `cancelling` of them are scancel's now */
@@ -70,19 +73,38 @@ static struct job *add_job(struct slurm *s, const char *name, double since)
     return &s->jobs.v[s->jobs.n - 1];
 }
 
+/* A job that somebody else knows of; NULL: Slurm has no such jobs. */
+static struct job *the_job(struct slurm *s, const char *name)
+{
+    struct slice word = slice_of(name);
+    struct job *j = find_job(s, word);
+
+    if (!j && slurm_is_job(word))
+        j = add_job(s, name, -INFINITY);
+    return j;
+}
+
 static enum job_state slurm_state(struct executor *x, const char *name)
 {
     struct slurm *s = (struct slurm *)x;
-    struct slice word = slice_of(name);
-    struct job *j;
+    const struct job *j = the_job(s, name);
 
-    if (!slurm_is_job(word))
-        return JOB_UNKNOWN;
-    j = find_job(s, word);
     if (!j)
-        j = add_job(s, name, -INFINITY);
+        return JOB_UNKNOWN;
     s->asked |= j->is != JOB_GONE;
     return j->is;
+}
+
+static double slurm_ends(struct executor *x, const char *name)
+{
+    struct slurm *s = (struct slurm *)x;
+    const struct job *j = the_job(s, name);
+
+    if (!j || j->is == JOB_GONE)
+        return 0;
+    s->asked |=
+        j->is != JOB_RUNNING || clock_mono() - s->listed > ENDS_POLLS * s->poll_seconds;
+    return j->ends;
 }
 
 static void gone(struct slurm *s, size_t i, const char *state, const char *why)
@@ -149,6 +171,7 @@ static void take_line(struct slurm *s, const struct squeue_line *line, bool *new
         return;
     j->listed = s->listing;
     j->seen = true;
+    j->ends = line->ends;
     *news |= j->is != line->is;
     if (line->is != JOB_GONE) {
         j->is = line->is;
@@ -171,6 +194,7 @@ static void take_squeue(struct slurm *s, const struct proc_result *r)
     bool news = false;
 
     if (r->exit_code == 0) {
+        s->listed = now;
         while (squeue_next(&rest, &line))
             take_line(s, &line, &news);
         for (size_t i = 0; i < s->jobs.n; i++) {
@@ -528,6 +552,7 @@ struct executor *executor_slurm(const struct slurm_setup *setup,
                                    .slots_per_job = setup->slots_per_job,
                                    .submit = slurm_submit,
                                    .state = slurm_state,
+                                   .ends = slurm_ends,
                                    .cancel = slurm_cancel,
                                    .account = slurm_account,
                                    .poll = slurm_poll,

@@ -304,25 +304,25 @@ static void test_states(void **state)
     submit(w, 3, "echo 52", "+52_0 +52_1 +52_2 ");
     assert_int_equal(w->x->ops->state(w->x, "52_0"), JOB_PENDING);
     assert_int_equal(w->x->ops->state(w->x, "local:host:1:2"), JOB_UNKNOWN);
-    does(w, "squeue", "echo '52_0 RUNNING None'; echo '52_1 PENDING Priority'");
+    does(w, "squeue", "echo '52_0 RUNNING N/A None'; echo '52_1 PENDING N/A Priority'");
     until_state(w, "52_0", JOB_RUNNING);
     assert_int_equal(w->x->ops->state(w->x, "52_1"), JOB_PENDING);
     calls_of(w, "squeue", &calls);
     str_addf(&expect,
-             "--noheader --array --states=all --format=%%i %%T %%r --user=%ld "
+             "--noheader --array --states=all --format=%%i %%T %%e %%r --user=%ld "
              "--name=fashion\n",
              (long)getuid());
     assert_int_equal(strncmp(calls.p, expect.p, expect.len), 0);
 
     /* Failing says nothing, whatever it prints. */
-    does(w, "squeue", "echo '52_1 RUNNING None'; exit 1");
+    does(w, "squeue", "echo '52_1 RUNNING N/A None'; exit 1");
     until_called(w, "squeue", count(w, "squeue"), 3, "52_0");
     assert_int_equal(w->x->ops->state(w->x, "52_0"), JOB_RUNNING);
     assert_int_equal(w->x->ops->state(w->x, "52_1"), JOB_PENDING);
 
     /* What was listed and is not any more has ended; what ends is told with its reason;
      * what was not listed yet is given time. */
-    does(w, "squeue", "echo '52_1 FAILED NonZeroExitCode'");
+    does(w, "squeue", "echo '52_1 FAILED N/A NonZeroExitCode'");
     until_told(w, "52_0",
                "-52_1(Slurm says FAILED (NonZeroExitCode))FAILED -52_0(Slurm no "
                "longer lists it) ");
@@ -349,11 +349,39 @@ static void test_inherited(void **state)
 {
     struct world *w = *state;
 
-    does(w, "squeue", "echo '40_1 RUNNING None'");
+    does(w, "squeue", "echo '40_1 RUNNING N/A None'");
     assert_int_equal(w->x->ops->state(w->x, "40_0"), JOB_UNKNOWN);
     assert_int_equal(w->x->ops->state(w->x, "40_1"), JOB_UNKNOWN);
     until_told(w, "40_1", "-40_0(Slurm no longer lists it) ");
     assert_int_equal(w->x->ops->state(w->x, "40_1"), JOB_RUNNING);
+}
+
+/* When a job's time is over is asked once, when it runs, and again after a while:
+ * somebody may change it. */
+static void test_ends(void **state)
+{
+    struct world *w = *state;
+    double end = clock_mono() + PATIENCE;
+    int calls;
+
+    setenv("TZ", "UTC-1", 1);
+    assert_true(w->x->ops->ends(w->x, "local:host:1:2") == 0);
+    submit(w, 1, "echo 52", "+52_0 ");
+    assert_true(w->x->ops->ends(w->x, "52_0") == 0);
+    does(w, "squeue", "echo '52_0 RUNNING 2026-11-27T01:00:05 None'");
+    while (w->x->ops->ends(w->x, "52_0") != 1795737605 && clock_mono() < end)
+        w->x->ops->poll(w->x);
+    assert_true(w->x->ops->ends(w->x, "52_0") == 1795737605);
+    calls = count(w, "squeue");
+    does(w, "squeue", "echo '52_0 RUNNING 2026-11-27T02:00:05 None'");
+    while (w->x->ops->ends(w->x, "52_0") != 1795741205 && clock_mono() < end)
+        w->x->ops->poll(w->x);
+    assert_true(w->x->ops->ends(w->x, "52_0") == 1795741205);
+    assert_int_equal(count(w, "squeue"), calls + 1);
+    does(w, "squeue", "echo '52_0 RUNNING N/A None'"); /* UNLIMITED */
+    while (w->x->ops->ends(w->x, "52_0") != 0 && clock_mono() < end)
+        w->x->ops->poll(w->x);
+    assert_true(w->x->ops->ends(w->x, "52_0") == 0);
 }
 
 /* Nobody asks, so nobody is called; and a slow squeue is called seldom. */
@@ -368,7 +396,7 @@ static void test_manners(void **state)
         w->x->ops->poll(w->x);
     assert_int_equal(count(w, "squeue"), 0);
 
-    does(w, "squeue", "sleep 0.3; echo '52_0 PENDING Priority'");
+    does(w, "squeue", "sleep 0.3; echo '52_0 PENDING N/A Priority'");
     began = clock_mono();
     until_called(w, "squeue", 0, 3, "52_0");
     assert_true(clock_mono() - began >= 2 * 6 * 0.3); /* itself, and five times that */
@@ -447,7 +475,7 @@ static void test_shared_manners(void **state)
     w->setup.poll_seconds = 0.1;
     w->x = executor_slurm(&w->setup, &news, w);
     submit(w, 1, "echo 52", "+52_0 ");
-    does(w, "squeue", "echo '52_0 RUNNING None'");
+    does(w, "squeue", "echo '52_0 RUNNING N/A None'");
     for (int i = 0; i < 8; i++) {
         account(w, "exit 0", "$()? ");
         until_called(w, "squeue", count(w, "squeue"), i % 3 == 0, "52_0");
@@ -510,6 +538,7 @@ int main(void)
         TEST(test_inherited),      TEST(test_unseen),    TEST(test_manners),
         TEST(test_hanging),        TEST(test_cancel),    TEST(test_end),
         TEST(test_arrays_unknown), TEST(test_account),   TEST(test_shared_manners),
+        TEST(test_ends),
     };
     return cmocka_run_group_tests_name("slurm/slurm", tests, NULL, NULL);
 }

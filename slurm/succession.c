@@ -35,7 +35,7 @@ static void free_words(char **argv)
 
 static int start_squeue(struct proc *p, const char *name, struct err *e)
 {
-    char squeue[] = "squeue", noheader[] = "--noheader", format[] = "--format=%i %T %e",
+    char squeue[] = "squeue", noheader[] = "--noheader", format[] = SQUEUE_FORMAT,
          user[64];
     struct str option = STR_INIT;
     int rc;
@@ -127,7 +127,7 @@ static void take_squeue(struct succession *c, const struct proc_result *r)
     }
     while (squeue_next(&rest, &line)) {
         if (slice_eq(line.job, c->job))
-            c->ends = squeue_time(line.reason);
+            c->ends = line.ends;
         else
             c->done |= line.is == JOB_PENDING;
     }

@@ -60,9 +60,9 @@ name=$(echo "$*" | sed -n 's/.*--name=\([^ ]*\).*/\1/p')
 cd "$SLURM/jobs" || exit
 for job in *; do
     test "$(cat "../names/$job")" = "$name" || continue
-    test -e "../cancelled/$job" && echo "$job CANCELLED None"
+    test -e "../cancelled/$job" && echo "$job CANCELLED N/A None"
     kill -0 "$(cat "$job")" 2>/dev/null || continue
-    test -e "../pending/$job" && echo "$job PENDING N/A" || echo "$job RUNNING None"
+    test -e "../pending/$job" && echo "$job PENDING N/A None" || echo "$job RUNNING N/A None"
 done
 exit 0
 END

@@ -18,12 +18,14 @@ static const struct field hello_fields[] = {
     {FIELD("pid", LONG, hello.pid), NEEDED},
     {FIELD("host", TEXT, hello.host), NEEDED},
     {FIELD("job", TEXT, hello.job), OPTIONAL},
+    {FIELD("left", REAL, hello.left), OPTIONAL},
     {FIELD("open", OPEN, hello.open), OPTIONAL},
     {NULL, 0, 0, 0, 0},
 };
 
 static const struct field beat_fields[] = {
     {FIELD("oldest", NUMBER, hello.oldest), OPTIONAL},
+    {FIELD("left", REAL, hello.left), OPTIONAL},
     {FIELD("open", OPEN, hello.open), OPTIONAL},
     {NULL, 0, 0, 0, 0},
 };

@@ -70,7 +70,7 @@ struct open_attempt {
 struct item {
     enum item_kind kind;
     union {
-        struct { /* HELLO; BEAT from agents has `open` and `oldest` of it */
+        struct { /* HELLO; BEAT from agents has `open`, `oldest` and `left` of it */
             const struct open_attempt *open;
             int n_open;
             int32_t slots;          /* how many it has, EVENT_SLOTS_MAX at most */
@@ -80,6 +80,8 @@ struct item {
             uint64_t oldest; /* number of the oldest unacknowledged item, or of the
                                 next one when there is none: a controller that
                                 knows less expects this one next */
+            double left;     /* seconds until its job's walltime is over, NaN: never, or
+                                it does not know; of BEATs from controllers, too */
         } hello;
         struct {
             int32_t slot;

@@ -103,7 +103,7 @@ static const struct {
 } lines[] = {
     {"{\"item\":\"hello\",\"slots\":4,\"closed\":1,\"oldest\":17,\"pid\":4711,\"host\":"
      "\"n\\\\1\","
-     "\"job\":\"1234_5\",\"open\":[[12,3,0,\"fedcba9876543210\"],[0,1,3,"
+     "\"job\":\"1234_5\",\"left\":7200.5,\"open\":[[12,3,0,\"fedcba9876543210\"],[0,1,3,"
      "\"0000000000000001\"]]}\n",
      {.kind = ITEM_HELLO,
       .hello = {.open = attempts,
@@ -113,10 +113,13 @@ static const struct {
                 .host = SLICE("n\\1"),
                 .job = SLICE("1234_5"),
                 .pid = 4711,
-                .oldest = 17}}},
-    {"{\"item\":\"beat\"}\n", {.kind = ITEM_BEAT}},
+                .oldest = 17,
+                .left = 7200.5}}},
+    {"{\"item\":\"beat\"}\n", {.kind = ITEM_BEAT, .hello = {.left = NAN}}},
+    {"{\"item\":\"beat\",\"left\":60.0}\n", {.kind = ITEM_BEAT, .hello = {.left = 60}}},
     {"{\"item\":\"beat\",\"oldest\":18,\"open\":[[12,3,0,\"fedcba9876543210\"]]}\n",
-     {.kind = ITEM_BEAT, .hello = {.open = attempts, .n_open = 1, .oldest = 18}}},
+     {.kind = ITEM_BEAT,
+      .hello = {.open = attempts, .n_open = 1, .oldest = 18, .left = NAN}}},
     {"{\"item\":\"ask\",\"n\":1,\"slot\":2,\"ask\":4294967295}\n",
      {.kind = ITEM_ASK, .ask = {2, UINT32_MAX}}},
     {"{\"item\":\"report\",\"n\":1,\"trial\":12,\"attempt\":3," NONCE ",\"number\":7,"

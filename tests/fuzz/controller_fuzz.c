@@ -100,6 +100,12 @@ static enum job_state on_job_state(void *ctx, const char *job)
     return *job ? (enum job_state)(hash64(job, strlen(job)) % 4) : JOB_UNKNOWN;
 }
 
+static double on_job_left(void *ctx, const char *job)
+{
+    (void)ctx;
+    return *job & 1 ? 100.0 : (double)NAN;
+}
+
 static void on_say(void *ctx, const char *text)
 {
     (void)ctx;
@@ -114,6 +120,7 @@ static void begin(struct world *w)
                                                 .send = on_send,
                                                 .submit = on_submit,
                                                 .job_state = on_job_state,
+                                                .job_left = on_job_left,
                                                 .say = on_say};
     struct controller_config c = {.file = &w->file, .release = "t", .slots_per_job = 2};
     struct event ev = {.kind = EVENT_EPOCH, .trial = -1, .time = w->now};

@@ -336,7 +336,9 @@ static void begin(struct machine *m)
                              .timers = w->timers};
 
     if (chance(w, S_JOB) < 0.2 && !w->only_network)
-        m->ends = c.ends = w->now + 20 + 300 * chance(w, S_JOB);
+        m->ends = w->now + 20 + 300 * chance(w, S_JOB);
+    if (isfinite(m->ends) && m->id & 2) /* others learn it from their controller */
+        c.ends = m->ends;
     m->mind = agent_new(&c, &port, m, w->now);
     m->look_at = w->now;
 }

@@ -213,20 +213,32 @@ static void on_submit(void *ctx, int jobs)
     check_waiting(p);
 }
 
+static const struct machine *find_machine(const struct process *p, const char *job)
+{
+    for (size_t i = 0; i < p->w->machines.n; i++)
+        if (strcmp(p->w->machines.v[i]->job, job) == 0)
+            return p->w->machines.v[i];
+    return NULL;
+}
+
 static enum job_state on_job_state(void *ctx, const char *job)
 {
+    const struct machine *m = find_machine(ctx, job);
+
+    if (!m)
+        return JOB_UNKNOWN;
+    return m->seems  ? JOB_RUNNING
+           : m->gone ? JOB_GONE
+           : m->mind ? JOB_RUNNING
+                     : JOB_PENDING;
+}
+
+static double on_job_left(void *ctx, const char *job)
+{
     const struct process *p = ctx;
+    const struct machine *m = find_machine(p, job);
 
-    for (size_t i = 0; i < p->w->machines.n; i++) {
-        const struct machine *m = p->w->machines.v[i];
-
-        if (strcmp(m->job, job) == 0)
-            return m->seems  ? JOB_RUNNING
-                   : m->gone ? JOB_GONE
-                   : m->mind ? JOB_RUNNING
-                             : JOB_PENDING;
-    }
-    return JOB_UNKNOWN;
+    return m && isfinite(m->ends) ? fmax(0, m->ends - p->w->now) : NAN;
 }
 
 static void on_say(void *ctx, const char *text)
@@ -258,6 +270,7 @@ static int set_up(struct process *p, struct err *e)
                                                 .send = on_send,
                                                 .submit = on_submit,
                                                 .job_state = on_job_state,
+                                                .job_left = on_job_left,
                                                 .say = on_say};
     struct world *w = p->w;
     struct controller_config c = {.release = "1",

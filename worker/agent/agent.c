@@ -20,6 +20,15 @@ static double timer(const struct agent *a, int which)
     return a->c.timers.s[which];
 }
 
+/* How long before the end of the job's time checkpoints are asked for. */
+static void set_ends(struct agent *a, double ends)
+{
+    a->c.ends = ends;
+    a->save_ahead = fmin(timer(a, TIMER_SAVE), fmax(0, ends - a->began) / 10);
+    for (int i = 0; i < a->c.slots; i++)
+        slot_time(a, &a->slots[i]);
+}
+
 struct agent *agent_new(const struct agent_config *c, const struct agent_port *port,
                         void *ctx, double now)
 {
@@ -27,12 +36,12 @@ struct agent *agent_new(const struct agent_config *c, const struct agent_port *p
     a->c = *c;
     a->port = *port;
     a->ctx = ctx;
-    a->now = a->heard = now;
+    a->now = a->began = a->heard = now;
     a->dirty = true;
     a->slots = mem_alloc((size_t)c->slots * sizeof(*a->slots));
     for (int i = 0; i < c->slots; i++)
         a->slots[i].line = (struct str)STR_INIT;
-    a->save_ahead = fmin(timer(a, TIMER_SAVE), fmax(0, c->ends - now) / 10);
+    set_ends(a, c->ends);
     a->outbox = outbox_new();
     a->gather_due = INFINITY;
     a->packet = packet_new();
@@ -218,6 +227,14 @@ static void hear_welcome(struct agent *a, const struct item *it)
         slot_welcomed(a, &a->slots[i]);
 }
 
+/* Whoever asks Slurm knows better than our script when the job ends. */
+static void hear_beat(struct agent *a, const struct item *it)
+{
+    double ends = a->now + it->hello.left;
+    if (it->hello.left > 0 && fabs(ends - a->c.ends) > timer(a, TIMER_BEAT))
+        set_ends(a, ends);
+}
+
 static void hear_work(struct agent *a, const struct item *it)
 {
     struct slot *s = find_slot(a, it->work.slot);
@@ -278,7 +295,7 @@ static void (*const hear[ITEM_KINDS])(struct agent *, const struct item *) = {
     [ITEM_WORK] = hear_work,       [ITEM_RETIRE] = hear_retire,
     [ITEM_ANSWER] = hear_answer,   [ITEM_KILL] = hear_kill,
     [ITEM_PAUSE] = hear_pause,     [ITEM_BYE] = hear_bye,
-    [ITEM_REFUSED] = hear_refused,
+    [ITEM_REFUSED] = hear_refused, [ITEM_BEAT] = hear_beat,
 };
 
 /* ---- packets ---- */
@@ -395,6 +412,7 @@ static void put_presence(struct agent *a, enum item_kind kind)
     it.hello.host = a->c.host;
     it.hello.job = a->c.job;
     it.hello.pid = a->c.pid;
+    it.hello.left = a->c.ends > 0 ? fmax(0, a->c.ends - a->now) : NAN;
     item_encode(&it, &a->out);
 }
 

@@ -64,6 +64,7 @@ struct agent {
     struct agent_config c;
     struct agent_port port;
     void *ctx;
+    double began;
     double now; /* of the call at hand */
     bool dirty; /* something happened since the last tick */
     struct slot *slots;
@@ -110,7 +111,8 @@ void slot_answer(struct agent *a, struct slot *s, const struct item *it);
 void slot_pause(struct agent *a, struct slot *s);
 void slot_end(struct agent *a, struct slot *s, enum end_cause cause);
 void slot_ended(struct agent *a, struct slot *s, const struct end_facts *facts);
-void slot_welcomed(struct agent *a, struct slot *s); /* says again what waits */
+void slot_welcomed(struct agent *a, struct slot *s);   /* says again what waits */
+void slot_time(const struct agent *a, struct slot *s); /* the job's end is another */
 void slot_tick(struct agent *a, struct slot *s);
 double slot_deadline(const struct agent *a, const struct slot *s);
 /* When its ask, or its newest report that waits for a decision, is to be said again. They

@@ -82,9 +82,6 @@ void slot_work(struct agent *a, struct slot *s, const struct item *it)
         decline(a, it);
         return;
     }
-    double save_due = INFINITY;
-    if (a->c.ends > 0 && !a->c.restart)
-        save_due = fmax(a->now, a->c.ends - a->save_ahead);
     s->at = (struct attempt){.id = {.trial = it->work.trial,
                                     .attempt = it->work.attempt,
                                     .slot = slot_index(a, s),
@@ -94,9 +91,9 @@ void slot_work(struct agent *a, struct slot *s, const struct item *it)
                              .until = it->work.until,
                              .checkpoint = -1,
                              .stay_from = INFINITY,
-                             .save_step = -1,
-                             .save_due = save_due};
+                             .save_step = -1};
     s->state = SLOT_RUNNING;
+    slot_time(a, s);
     s->retired = false;
     s->made++;
     s->waiting.n = 0;
@@ -146,6 +143,12 @@ void slot_ended(struct agent *a, struct slot *s, const struct end_facts *facts)
 }
 
 /* ---- checkpoints ---- */
+
+void slot_time(const struct agent *a, struct slot *s)
+{
+    bool bound = a->c.ends > 0 && !a->c.restart;
+    s->at.save_due = bound ? fmax(a->now, a->c.ends - a->save_ahead) : INFINITY;
+}
 
 static void want_save(struct agent *a, struct slot *s)
 {

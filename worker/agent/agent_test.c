@@ -193,7 +193,15 @@ static int epoch = 1;
 
 static void hears(uint64_t ack, enum item_kind kind)
 {
-    const struct item it = {.kind = kind};
+    struct item it = {.kind = kind};
+    it.hello.left = NAN;
+    hears_from(epoch, ack, &it);
+}
+
+static void hears_left(uint64_t ack, double left)
+{
+    struct item it = {.kind = ITEM_BEAT};
+    it.hello.left = left;
     hears_from(epoch, ack, &it);
 }
 
@@ -1200,6 +1208,26 @@ static void test_time(void **state)
     assert_int_equal(count("start 7.1"), 1);
     assert_int_equal(count("signal 0\n"), 1);
 
+    config.ends = 0; /* the controller knows it, and later another */
+    join_and_run();
+    hears_left(2, 1000);
+    pass(100);
+    hears_left(2, 100); /* of 200 in all: asks 20 before */
+    pass(70);
+    step(0, 9, 1);
+    assert_int_equal(count("signal 0\n"), 0);
+    pass(12);
+    step(0, 9, 1);
+    assert_int_equal(count("signal 0\n"), 1);
+    assert_int_equal(count("\"save\":true"), 1);
+    hears_left(4, 1000);
+    pass(870);
+    step(0, 9, 1);
+    assert_int_equal(count("signal 0\n"), 1);
+    pass(20);
+    assert_int_equal(count("signal 0\n"), 2);
+
+    config.ends = 1000 + 10;
     config.restart = true; /* has no checkpoints */
     begin();
     agent_controller(a, 1, now);
