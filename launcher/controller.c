@@ -774,6 +774,16 @@ bool controller_troubled(const struct controller *c)
     return c->troubled;
 }
 
+int64_t controller_steps(const struct controller *c)
+{
+    return c->steps_begun;
+}
+
+const char *controller_refusal(const struct controller *c)
+{
+    return c->refusals > 0 ? c->refusal : "";
+}
+
 int controller_slots(const struct controller *c)
 {
     return c->slots_held;

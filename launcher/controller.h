@@ -102,7 +102,11 @@ const char *controller_reason(const struct controller *c); /* why it paused; "" 
 bool controller_troubled(const struct controller *c); /* because something is wrong */
 /* All agents have left (or are given up): the process may end. */
 bool controller_done(const struct controller *c);
-int controller_slots(const struct controller *c); /* slots held by agents now */
+int controller_slots(const struct controller *c);     /* slots held by agents now */
+int64_t controller_steps(const struct controller *c); /* job steps of this epoch */
+/* Why it has fewer jobs than it wants, as Slurm said it last; "": it has, or nobody said.
+ */
+const char *controller_refusal(const struct controller *c);
 /* Calls fn for each job that may still live: its agent has not left, or never joined. */
 void controller_jobs(const struct controller *c, void (*fn)(void *ctx, const char *job),
                      void *ctx);

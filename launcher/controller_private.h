@@ -81,8 +81,9 @@ struct controller {
     int strangers;       /* peers that are */
     /* job steps */
     double launches, launches_at; /* how many may begin now, as of then */
-    double paced_seconds;         /* what steps of training took in this epoch */
-    int64_t paced_steps;          /* and how many those were */
+    int64_t steps_begun;
+    double paced_seconds; /* what steps of training took in this epoch */
+    int64_t paced_steps;  /* and how many those were */
     int64_t
         save_gap; /* the fewest between two checkpoints on the way to a milestone; 0 */
     /* the end */

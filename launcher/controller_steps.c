@@ -84,5 +84,6 @@ bool controller_as_step(struct controller *c, const struct work *w)
         return false;
     c->launches = n - 1;
     c->launches_at = c->now;
+    c->steps_begun++;
     return true;
 }

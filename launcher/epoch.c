@@ -59,7 +59,7 @@ int epoch_announce(struct epoch *ep, const struct timers *timers, double now,
         return 0;
     ep->next_look = now + timers->s[TIMER_CONTROLLER_LOOK];
     if (controller_file_read(ep->sweep.dir, &f, NULL) == 0) {
-        if (f.epoch == ep->who.epoch)
+        if (f.epoch == ep->who.epoch && !ep->news)
             return 0;
         if (f.epoch > ep->who.epoch)
             return err_set(
@@ -67,6 +67,7 @@ int epoch_announce(struct epoch *ep, const struct timers *timers, double now,
                 "the controller on %s (process %ld) has taken over, as epoch %d", f.host,
                 f.pid, f.epoch);
     }
+    ep->news = false;
     return controller_file_write(ep->sweep.dir, &ep->who, e);
 }
 

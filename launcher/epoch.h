@@ -16,8 +16,9 @@ struct epoch {
     struct loaded sweep;
     struct journal *journal;
     struct controller *controller;
-    struct controller_file who; /* what controller.json says; address, key, host, pid,
-                                   since and state are the caller's */
+    struct controller_file who; /* what controller.json says; all but the epoch is the
+                                   caller's */
+    bool news;                  /* of it, to be told at the next look */
     double next_look;           /* when controller.json is read again */
     double commit_due;          /* of what gathers; 0: nothing does */
 };
@@ -36,7 +37,8 @@ void epoch_control(struct epoch *ep, const struct controller_config *c, bool res
 
 /* Keeps controller.json naming this controller, looking every TIMER_CONTROLLER_LOOK: a
  * predecessor that was slow to begin may have written it later than we did, and then
- * agents would look for it for ever. ERR_FENCED: a newer controller has taken over. */
+ * agents would look for it for ever. And tells news of it. ERR_FENCED: a newer controller
+ * has taken over. */
 int epoch_announce(struct epoch *ep, const struct timers *timers, double now,
                    struct err *e);
 

@@ -43,18 +43,20 @@ int look_open(const struct cli_command *self, const char *dir, bool history,
 struct view look_view(const struct loaded *l)
 {
     const struct sweep_totals *n = sweep_totals(l->sw);
-    struct controller_file f = {0};
-    bool served = !n->finished && sweep_served(l->dir, &f) != SERVING_NO;
     struct view v = {.sw = l->sw,
                      .costs = l->costs,
                      .file = l->file,
                      .dir = l->dir,
-                     .now = served ? clock_wall() : l->last_event,
                      .steps_before = l->steps_before,
                      .uptime_before = l->uptime,
                      .busy = n->open,
                      .epoch = l->replay.pos.epoch};
+    bool served;
 
+    served = sweep_served(l->dir, &v.who) != SERVING_NO && !n->finished;
+    v.now = served ? clock_wall() : l->last_event;
+    if (!served)
+        *v.who.note = '\0'; /* that was then */
     v.uptime = loaded_uptime(l, v.now);
     if (n->finished) {
         v.state = "finished";
@@ -65,7 +67,7 @@ struct view look_view(const struct loaded *l)
     } else if (n->pausing && n->open == 0) {
         v.state = "paused";
         v.note = l->why_paused;
-    } else if (strcmp(f.state, "waiting") == 0) {
+    } else if (strcmp(v.who.state, "waiting") == 0) {
         v.state = "waiting";
         v.note = "its next controller waits in Slurm's queue";
     } else {

@@ -55,7 +55,8 @@ struct server {
     bool leaving;             /* it goes on, without us */
     int signals;              /* signalfd */
     int interrupts;
-    double next_request;
+    double next_request, next_tell;
+    struct slurm_calls calls_before; /* of earlier controllers */
     char **taken; /* requests of this round, removed when it is durable */
     double began;
     int status;
@@ -302,6 +303,7 @@ static int begin_epoch(struct server *s, struct err *e)
 static int serve_socket(struct server *s, struct err *e)
 {
     struct controller_file *who = &s->ep.who;
+    struct controller_file before;
     struct key_pair own, agents;
     int rc = keys_load(s->dir, &agents, e);
 
@@ -311,6 +313,8 @@ static int serve_socket(struct server *s, struct err *e)
         rc = socket_serve(&s->socket, &own, agents.public_key, !s->slurm, e);
     if (rc != 0)
         return rc;
+    if (controller_file_read(s->dir, &before, NULL) == 0)
+        who->calls = s->calls_before = before.calls;
     memcpy(who->public_key, own.public_key, sizeof(who->public_key));
     snprintf(who->address, sizeof(who->address), "%s", socket_address(s->socket));
     gethostname(who->host, sizeof(who->host) - 1);
@@ -483,8 +487,8 @@ static int set_up(struct server *s, struct err *e)
         rc = serve_socket(s, e);
     if (rc != 0)
         return rc;
-    s->viewer = viewer_new(&s->ep.sweep, s->o->quiet, journal_epoch(s->ep.journal),
-                           s->timers.s[TIMER_VIEW]);
+    s->viewer = viewer_new(&s->ep.sweep, &s->ep.who, s->o->quiet,
+                           journal_epoch(s->ep.journal), s->timers.s[TIMER_VIEW]);
     s->tidy = tidy_new(s->dir, s->ep.sweep.sw, s->ep.sweep.file);
     return set_up_controller(s, e);
 }
@@ -604,6 +608,38 @@ static int take_packets(struct server *s, struct err *e)
     return rc;
 }
 
+/* How often Slurm was called, as far as the executor knows. */
+static void count_calls(struct server *s)
+{
+    struct slurm_calls *calls = &s->ep.who.calls;
+
+    if (!s->executor->ops->calls)
+        return;
+    s->executor->ops->calls(s->executor, &calls->polling, &calls->others);
+    calls->polling += s->calls_before.polling;
+    calls->others += s->calls_before.others;
+    calls->steps = s->calls_before.steps + controller_steps(s->ep.controller);
+}
+
+/* What others are to know of us, beside who we are. */
+static void tell(struct server *s, double now)
+{
+    struct controller_file *who = &s->ep.who;
+    const char *note = controller_refusal(s->ep.controller);
+
+    if (strncmp(who->note, note, sizeof(who->note) - 1) != 0) {
+        snprintf(who->note, sizeof(who->note), "%s", note);
+        s->ep.news = true;
+    }
+    if (now >= s->next_tell) {
+        struct slurm_calls before = who->calls;
+
+        s->next_tell = now + s->timers.s[TIMER_TELL];
+        count_calls(s);
+        s->ep.news |= memcmp(&before, &who->calls, sizeof(before)) != 0;
+    }
+}
+
 static int commit(struct server *s, double now, struct err *e)
 {
     int rc = epoch_commit(&s->ep, &s->timers, now, e);
@@ -641,6 +677,7 @@ static int serve_round(struct server *s, struct err *e)
     accounts_ask(s->ep.sweep.accounts, s->executor, s->timers.s[TIMER_ACCOUNT], now,
                  false);
     controller_tick(s->ep.controller);
+    tell(s, now);
     if ((rc = commit(s, now, e)) != 0)
         return rc;
     viewer_tick(s->viewer, s->ep.journal, controller_slots(s->ep.controller),
@@ -711,14 +748,14 @@ static int last_accounts(struct server *s, struct err *e)
 
 static void say_calls(struct server *s)
 {
+    const struct slurm_calls *calls = &s->ep.who.calls;
     struct str text = STR_INIT;
-    int64_t polling, others;
 
     if (!s->executor->ops->calls)
         return;
-    s->executor->ops->calls(s->executor, &polling, &others);
+    count_calls(s);
     str_addf(&text, "Slurm was called %lld times to look after jobs, %lld times for else",
-             (long long)polling, (long long)others);
+             (long long)calls->polling, (long long)calls->others);
     viewer_say(s->viewer, text.p);
     str_free(&text);
 }
@@ -749,6 +786,7 @@ static void leave(struct server *s)
 
     viewer_say(s->viewer, "this controller's job is taken away; the next one goes on");
     viewer_stop(s->viewer);
+    count_calls(s);
     snprintf(s->ep.who.state, sizeof(s->ep.who.state), "waiting");
     if (controller_file_write(s->dir, &s->ep.who, &e) != 0)
         cli_say("%s", e.text);
@@ -763,6 +801,7 @@ static void wind_up(struct server *s)
         reason = s->ep.sweep.why_paused; /* it was paused before */
     end_chain(s);
     say_calls(s);
+    *s->ep.who.note = '\0';
     if (controller_state(s->ep.controller) == CONTROLLER_FINISHED)
         tidy_all(s->tidy);
     viewer_end(s->viewer, s->ep.journal, state_word(s), reason, s->o->json);

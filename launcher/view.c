@@ -412,6 +412,25 @@ static void saved_line(struct screen *s)
     str_free(&text);
 }
 
+/* How much of the site's patience it takes. */
+static void calls_line(struct screen *s)
+{
+    const struct slurm_calls *calls = &s->v->who.calls;
+    double minutes = s->v->uptime / 60;
+    struct str text = STR_INIT;
+
+    if (calls->polling + calls->others == 0)
+        return;
+    str_addf(&text, "%lld calls to look after jobs", (long long)calls->polling);
+    if (minutes >= 1)
+        str_addf(&text, " (%.1f a minute)", (double)calls->polling / minutes);
+    str_addf(&text, ", %lld others", (long long)calls->others);
+    if (calls->steps > 0)
+        str_addf(&text, ", %lld job steps", (long long)calls->steps);
+    sentence(s, "slurm", text.p);
+    str_free(&text);
+}
+
 static void left_line(struct screen *s)
 {
     double left = view_left(s->v);
@@ -419,8 +438,8 @@ static void left_line(struct screen *s)
 
     if (strcmp(s->v->state, "running") == 0 && !isnan(left))
         str_addf(s->out, "left    about %s\n", duration_format(time, left));
-    if (s->v->note)
-        sentence(s, "note", s->v->note);
+    if (s->v->note || *s->v->who.note)
+        sentence(s, "note", s->v->note ? s->v->note : s->v->who.note);
 }
 
 /* Cuts lines that are wider than the terminal: a wrapped line would spoil the redraw. */
@@ -462,6 +481,7 @@ void view_screen(const struct view *v, int width, bool colour, struct str *out)
     best_lines(&s);
     cost_line(&s);
     saved_line(&s);
+    calls_line(&s);
     left_line(&s);
     cut_lines(&text, width, out);
     str_free(&text);
@@ -527,6 +547,10 @@ void view_json(const struct view *v, struct str *out)
     json_put_num(out, sweep_totals(v->sw)->cpu_seconds);
     json_put_key(out, "cost");
     view_cost_json(v, out);
+    json_put_key(out, "slurm_calls");
+    slurm_calls_json(&v->who.calls, out);
+    json_put_key(out, "note");
+    json_put_str(out, v->note ? v->note : v->who.note);
     json_put_key(out, "left");
     json_put_num(out, view_left(v));
     sweep_state_json(v->sw, out);

@@ -5,6 +5,7 @@
 #include "base/units.h"
 #include "launcher/costs.h"
 #include "sched/sweep.h"
+#include "wire/keys.h"
 
 struct view {
     const struct sweep *sw;
@@ -14,8 +15,9 @@ struct view {
     const char *state; /* "running", "pausing", "paused", "finished", "interrupted" (no
                           controller serves it and it is not over) */
     const char *note;  /* a sentence, or NULL: what is waited for, what went wrong */
-    double now;        /* wall clock */
-    double uptime;     /* seconds that controllers served it, all epochs */
+    struct controller_file who; /* the controller; of it, the note and the calls */
+    double now;                 /* wall clock */
+    double uptime;              /* seconds that controllers served it, all epochs */
     int64_t
         steps_before; /* steps taken before this epoch, and its uptime: for the rate */
     double uptime_before;
@@ -25,7 +27,7 @@ struct view {
 
 /* Several lines: name and state; a bar for each rung with reported/promoted/running
  * counts and, where there is room, what it cost; slots; the best so far with its
- * parameters; trials by state; cost; time left.
+ * parameters; trials by state; cost; calls of Slurm; time left.
  * width: columns of the terminal (>= 40). colour: with ANSI colours. */
 void view_screen(const struct view *v, int width, bool colour, struct str *out);
 /* One line for a log: "12:04:05  trials 14/64  running 4  best 0.2134 (trial 9, step 27)

@@ -108,6 +108,22 @@ static void test_nothing_yet(void **state)
     scene_clear(&s);
 }
 
+/* What Slurm was called for, and what it says. */
+static void test_calls(void **state)
+{
+    struct scene s;
+
+    (void)state;
+    scene_set(&s, 64, -1, false, 0);
+    s.v.who.calls = (struct slurm_calls){.polling = 5, .others = 17, .steps = 120};
+    strcpy(s.v.who.note, "sbatch: Slurm job queue full");
+    view_screen(&s.v, 80, false, &s.out);
+    assert_non_null(strstr(s.out.p, "slurm   5 calls to look after jobs (3.0 a minute), "
+                                    "17 others, 120 job steps\n"
+                                    "note    sbatch: Slurm job queue full\n"));
+    scene_clear(&s);
+}
+
 static void test_promoting(void **state)
 {
     struct scene s;
@@ -366,18 +382,24 @@ static void test_json(void **state)
     }
     json_end(&j);
     assert_null(j.error);
-    assert_int_equal(members, 19);
+    assert_int_equal(members, 21);
     scene_clear(&s);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nothing_yet), cmocka_unit_test(test_promoting),
-        cmocka_unit_test(test_stopping),    cmocka_unit_test(test_finished),
-        cmocka_unit_test(test_narrow),      cmocka_unit_test(test_widths_and_colours),
-        cmocka_unit_test(test_left),        cmocka_unit_test(test_line),
-        cmocka_unit_test(test_best),        cmocka_unit_test(test_json),
+        cmocka_unit_test(test_nothing_yet),
+        cmocka_unit_test(test_calls),
+        cmocka_unit_test(test_promoting),
+        cmocka_unit_test(test_stopping),
+        cmocka_unit_test(test_finished),
+        cmocka_unit_test(test_narrow),
+        cmocka_unit_test(test_widths_and_colours),
+        cmocka_unit_test(test_left),
+        cmocka_unit_test(test_line),
+        cmocka_unit_test(test_best),
+        cmocka_unit_test(test_json),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,6 +22,7 @@
 
 struct viewer {
     const struct loaded *l;
+    const struct controller_file *who;
     int32_t epoch;
     double view_seconds;
     bool quiet, terminal, colour;
@@ -30,7 +31,6 @@ struct viewer {
     int32_t best_said;
     double best_value;
     bool notable; /* something worth a line happened */
-    char *note;
     /* the child */
     pid_t child; /* 0: none runs */
     double child_began, child_took, next_child;
@@ -38,13 +38,14 @@ struct viewer {
     int failures;
 };
 
-struct viewer *viewer_new(const struct loaded *l, bool quiet, int32_t epoch,
-                          double view_seconds)
+struct viewer *viewer_new(const struct loaded *l, const struct controller_file *who,
+                          bool quiet, int32_t epoch, double view_seconds)
 {
     struct viewer *v = mem_alloc(sizeof(*v));
     const char *term = getenv("TERM");
 
     v->l = l;
+    v->who = who;
     v->epoch = epoch;
     v->view_seconds = view_seconds;
     v->quiet = quiet;
@@ -66,7 +67,6 @@ void viewer_free(struct viewer *v)
         kill(v->child, SIGTERM);
         waitpid(v->child, NULL, 0);
     }
-    free(v->note);
     free(v);
 }
 
@@ -104,7 +104,7 @@ static struct view view_of(const struct viewer *v, int slots, const char *state)
                          .file = v->l->file,
                          .dir = v->l->dir,
                          .state = state,
-                         .note = v->note,
+                         .who = *v->who,
                          .now = now,
                          .uptime = loaded_uptime(v->l, now),
                          .steps_before = v->l->steps_before,

@@ -11,9 +11,10 @@
 #include "launcher/loaded.h"
 
 struct viewer;
-/* view_seconds: sweep.h5 is written at most that often. */
-struct viewer *viewer_new(const struct loaded *l, bool quiet, int32_t epoch,
-                          double view_seconds);
+/* view_seconds: sweep.h5 is written at most that often. *who is looked at as it changes.
+ */
+struct viewer *viewer_new(const struct loaded *l, const struct controller_file *who,
+                          bool quiet, int32_t epoch, double view_seconds);
 void viewer_free(struct viewer *v); /* NULL is fine */
 void viewer_event(struct viewer *v, const struct event *ev,
                   const struct verdict *verdict);

@@ -148,6 +148,9 @@ test_expect_success 'a sweep, in arrays as large as the site has' '
     test_cmp expect got && grep "set up" slurm/51_0.log &&
     test $(events whole end completed | wc -l) = 9 && nobody_left whole &&
     grep "Slurm was called [0-9]* times to look after jobs, 3 times for else" whole.err &&
+    rung status whole >out && cat out && rung status --json whole >json &&
+    grep "^slurm   [0-9]* calls to look after jobs, 3 others" out &&
+    grep "\"slurm_calls\":{\"polling\":[0-9]*,\"others\":3,\"steps\":0}" json &&
     rung replay --verify whole
 '
 
@@ -168,10 +171,13 @@ test_expect_success 'where there is no accounting, that is said once' '
 
 test_expect_success 'a refusal that passes is tried again' '
     echo "search: {trials: 2}" | steps later 1 0 &&
-    printf "%s\n" "Unable to contact slurm controller (connect failure)" \
-        "Socket timed out on send/recv operation" >slurm/refuse &&
-    under_slurm later && cat later.err && grep "Unable to contact" later.err &&
-    test $(events later end completed | wc -l) = 2
+    printf "%s\n" "Unable to contact slurm controller (connect failure)" >slurm/refuse &&
+    yes "Socket timed out on send/recv operation" | head -n 1000 >>slurm/refuse &&
+    { under_slurm later & } && until_true "rung status later | grep \"note .*Socket timed\"" &&
+    : >slurm/refuse && wait && cat later.err && grep "Unable to contact" later.err &&
+    test $(grep -c "Socket timed" later.err) = 1 &&
+    test $(events later end completed | wc -l) = 2 &&
+    rung status later >out && cat out && test_must_fail grep "^note" out
 '
 
 test_expect_success 'another pauses the sweep' '

@@ -155,6 +155,34 @@ int keys_load(const char *dir, struct key_pair *k, struct err *e)
 
 /* ---- controller.json ---- */
 
+void slurm_calls_json(const struct slurm_calls *calls, struct str *out)
+{
+    json_put_object(out);
+    json_put_key(out, "polling");
+    json_put_int(out, calls->polling);
+    json_put_key(out, "others");
+    json_put_int(out, calls->others);
+    json_put_key(out, "steps");
+    json_put_int(out, calls->steps);
+    json_put_close(out, '}');
+}
+
+static void read_calls(struct json *j, struct slurm_calls *calls)
+{
+    struct slice key;
+    json_object(j);
+    while (json_key(j, &key)) {
+        if (json_is(key, "polling"))
+            calls->polling = json_int(j);
+        else if (json_is(key, "others"))
+            calls->others = json_int(j);
+        else if (json_is(key, "steps"))
+            calls->steps = json_int(j);
+        else
+            json_skip(j);
+    }
+}
+
 int controller_file_write(const char *dir, const struct controller_file *f, struct err *e)
 {
     struct str s = STR_INIT;
@@ -176,6 +204,14 @@ int controller_file_write(const char *dir, const struct controller_file *f, stru
     json_put_int(&s, (int64_t)f->pid_start);
     json_put_key(&s, "since");
     json_put_num(&s, f->since);
+    if (*f->note) {
+        json_put_key(&s, "note");
+        json_put_str(&s, f->note);
+    }
+    if (f->calls.polling + f->calls.others > 0) {
+        json_put_key(&s, "slurm_calls");
+        slurm_calls_json(&f->calls, &s);
+    }
     str_add(&s, "}\n");
     int rc = file_write(path, s.p, s.len, 0644, e);
     free(path);
@@ -208,6 +244,7 @@ static void read_controller(struct json *j, struct controller_file *f)
         {"address", f->address, sizeof(f->address)},
         {"host", f->host, sizeof(f->host)},
         {"state", f->state, sizeof(f->state)},
+        {"note", f->note, sizeof(f->note)},
     };
     struct slice key;
     json_object(j);
@@ -225,6 +262,8 @@ static void read_controller(struct json *j, struct controller_file *f)
             f->pid_start = (unsigned long long)json_int(j);
         else if (json_is(key, "since"))
             f->since = json_num(j);
+        else if (json_is(key, "slurm_calls"))
+            read_calls(j, &f->calls);
         else
             json_skip(j);
     }

@@ -5,8 +5,10 @@
 #define WIRE_KEYS_H
 
 #include "base/err.h"
+#include "base/str.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #define KEY_TEXT 41 /* Z85 text and NUL */
 
@@ -33,10 +35,17 @@ struct controller_file {
     double since;
     char state[16]; /* "running"; "waiting": for its next controller, which comes by
                        itself; "paused", "finished" */
+    char note[600]; /* a sentence: why there are fewer jobs than are wanted; or "" */
+    struct slurm_calls {
+        int64_t polling, others; /* commands, to look after jobs and else */
+        int64_t steps;           /* job steps that were begun */
+    } calls;                     /* of all controllers up to now, or a little before */
 };
 int controller_file_write(const char *dir, const struct controller_file *f,
                           struct err *e);
 int controller_file_read(const char *dir, struct controller_file *f, struct err *e);
+/* As a JSON object. */
+void slurm_calls_json(const struct slurm_calls *calls, struct str *out);
 /* Is the sweep over or paused, by that file? */
 bool controller_file_over(const struct controller_file *f);
 

@@ -189,7 +189,9 @@ static void test_controller_file(void **state)
                                 .pid = 4711,
                                 .pid_start = 123456789,
                                 .since = 1763658902.5,
-                                .state = "running"},
+                                .state = "running",
+                                .note = "sbatch: \"no\"",
+                                .calls = {41, 17, INT64_MAX}},
                            got;
     struct key_pair k;
     struct err e;
@@ -212,6 +214,8 @@ static void test_controller_file(void **state)
     assert_true(got.pid_start == 123456789);
     assert_true(got.since == 1763658902.5);
     assert_string_equal(got.state, "running");
+    assert_string_equal(got.note, f.note);
+    assert_memory_equal(&got.calls, &f.calls, sizeof(f.calls));
 }
 
 static int begin(void **state)

@@ -44,6 +44,8 @@
       "be "                                                                              \
       "submitting that one")                                                             \
     X(SUCCESSOR_RETRY, 60.0, "and again, when Slurm did not answer, or refused it")      \
+    X(TELL, 30.0,                                                                        \
+      "how often Slurm was called is told no more often, in controller.json")            \
     X(WALLTIME, 60.0,                                                                    \
       "taken away so shortly before its end, a job has come to its walltime")            \
     X(SAVE, 120.0,                                                                       \
