@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -159,6 +160,27 @@ static void close_one(int fd)
 {
     if (fd >= 0)
         close(fd);
+}
+
+static bool runnable(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
+}
+
+char *program_find(const char *name, const char *path)
+{
+    char *copy = mem_strdup(path ? path : ""), *rest = copy, *dir, *found = NULL;
+
+    while (!found && (dir = strsep(&rest, ":")) != NULL) {
+        found = path_join(*dir ? dir : ".", name);
+        if (!runnable(found)) {
+            free(found);
+            found = NULL;
+        }
+    }
+    free(copy);
+    return found;
 }
 
 int proc_run(char *const argv[], const char *input, double seconds, struct proc_result *r,

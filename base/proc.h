@@ -16,6 +16,10 @@ struct proc_result {
     struct str out, err; /* at most 1 MiB of each, the rest is read and dropped */
 };
 
+/* The file that is started for a name without a slash; path: directories between colons,
+ * as in PATH, or NULL. NULL: there is none. free() it. */
+char *program_find(const char *name, const char *path);
+
 /* Runs argv (argv[0] looked up on PATH) in a process group of its own, standard
  * input from /dev/null or the given text, until it has ended and its outputs are
  * closed, for at most `seconds` (INFINITY: no limit), then SIGKILL to the group.

@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/proc.h"
 
 #include <dirent.h>
@@ -9,10 +10,12 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -473,18 +476,51 @@ static void test_start_timeout(void **state)
     proc_result_free(&r);
 }
 
+static void test_find(void **state)
+{
+    char dir[] = "/tmp/rung-proc-test.XXXXXX", path[200], *found;
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    found = program_find("sh", "/nonexistent:/usr/bin:/bin");
+    assert_string_equal(found, "/usr/bin/sh");
+    free(found);
+    assert_null(program_find("sh", NULL));
+    assert_null(program_find("sh", "/nonexistent"));
+    /* neither a directory of that name nor a file that nobody may run is one */
+    snprintf(path, sizeof(path), "%s/sh", dir);
+    assert_int_equal(mkdir(path, 0755), 0);
+    assert_null(program_find("sh", dir));
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(file_write(path, "", 0, 0644, NULL), 0);
+    assert_null(program_find("sh", dir));
+    assert_int_equal(chmod(path, 0755), 0);
+    found = program_find("sh", dir);
+    assert_string_equal(found, path);
+    free(found);
+    dir_remove(dir, NULL);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_cannot_start),    TEST(test_ends),
-        TEST(test_input),           TEST(test_output_cut),
-        TEST(test_timeout),         TEST(test_signals),
-        TEST(test_no_files_left),   TEST(test_no_files_passed_on),
-        TEST(test_sigchld_ignored), TEST(test_start_time),
-        TEST(test_split_bad),       TEST(test_split),
-        TEST(test_quote),           TEST(test_start_cannot),
-        TEST(test_start),           TEST(test_start_timeout),
+        TEST(test_cannot_start),
+        TEST(test_ends),
+        TEST(test_input),
+        TEST(test_output_cut),
+        TEST(test_timeout),
+        TEST(test_signals),
+        TEST(test_no_files_left),
+        TEST(test_no_files_passed_on),
+        TEST(test_sigchld_ignored),
+        TEST(test_start_time),
+        TEST(test_split_bad),
+        TEST(test_split),
+        TEST(test_quote),
+        TEST(test_start_cannot),
+        TEST(test_start),
+        TEST(test_start_timeout),
+        TEST(test_find),
     };
     return cmocka_run_group_tests_name("base/proc", tests, NULL, NULL);
 }

@@ -46,21 +46,14 @@ static int first_line(const char *text)
 /* Beside us, or on PATH; free() it. */
 static char *find_program(const char *name)
 {
-    char *own = own_program(NULL), *copy, *rest, *dir, *path = NULL;
+    char *own = own_program(NULL), *path;
     struct str places = STR_INIT;
 
     if (own && strrchr(own, '/'))
         str_addf(&places, "%.*s:", (int)(strrchr(own, '/') - own), own);
     str_add(&places, getenv("PATH") ? getenv("PATH") : "");
-    copy = rest = str_take(&places);
-    while (!path && (dir = strsep(&rest, ":")) != NULL) {
-        path = path_join(dir, name);
-        if (access(path, X_OK) != 0) {
-            free(path);
-            path = NULL;
-        }
-    }
-    free(copy);
+    path = program_find(name, places.p);
+    str_free(&places);
     free(own);
     return path;
 }

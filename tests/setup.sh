@@ -16,6 +16,9 @@
 top_srcdir=$(cd "${top_srcdir:-$(dirname "$0")/..}" && pwd)
 top_builddir=$(cd "${top_builddir:-.}" && pwd)
 export top_srcdir top_builddir
+# On a machine with Slurm, too, sweeps of tests that say nothing else run here.
+RUNG_EXECUTOR=local
+export RUNG_EXECUTOR
 # A make in a test is no child of the make that runs the test.
 unset MAKEFLAGS MFLAGS MAKELEVEL
 

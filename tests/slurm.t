@@ -329,6 +329,16 @@ test_expect_success 'rung stop and status work from outside, before, during and 
     until_true "test -z \"\$(controllers outside)\"" && nobody_left outside
 '
 
+test_expect_success 'where there is sbatch, a sweep runs there, unless somebody says else' '
+    echo "search: {trials: 2}" | steps implied 1 0 &&
+    RUNG_EXECUTOR= timeout 120 rung run --quiet --dir implied implied.yaml &&
+    test -e implied/jobs/controller.sh && test -e implied/jobs/slots.sh &&
+    RUNG_EXECUTOR= timeout 120 rung run --quiet -x local --dir here implied.yaml &&
+    ! test -e here/jobs/slots.sh && rm -r here &&
+    timeout 120 rung run --quiet --dir here implied.yaml &&
+    ! test -e here/jobs/slots.sh
+'
+
 test_expect_success 'a controller that Slurm refuses leaves nothing behind' '
     echo "search: {trials: 2}" | steps none 1 0 && echo "Invalid qos specification" >slurm/refuse &&
     test_expect_code 1 rung submit --dir none none.yaml 2>err && cat err &&

@@ -33,7 +33,7 @@ class Sweep:
 
     def __init__(self, home, rung, trial, trials, schedule, slots=8, extra="", more=""):
         self.dir = os.path.join(home, f"sweep-{trials}-{slots}")
-        self.command = [rung, "run", "-q", "--dir", self.dir, self.dir + ".yaml"]
+        self.command = [rung, "run", "-q", "-x", "local", "--dir", self.dir, self.dir + ".yaml"]
         with open(self.dir + ".yaml", "w") as file:
             file.write(SWEEP.format(trial=trial, trials=trials, schedule=schedule,
                                     slots=slots, extra=extra) + more)

@@ -208,7 +208,7 @@ retry: {{failures: 100}}
             command = [RUNG, "resume", "--quiet", self.dir]
         else:
             shutil.rmtree(self.dir, ignore_errors=True)
-            command = [RUNG, "run", "--quiet", "--dir", self.dir, self.yaml]
+            command = [RUNG, "run", "--quiet", "--executor", "local", "--dir", self.dir, self.yaml]
         self.n += 1
         with open(f"{self.tree}.err-{self.n}", "wb") as err:
             self.controller = subprocess.Popen(command, stderr=err, env=dict(self.env, **env),
