@@ -9,17 +9,9 @@ test_description='accounting by a real Slurm: sacct and the journal'
 . "$top_srcdir/tests/sweeps.sh"
 RUNG_TIMERS=$RUNG_TIMERS,SQUEUE=0.5,UNSEEN=5,ACCOUNT=2
 
-at=
-
 test_expect_success 'up' '
     at=$(cluster_up --nodes 2)
 '
-
-# slurm COMMAND...: one of Slurm's, or one that calls these.
-slurm()
-{
-    timeout 120 "$cluster" run "$at" "$@"
-}
 
 # The program of trials. One that is to be lost stays until it is.
 cat >trial.sh <<\END

@@ -9,14 +9,6 @@ test_description='sweeps on a real Slurm: steps over nodes, controllers that end
 . "$top_srcdir/tests/sweeps.sh"
 RUNG_TIMERS=$RUNG_TIMERS,SQUEUE=1,UNSEEN=5,ORPHAN=60,ACCOUNT=2,LAST_ACCOUNT=5
 
-at=
-
-# slurm COMMAND...: one of Slurm's, or one that calls these.
-slurm()
-{
-    timeout 120 "$cluster" run "$at" "$@"
-}
-
 # The program of trials: its first rank takes $1 steps of $2 seconds, and goes on where it
 # was; the others are there until it ends.
 cat >ranks.sh <<\END
@@ -38,19 +30,6 @@ trials()
 	schedule: {method: none, max_t: $2}
 	END
     cat >>"$1.yaml"
-}
-
-# controller NAME: the job of the controller that runs, and its node.
-controller()
-{
-    slurm squeue -h --state=RUNNING --format="%i %N" \
-        --name="$(sed -n 's/^#SBATCH --job-name=//p' "$1/jobs/controller.sh")"
-}
-
-# queued: how many jobs are there.
-queued()
-{
-    slurm squeue -h --array | wc -l
 }
 
 test_expect_success 'up' '

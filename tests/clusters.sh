@@ -41,3 +41,56 @@ job_state()
 {
     "$cluster" run "$1" sacct -X -n -P -o state -j "$2" | sort -u
 }
+
+# The cluster that these talk to: the test sets it.
+at=
+
+# slurm COMMAND...: one of Slurm's, or one that calls these.
+slurm()
+{
+    timeout 120 "$cluster" run "$at" "$@"
+}
+
+# queued: how many jobs are there.
+queued()
+{
+    slurm squeue -h --array | wc -l
+}
+
+# controller NAME: the job of the sweep's controller that runs, and its node.
+controller()
+{
+    slurm squeue -h --state=RUNNING --format="%i %N" \
+        --name="$(sed -n 's/^#SBATCH --job-name=//p' "$1/jobs/controller.sh")"
+}
+
+# at_work: the processes in the cluster, on any node, that are not Slurm's own.
+at_work()
+{
+    init=$(sed -n '/"init"/{n;s/[^0-9]//gp}' "$at/cluster.json")
+    own='(slurmd|slurmctld|slurmdbd|munged|mariadbd|[^ ]*python3 [^ ]*cluster)( |$)'
+    ps -e -o pid= -o ppid= -o args= | awk -v init="$init" -v own="^ *[0-9]+ +[0-9]+ $own" '
+        { parent[$1] = $2; line[$1] = $0 }
+        END {
+            for (pid in parent) {
+                for (p = pid; p in parent && p != init;)
+                    p = parent[p]
+                if (p == init && pid != init && line[pid] !~ own "|: slurmscriptd$")
+                    print line[pid]
+            }
+        }'
+}
+
+# settled NAME: what has to hold when the sweep in that directory has ended, whatever
+# happened to it: no job and no process is left, the journal is sound, no two attempts of
+# a trial counted at once, and nothing that was accepted is lost, nor missing in sweep.h5.
+settled()
+{
+    if ! within 60 "test \$(queued) = 0" || ! within 60 "test -z \"\$(at_work)\""; then
+        slurm squeue >&2
+        at_work >&2
+        return 1
+    fi
+    nobody_left "$1" && sound "$1" &&
+        /usr/bin/python3 "$top_srcdir/tests/cluster_left.py" "$1"
+}
