@@ -142,6 +142,25 @@ void controller_joined(struct controller *c, struct peer *p)
     job_event(c, p->job, "joined", p);
 }
 
+/* Where Slurm cannot start steps now, slots try again, less and less often. What nothing
+ * but a person can mend is not to go on for ever. */
+static void launch_failed(struct controller *c, const struct end_facts *f)
+{
+    struct str text = STR_INIT;
+
+    if (!c->port.passes || !c->port.passes(c->ctx, f->note)) {
+        c->launch_failures++;
+        return;
+    }
+    if (!c->launch_waits) {
+        str_addf(&text, "nothing can be started now, and it is tried again: %.*s",
+                 (int)f->note.len, f->note.p);
+        c->port.say(c->ctx, text.p);
+    }
+    c->launch_waits = true;
+    str_free(&text);
+}
+
 void controller_end_attempt(struct controller *c, int32_t trial,
                             const struct end_facts *f)
 {
@@ -152,7 +171,7 @@ void controller_end_attempt(struct controller *c, int32_t trial,
     ev.end.outcome = sweep_outcome(c->sw, trial, f, &ev.end.saved);
     controller_happen(c, &ev);
     if (ev.end.outcome == OUTCOME_LAUNCH_FAILED)
-        c->launch_failures++;
+        launch_failed(c, f);
     else
         c->launch_failures = 0;
     if (outcome_class(ev.end.outcome) == OUTCOME_IS_FAULT &&

@@ -24,6 +24,9 @@ struct controller_port {
     enum job_state (*job_state)(void *ctx, const char *job);
     /* Seconds until a job's walltime is over; NaN: never, or it is not known. */
     double (*job_left)(void *ctx, const char *job);
+    /* May what is said of an attempt that could not be launched pass by itself? NULL: it
+     * never does. */
+    bool (*passes)(void *ctx, struct slice note);
     /* A sentence for the person who watches, and for the log. */
     void (*say)(void *ctx, const char *text);
 };

@@ -313,6 +313,7 @@ static void on_end(struct controller *c, struct peer *p, const struct item *it)
             s->not_before = c->now + (wait < 60 ? wait : 60);
             s->launch_failures += s->launch_failures < 5;
         } else {
+            c->launch_waits &= s->launch_failures == 0;
             s->launch_failures = 0;
         }
     }

@@ -74,7 +74,8 @@ struct controller {
     char *refusal; /* the last sentence that was said of one; NULL */
     double next_submit;
     int unexplained;     /* jobs that were taken away, nobody has said why yet */
-    int launch_failures; /* in a row, of all slots */
+    int launch_failures; /* in a row, of all slots; but those that may pass */
+    bool launch_waits;   /* it was said that there are such */
     int barren;          /* attempts that failed before any report of the sweep */
     bool missed;         /* it was said that the metric is not reported */
     bool garbled;        /* it was said that a packet could not be read */

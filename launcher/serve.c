@@ -114,6 +114,13 @@ static double port_job_left(void *ctx, const char *job)
     return ends > 0 ? fmax(0, ends - clock_wall()) : NAN;
 }
 
+static bool port_passes(void *ctx, struct slice note)
+{
+    struct server *s = ctx;
+
+    return s->executor->ops->passes && s->executor->ops->passes(note);
+}
+
 /* ---- what the executor tells ---- */
 
 static void job_submitted(void *ctx, const char *job)
@@ -428,6 +435,7 @@ static int set_up_controller(struct server *s, struct err *e)
                                                 .submit = port_submit,
                                                 .job_state = port_job_state,
                                                 .job_left = port_job_left,
+                                                .passes = port_passes,
                                                 .say = port_say};
     struct controller_config c = {.release = PACKAGE_VERSION,
                                   .slots_per_job = s->executor->ops->slots_per_job,

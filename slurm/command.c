@@ -297,15 +297,20 @@ static const char *const passing[] = {
     NULL,
 };
 
+bool command_words_pass(struct slice said)
+{
+    for (const char *const *text = passing; *text; text++) {
+        if (memmem(said.p, said.len, *text, strlen(*text)))
+            return true;
+    }
+    return false;
+}
+
 bool command_passing(const struct proc_result *r)
 {
     if (r->timed_out || r->signal)
         return true;
     if (strstr(r->err.p, "accounting/QOS policy"))
         return limit_passes(r);
-    for (const char *const *text = passing; *text; text++) {
-        if (strstr(r->err.p, *text))
-            return true;
-    }
-    return false;
+    return command_words_pass((struct slice){r->err.p, r->err.len});
 }

@@ -222,6 +222,19 @@ static void test_refusals(void **state)
     str_free(&text);
 }
 
+/* What srun says on the controller's behalf. */
+static void test_words_pass(void **state)
+{
+    (void)state;
+    assert_true(command_words_pass(
+        SLICE("'srun' started nothing: srun: error: Unable to confirm allocation for "
+              "job 5: Unable to contact slurm controller (connect failure)")));
+    assert_false(command_words_pass(
+        SLICE("'srun' started nothing: srun: error: Unable to create step for job 1: "
+              "Invalid mpi")));
+    assert_false(command_words_pass(SLICE("")));
+}
+
 static void test_no_answer(void **state)
 {
     struct proc_result slow = {.exit_code = -1,
@@ -296,9 +309,13 @@ static void test_environment(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sbatch),      cmocka_unit_test(test_array_max),
-        cmocka_unit_test(test_squeue),      cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_no_answer),   cmocka_unit_test(test_long),
+        cmocka_unit_test(test_sbatch),
+        cmocka_unit_test(test_array_max),
+        cmocka_unit_test(test_squeue),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_words_pass),
+        cmocka_unit_test(test_no_answer),
+        cmocka_unit_test(test_long),
         cmocka_unit_test(test_environment),
     };
     return cmocka_run_group_tests_name("slurm/command", tests, NULL, NULL);

@@ -69,6 +69,9 @@ struct executor_ops {
      * it may know late or nothing; NULL: there is none. accounts() follows, before which
      * it must not be asked again. */
     void (*account)(struct executor *x, char *const jobs[], size_t n, double since);
+    /* May what kept a launcher from starting anything, as it said, pass by itself? NULL:
+     * it never does. */
+    bool (*passes)(struct slice said);
     /* Tells what happened. To be called after SIGCHLD, and now and then. */
     void (*poll)(struct executor *x);
     /* How many commands were run to look after jobs, and how many others; NULL: it needs

@@ -219,6 +219,16 @@ test_expect_success 'a step that starts nothing says what srun said' '
     test $(events nostep end launch_failed | wc -l) = 3
 '
 
+test_expect_success 'steps that cannot be started while slurmctld is away are, later' '
+    printf "%s\n" "search: {trials: 1}" "steps: yes" "retry: {failures: 0}" |
+        steps wait 1 0 &&
+    echo "srun: error: Unable to create step for job 1: Unable to contact slurm controller" \
+        >slurm/refuse_step &&
+    { under_slurm wait & } && reached wait 4 end launch_failed && rm slurm/refuse_step &&
+    wait && cat wait.err && test $(grep -c "it is tried again: .*Unable to contact" wait.err) = 1 &&
+    test $(events wait end completed | wc -l) = 1 && sound wait
+'
+
 test_expect_success 'a step that Slurm ends is preempted, and its job asks for no more' '
     printf "%s\n" "search: {trials: 1}" "steps: yes" | steps evict 1 0.5 &&
     { under_slurm evict & } && until_true "test -n \"\$(events evict report)\"" &&
