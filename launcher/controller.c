@@ -272,9 +272,10 @@ static void find_lost(struct controller *c)
                 job_cancelled(c);
             continue;
         }
-        if (p->lost_at > 0 || (p->known && silent < 2 * s[TIMER_BEAT]))
+        if (p->lost_at > 0 || (p->known && silent < 2 * s[TIMER_BEAT] && !p->doubtful))
             continue;
         state = c->port.job_state(c->ctx, p->job);
+        p->job_over = state == JOB_GONE;
         if (state == JOB_GONE && p->known)
             p->lost_at = c->now + c->c.timers.s[TIMER_LAST_WORDS];
         else if (state == JOB_GONE) /* it never spoke to us, so no words are under way */
@@ -362,6 +363,7 @@ void controller_job_gone(struct controller *c, const char *job, const char *stat
         if (!p->job || strcmp(p->job, job) != 0)
             continue;
         snprintf(p->job_state, sizeof(p->job_state), "%s", state);
+        p->job_over = true;
         if (!p->gone)
             p->lost_at = c->now + c->c.timers.s[TIMER_LAST_WORDS];
         return;

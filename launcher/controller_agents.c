@@ -155,6 +155,11 @@ static void on_hello(struct controller *c, struct peer *p, const struct item *it
 {
     uint64_t oldest = it->hello.oldest > 0 ? it->hello.oldest : 1;
 
+    if (p->gone && p->job_over &&
+        !p->left) { /* whatever its node believes: it has no resources */
+        send_why(p, ITEM_BYE, "its job is over");
+        return;
+    }
     if (!p->left && (!p->known || p->gone)) {
         free(p->job);
         free(p->host);
@@ -310,10 +315,12 @@ static void on_end(struct controller *c, struct peer *p, const struct item *it)
         if (it->end.facts.cause == CAUSE_NO_LAUNCH) {
             double wait = c->c.timers.s[TIMER_LAUNCH_RETRY] * (1 << s->launch_failures);
 
+            p->doubtful = true;
             s->not_before = c->now + (wait < 60 ? wait : 60);
             s->launch_failures += s->launch_failures < 5;
         } else {
             c->launch_waits &= s->launch_failures == 0;
+            p->doubtful = false;
             s->launch_failures = 0;
         }
     }

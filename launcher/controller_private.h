@@ -34,6 +34,8 @@ struct peer { /* an agent */
     double heard;
     double ends; /* the walltime of its job; INFINITY: it has none, as far as is known */
     double lost_at;     /* its job is gone: when to give it up; 0: not */
+    bool job_over;      /* its job is gone: once given up, it does not come back */
+    bool doubtful;      /* an attempt could not be launched there: does its job live? */
     char job_state[24]; /* Slurm's word for how its job ended */
     double evicted_at; /* it left since its job was taken away, and why is not known; 0 */
     bool owes;         /* a packet is due, if only for its acknowledgement */

@@ -709,6 +709,28 @@ static void test_short_jobs(void **state)
     world_free(w);
 }
 
+/* An agent that lives on in a job which is over is sent away, and another job takes its
+ * place. */
+static void test_job_over(void **state)
+{
+    struct world *w = world_new(9, MODE_PROMOTE, 30, 2 * SLOTS);
+
+    (void)state;
+    for (int i = 0; i < 50; i++)
+        round_of(w);
+    assert_int_equal(w->machines, 2);
+    assert_int_equal(controller_slots(w->controller), 2 * SLOTS);
+    controller_job_gone(w->controller, w->machine[0].job, "NODE_FAIL", "x");
+    for (int i = 0; i < 200; i++)
+        round_of(w);
+    assert_false(w->machine[0].alive);
+    assert_int_equal(w->machines, 3);
+    run_world(w);
+    assert_int_equal(controller_state(w->controller), CONTROLLER_FINISHED);
+    assert_int_equal(w->machines, 3);
+    world_free(w);
+}
+
 static uint64_t hear(struct world *w, const char *text)
 {
     return controller_packet(w->controller, text, strlen(text));
@@ -793,6 +815,7 @@ int main(void)
         cmocka_unit_test(test_whole_jobs),
         cmocka_unit_test(test_time_left),
         cmocka_unit_test(test_short_jobs),
+        cmocka_unit_test(test_job_over),
         cmocka_unit_test(test_nonsense),
         cmocka_unit_test(test_made_up_agents),
     };

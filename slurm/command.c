@@ -297,13 +297,27 @@ static const char *const passing[] = {
     NULL,
 };
 
-bool command_words_pass(struct slice said)
+/* Of srun, in a job that has ended without all of its processes. Another job comes. */
+static const char *const ended[] = {
+    "has expired",
+    "Expired or invalid job",
+    "Invalid job id specified",
+    "Job/step already completing or completed",
+    NULL,
+};
+
+static bool has_any(struct slice said, const char *const texts[])
 {
-    for (const char *const *text = passing; *text; text++) {
+    for (const char *const *text = texts; *text; text++) {
         if (memmem(said.p, said.len, *text, strlen(*text)))
             return true;
     }
     return false;
+}
+
+bool command_step_passing(struct slice said)
+{
+    return has_any(said, passing) || has_any(said, ended);
 }
 
 bool command_passing(const struct proc_result *r)
@@ -312,5 +326,5 @@ bool command_passing(const struct proc_result *r)
         return true;
     if (strstr(r->err.p, "accounting/QOS policy"))
         return limit_passes(r);
-    return command_words_pass((struct slice){r->err.p, r->err.len});
+    return has_any((struct slice){r->err.p, r->err.len}, passing);
 }

@@ -50,7 +50,7 @@ void command_sentence(struct str *out, const char *program, const struct proc_re
 /* May the same succeed later without anybody doing anything? Slurm was not reached or is
  * busy, or a limit is reached that ends of other jobs make room below. */
 bool command_passing(const struct proc_result *r);
-/* The same of what a command, srun say, is known to have said. */
-bool command_words_pass(struct slice said);
+/* The same of a step, by what srun said: its job may also be over, and not the sweep. */
+bool command_step_passing(struct slice said);
 
 #endif

@@ -223,16 +223,18 @@ static void test_refusals(void **state)
 }
 
 /* What srun says on the controller's behalf. */
-static void test_words_pass(void **state)
+static void test_step_passing(void **state)
 {
     (void)state;
-    assert_true(command_words_pass(
+    assert_true(command_step_passing(
         SLICE("'srun' started nothing: srun: error: Unable to confirm allocation for "
               "job 5: Unable to contact slurm controller (connect failure)")));
-    assert_false(command_words_pass(
+    assert_true(command_step_passing(
+        SLICE("'srun' started nothing: srun: error: Slurm job 9 has expired")));
+    assert_false(command_step_passing(
         SLICE("'srun' started nothing: srun: error: Unable to create step for job 1: "
               "Invalid mpi")));
-    assert_false(command_words_pass(SLICE("")));
+    assert_false(command_step_passing(SLICE("")));
 }
 
 static void test_no_answer(void **state)
@@ -313,7 +315,7 @@ int main(void)
         cmocka_unit_test(test_array_max),
         cmocka_unit_test(test_squeue),
         cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_words_pass),
+        cmocka_unit_test(test_step_passing),
         cmocka_unit_test(test_no_answer),
         cmocka_unit_test(test_long),
         cmocka_unit_test(test_environment),

@@ -555,7 +555,7 @@ struct executor *executor_slurm(const struct slurm_setup *setup,
                                    .ends = slurm_ends,
                                    .cancel = slurm_cancel,
                                    .account = slurm_account,
-                                   .passes = command_words_pass,
+                                   .passes = command_step_passing,
                                    .poll = slurm_poll,
                                    .calls = slurm_calls,
                                    .free = slurm_free};

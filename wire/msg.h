@@ -49,7 +49,7 @@ struct packet_head {
     X(ANSWER, answer, 0)   /* controller: the decision on a report */                    \
     X(KILL, kill, 0)       /* controller: end that attempt now */                        \
     X(PAUSE, pause, 0)     /* controller: save at the next report, then end attempts */  \
-    X(BYE, bye, 0)         /* controller: the sweep is over or paused: leave */          \
+    X(BYE, bye, 0)         /* controller: the sweep, or your job, is over: leave */      \
     X(REFUSED, refused, 0) /* either: versions do not fit */
 
 enum item_kind {
