@@ -477,8 +477,9 @@ static void take_ranks(struct hand *h, int status)
         str_addf(next_note(h), "%d of %d ranks did not tell how they ended",
                  all.launched - all.reported, all.launched);
     }
-    /* A launcher that failed where no rank did: a node is gone, say. */
-    if (h->facts.exit_code <= 0 && h->facts.signal == 0) {
+    /* A launcher that failed where no rank did: a node is gone, say. (srun fails, too,
+     * when any process was out of memory.) */
+    if (h->facts.exit_code <= 0 && h->facts.signal == 0 && !h->facts.oom) {
         h->facts.exit_code = exit_code;
         h->facts.signal = sig;
     }

@@ -124,6 +124,15 @@ static int program_launch(void)
     return worst ? 1 : 0;
 }
 
+/* What srun says when a worker of its rank was ended for want of memory, and the rank
+ * itself exits 0; and what `rung exec` says. */
+static int program_oom(void)
+{
+    struct shim_report r = {.oom = 1, .step = -1};
+    int fd = ranks_open(getenv(RANKS_ENV), 0, NULL);
+    return write(fd, &r, sizeof(r)) == sizeof(r) ? 1 : 2;
+}
+
 static int program(char **argv)
 {
     if (strcmp(argv[1], "say") == 0)
@@ -134,6 +143,8 @@ static int program(char **argv)
         return program_catch();
     if (strcmp(argv[1], "launch") == 0)
         return program_launch();
+    if (strcmp(argv[1], "oom") == 0)
+        return program_oom();
     program_deaf();
 }
 
@@ -627,13 +638,13 @@ static void flood_beside(void **state)
 /* srun is the agent's child, and the shims are srun's. */
 static void launcher_with_ranks(void **state)
 {
-    static const char *const scripts[] = {"exec $SELF launch", "exit 1",
+    static const char *const scripts[] = {"exec $SELF launch", "exit 1", "exec $SELF oom",
                                           ("trap 'exit 5' USR2; "
                                            ": >$RUNG_EXEC_REPORT.0; "
                                            "$SELF shout '{\"step\":1,\"metrics\":{}}'; "
                                            "while :; do sleep 0.05; done")};
     (void)state;
-    begin(1, scripts, 3);
+    begin(1, scripts, 4);
     stage.shimmed = true;
     stage.play.until = 1000;
     start_agent();
@@ -645,7 +656,9 @@ static void launcher_with_ranks(void **state)
     check_end(0, 7, 0, CAUSE_NOTHING, "");
     assert_true(end_of(0)->facts.max_rss > 1e5);
     check_end(1, 1, 0, CAUSE_NO_LAUNCH, "started nothing");
-    check_end(2, 5, 0, CAUSE_EVICTED, "1 of 1 ranks did not tell how they ended");
+    check_end(2, 0, 0, CAUSE_NOTHING, "");
+    assert_true(end_of(2)->facts.oom);
+    check_end(3, 5, 0, CAUSE_EVICTED, "1 of 1 ranks did not tell how they ended");
     assert_string_equal(text_of("trials/000000/a01/.exec.0"), "");
     assert_int_not_equal(access("trials/000000/a01/.exec.0", F_OK), 0);
 }
