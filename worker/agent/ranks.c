@@ -20,12 +20,12 @@ int ranks_open(const char *prefix, int32_t rank, struct err *e)
 }
 
 /* How surely a rank failed by itself: a launcher that finds one failed ends the others,
- * with SIGTERM first. */
+ * with SIGTERM first, which their shims hear too. */
 static int blame(const struct shim_report *r)
 {
     if (r->exec_errno || (r->oom && r->signal == SIGKILL))
         return 4; /* oom alone is true for all ranks of a node */
-    if (r->signal == SIGTERM || r->evicted)
+    if (r->evicted)
         return 1;
     if (r->signal == SIGKILL)
         return 2;

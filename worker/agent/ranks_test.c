@@ -67,6 +67,7 @@ static void one_is_to_blame(void **state)
     } cases[] = {
         {{.rank = 3, .exit_code = 7}, 3},
         {{.rank = 3, .exit_code = -1, .signal = SIGSEGV}, 3},
+        {{.rank = 3, .exit_code = -1, .signal = SIGTERM}, 3}, /* its own, not srun's */
         {{.rank = 3, .exit_code = -1, .signal = SIGKILL}, 3},
         {{.rank = 3, .exit_code = -1, .signal = SIGKILL, .oom = 1}, 3},
         {{.rank = 3, .exit_code = -1, .exec_errno = ENOENT}, 3},
@@ -76,9 +77,10 @@ static void one_is_to_blame(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         struct ranks all;
         put_all(&cases[i].worst);
-        put_all(&(struct shim_report){.rank = 0, .exit_code = -1, .signal = SIGTERM});
         put_all(&(struct shim_report){
-            .rank = 1, .exit_code = -1, .signal = SIGTERM, .strays = 2});
+            .rank = 0, .exit_code = -1, .signal = SIGTERM, .evicted = 1});
+        put_all(&(struct shim_report){
+            .rank = 1, .exit_code = -1, .signal = SIGTERM, .evicted = 1, .strays = 2});
         put(&(struct shim_report){.rank = 5}, 0);
         assert_int_equal(ranks_collect(prefix, &all, NULL), 0);
         assert_int_equal(all.launched, 4);
@@ -86,6 +88,7 @@ static void one_is_to_blame(void **state)
         assert_int_equal(all.report.rank, cases[i].blame);
         assert_int_equal(all.report.oom, cases[i].worst.oom);
         assert_int_equal(all.report.strays, 2);
+        assert_int_equal(all.report.evicted, cases[i].blame == 0);
         if (cases[i].blame == 3) {
             assert_int_equal(all.report.exit_code, cases[i].worst.exit_code);
             assert_int_equal(all.report.signal, cases[i].worst.signal);

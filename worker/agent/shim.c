@@ -31,6 +31,7 @@ struct life {
     const struct setting *set;
     pid_t program;  /* 0 once it has ended */
     int status;     /* of the program, as wait() has it */
+    bool told;      /* a signal said that all is to be ended */
     double kill_at; /* INFINITY while nothing is to be ended */
     double again;   /* seconds between two rounds of SIGKILL */
     struct shim_report r;
@@ -270,6 +271,7 @@ static void take_signal(struct life *l, int sig, double kill_seconds)
         return;
     if (sig == SIGTERM || sig == SIGUSR2 || (sig == SIGINT && l->set->int_ends) ||
         (sig == SIGHUP && l->set->hup_ends)) {
+        l->told = true;
         l->r.evicted |= sig == SIGTERM;
         if (isinf(l->kill_at)) {
             signal_all(SIGTERM);
@@ -315,6 +317,19 @@ static void watch(struct life *l, double kill_seconds)
     }
 }
 
+/* Slurm sends SIGTERM to all processes of a step, and the program may be the first. One
+ * that gets it alone has itself to thank for it. */
+static void hear_late(struct life *l)
+{
+    struct timespec late = {.tv_nsec = (long)(1e9 * SHIM_LATE_SECONDS)};
+    sigset_t term;
+    if (l->told || !WIFSIGNALED(l->status) || WTERMSIG(l->status) != SIGTERM)
+        return;
+    sigemptyset(&term);
+    sigaddset(&term, SIGTERM);
+    l->r.evicted = sigtimedwait(&term, NULL, &late) == SIGTERM;
+}
+
 static bool ignored(int sig)
 {
     struct sigaction act;
@@ -347,6 +362,7 @@ static int run_program(const struct setting *set, const struct shim *s,
     l.r.step = env_number(s->envp, "SLURM_STEP_ID");
     l.program = start_program(s, &l.r.exec_errno);
     watch(&l, s->kill_seconds);
+    hear_late(&l);
 
     l.r.exit_code = WIFEXITED(l.status) && !l.r.exec_errno ? WEXITSTATUS(l.status) : -1;
     l.r.signal = WIFSIGNALED(l.status) ? WTERMSIG(l.status) : 0;

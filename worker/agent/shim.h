@@ -25,7 +25,8 @@ struct shim_report { /* written once, as bytes, to report_fd */
     int32_t oom;     /* the cgroup's oom_kill count rose; other slots may share it */
     int32_t strays;  /* processes left behind that had to be ended */
     int32_t step;    /* SLURM_STEP_ID, -1: none */
-    int32_t evicted; /* SIGTERM came, which an agent does not send to a step */
+    int32_t evicted; /* SIGTERM came, which an agent does not send to a step; not to the
+                        program alone */
     double cpu_seconds, max_rss; /* all descendants; bytes of the largest */
 };
 
@@ -44,6 +45,8 @@ struct shim {
 /* What a program leaves behind when it ends by itself gets SIGTERM, and SIGKILL this many
  * seconds later. */
 #define SHIM_STRAY_SECONDS 1.0
+/* When SIGTERM ended the program, so much later at most it has come to the shim, too. */
+#define SHIM_LATE_SECONDS 0.1
 
 /* Becomes the shim in this process: returns the exit status to _exit() with, the
  * program's own where it has one, 128 + signal otherwise, 127 or 126 when it could not be

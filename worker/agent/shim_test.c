@@ -244,15 +244,16 @@ static void exits(void **state)
 {
     static const struct {
         const char *script;
-        int exit_code, signal, status;
+        int exit_code, signal, status, evicted;
     } cases[] = {
-        {"kill -SEGV $$", -1, SIGSEGV, 128 + SIGSEGV},
-        {"kill -KILL $$", -1, SIGKILL, 128 + SIGKILL},
-        {"kill -TERM $$", -1, SIGTERM, 128 + SIGTERM},
-        {"exit 1", 1, 0, 1},
-        {"exit 127", 127, 0, 127},
-        {"exit 255", 255, 0, 255},
-        {"exit 0", 0, 0, 0},
+        {"kill -SEGV $$", -1, SIGSEGV, 128 + SIGSEGV, 0},
+        {"kill -KILL $$", -1, SIGKILL, 128 + SIGKILL, 0},
+        {"kill -TERM $$", -1, SIGTERM, 128 + SIGTERM, 0},
+        {"kill -TERM $PPID; kill -TERM $$", -1, SIGTERM, 128 + SIGTERM, 1},
+        {"exit 1", 1, 0, 1, 0},
+        {"exit 127", 127, 0, 127, 0},
+        {"exit 255", 255, 0, 255, 0},
+        {"exit 0", 0, 0, 0, 0},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -263,6 +264,7 @@ static void exits(void **state)
         assert_int_equal(r.r.exec_errno, 0);
         assert_int_equal(r.r.exit_code, cases[i].exit_code);
         assert_int_equal(r.r.signal, cases[i].signal);
+        assert_int_equal(r.r.evicted, cases[i].evicted);
         assert_int_equal(r.r.strays, 0);
         assert_int_equal(r.r.oom, 0);
         assert_true(r.r.max_rss > 1e5 && r.r.max_rss < 1e9);
