@@ -94,3 +94,9 @@ settled()
     nobody_left "$1" && sound "$1" &&
         /usr/bin/python3 "$top_srcdir/tests/cluster_left.py" "$1"
 }
+
+# attempts NAME COLUMN...: of its sweep.h5, a line an attempt; what is empty is `-`.
+attempts()
+{
+    /usr/bin/python3 "$top_srcdir/tests/cluster_attempts.py" "$@"
+}
