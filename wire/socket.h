@@ -23,8 +23,8 @@ int socket_serve(struct socket **out, const struct key_pair *own, const char *ag
 const char *socket_address(const struct socket *s);
 
 /* An agent's end: connects to the addresses of the list (8 at most) and stays with the
- * first that a packet comes from; ZeroMQ keeps trying. Closing and opening anew is how an
- * agent turns to another controller. */
+ * first that a packet comes from; ZeroMQ keeps trying that. Closing and opening anew is
+ * how an agent turns to another controller, or finds another way to the same one. */
 int socket_connect(struct socket **out, const struct key_pair *own,
                    const char *server_key, const char *addresses, struct err *e);
 void socket_close(struct socket *s); /* drops what was not sent; NULL is fine */

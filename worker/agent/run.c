@@ -41,6 +41,7 @@ struct hands {
     struct key_pair keys;
     struct socket *socket; /* NULL: no controller yet */
     int epoch;             /* that the socket leads to */
+    double connected;      /* since when */
     double look_at;        /* when controller.json is read next */
     double clean_at;
     int signals; /* signalfd */
@@ -128,6 +129,17 @@ static void on_printed(void *ctx, int64_t step, const struct metric metrics[], i
 
 /* ---- the controller ---- */
 
+/* Is it worth another connection? To a successor; and to who is silent for so long: the
+ * way to the address that was settled on may be gone, and others may lead there. */
+static bool worth_connecting(const struct hands *h, const struct controller_file *f,
+                             double now)
+{
+    double patience = h->setup->config.timers.s[TIMER_CONTROLLER_SILENT];
+    if (f->epoch != h->epoch)
+        return f->epoch > h->epoch;
+    return agent_lost_controller(h->mind, now) && now >= h->connected + patience;
+}
+
 static void look_for_controller(struct hands *h, double now)
 {
     struct controller_file f;
@@ -141,16 +153,19 @@ static void look_for_controller(struct hands *h, double now)
         agent_evict(h->mind, why, now);
         return;
     }
-    if (f.epoch <= h->epoch)
+    if (!worth_connecting(h, &f, now))
         return;
     struct socket *s;
     if (socket_connect(&s, &h->keys, f.public_key, f.address, &e) < 0) {
         fprintf(stderr, "rung agent: controller of epoch %d: %s\n", f.epoch, e.text);
         return;
     }
-    fprintf(stderr, "rung agent: controller of epoch %d at %s\n", f.epoch, f.address);
     socket_close(h->socket);
     h->socket = s;
+    h->connected = now;
+    if (f.epoch == h->epoch)
+        return;
+    fprintf(stderr, "rung agent: controller of epoch %d at %s\n", f.epoch, f.address);
     h->epoch = f.epoch;
     agent_controller(h->mind, f.epoch, now);
 }

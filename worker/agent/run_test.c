@@ -423,6 +423,23 @@ static void sweep_is_over(void **state)
     assert_non_null(strstr(text_of("agent.err"), "the sweep is finished"));
 }
 
+/* The same controller, and the way to it that the agent had is gone. */
+static void way_is_gone(void **state)
+{
+    static const char *const scripts[] = {
+        "exec $SELF say '{\"step\":1,\"metrics\":{\"loss\":1}}'"};
+    (void)state;
+    begin(1, scripts, 1);
+    start_agent();
+    serve(1);
+    play_until(one_report);
+    serve(1);
+    play_until(left);
+    play_run(&stage.play, left, 0);
+    assert_int_equal(agent_status(), 0);
+    check_end(0, 0, 0, CAUSE_NOTHING, "");
+}
+
 static void garbage(void **state)
 {
     static const char *const scripts[] = {
@@ -673,6 +690,7 @@ int main(int argc, char **argv)
         TEST(later_attempt_has_the_directory),
         TEST(no_keys),
         TEST(sweep_is_over),
+        TEST(way_is_gone),
         TEST(garbage),
         TEST(shouts_and_goes),
         TEST(strays),
