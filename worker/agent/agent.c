@@ -36,7 +36,8 @@ struct agent *agent_new(const struct agent_config *c, const struct agent_port *p
     a->c = *c;
     a->port = *port;
     a->ctx = ctx;
-    a->now = a->began = a->heard = now;
+    a->now = a->began = a->heard = a->ticked = now;
+    a->due = INFINITY;
     a->dirty = true;
     a->slots = mem_alloc((size_t)c->slots * sizeof(*a->slots));
     for (int i = 0; i < c->slots; i++)
@@ -543,17 +544,31 @@ void agent_evict(struct agent *a, const char *why, double now)
 
 /* ---- timers ---- */
 
+/* The job was suspended, and everything in it: that was nobody's silence. */
+static void wake(struct agent *a)
+{
+    double slept = a->now - a->ticked;
+    if (a->now < a->due + timer(a, TIMER_BEAT))
+        return;
+    a->heard = fmin(a->now, a->heard + slept);
+    for (int i = 0; i < a->c.slots; i++)
+        slot_slept(a, &a->slots[i], slept);
+}
+
 void agent_tick(struct agent *a, double now)
 {
     a->now = now;
     a->dirty = false;
     if (a->done)
         return;
+    wake(a);
     for (int i = 0; i < a->c.slots; i++)
         slot_tick(a, &a->slots[i]);
     tick_leaving(a);
     if (!a->done)
         send_all(a);
+    a->ticked = now;
+    a->due = agent_deadline(a);
 }
 
 double agent_deadline(const struct agent *a)

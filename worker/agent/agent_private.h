@@ -65,8 +65,10 @@ struct agent {
     struct agent_port port;
     void *ctx;
     double began;
-    double now; /* of the call at hand */
-    bool dirty; /* something happened since the last tick */
+    double now;    /* of the call at hand */
+    bool dirty;    /* something happened since the last tick */
+    double ticked; /* when that was */
+    double due;    /* and when the next one was to be, at the latest */
     struct slot *slots;
     double save_ahead; /* how long before c.ends checkpoints are asked for */
 
@@ -113,6 +115,8 @@ void slot_end(struct agent *a, struct slot *s, enum end_cause cause);
 void slot_ended(struct agent *a, struct slot *s, const struct end_facts *facts);
 void slot_welcomed(struct agent *a, struct slot *s);   /* says again what waits */
 void slot_time(const struct agent *a, struct slot *s); /* the job's end is another */
+/* Nothing ran here, neither this agent nor the program, for so long. */
+void slot_slept(struct agent *a, struct slot *s, double seconds);
 void slot_tick(struct agent *a, struct slot *s);
 double slot_deadline(const struct agent *a, const struct slot *s);
 /* When its ask, or its newest report that waits for a decision, is to be said again. They

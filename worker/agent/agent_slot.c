@@ -456,6 +456,14 @@ void slot_welcomed(struct agent *a, struct slot *s)
     s->line_due = s->line_item < oldest ? a->now : later;
 }
 
+void slot_slept(struct agent *a, struct slot *s, double seconds)
+{
+    s->at.heard = fmin(a->now, s->at.heard + seconds);
+    s->at.stay_from += seconds; /* INFINITY stays what it is */
+    for (size_t i = 0; i < s->waiting.n; i++)
+        s->waiting.v[i].since = fmin(a->now, s->waiting.v[i].since + seconds);
+}
+
 void slot_tick(struct agent *a, struct slot *s)
 {
     struct attempt *at = &s->at;

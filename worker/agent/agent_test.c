@@ -856,6 +856,45 @@ static void test_hang(void **state)
     assert_non_null(strstr(seen.p, "end 0\n"));
 }
 
+/* Its job is suspended, the program with it, and resumed: nobody was silent meanwhile. */
+static void test_suspended(void **state)
+{
+    (void)state;
+    config.timeout = 50;
+    join_and_run();
+    pass(30);
+    step(0, 9, 1);
+    hears(2, ITEM_BEAT);
+    str_cut(&seen, 0);
+    now += 1000;
+    tick();
+    pass(49);
+    assert_null(strstr(seen.p, "end 0"));
+    pass(2);
+    assert_non_null(strstr(seen.p, "end 0\n"));
+
+    join_and_run(); /* it waits for a decision no less long than else */
+    step(0, 9, 3);
+    hears(2, ITEM_BEAT);
+    str_cut(&seen, 0);
+    now += 1000;
+    tick();
+    assert_false(agent_lost_controller(a, now));
+    pass(50);
+    assert_null(strstr(seen.p, "0/9:"));
+    pass(11);
+    assert_non_null(strstr(seen.p, "0/9: {\"decision\":\"pause\"}\n"));
+
+    join(); /* nor does it leave at once when nothing runs */
+    hears(1, ITEM_BEAT);
+    now += 1000;
+    tick();
+    pass(config.timers.s[TIMER_ORPHAN] - 0.1);
+    assert_null(strstr(seen.p, "quit"));
+    pass(0.2);
+    assert_non_null(strstr(seen.p, "quit 0, no controller was heard of any more\n"));
+}
+
 /* ---- without a controller ---- */
 
 static void test_decides_alone_promote(void **state)
@@ -1309,6 +1348,7 @@ int main(void)
         TEST(test_waiting_lines),
         TEST(test_after_final),
         TEST(test_hang),
+        TEST(test_suspended),
         TEST(test_decides_alone_promote),
         TEST(test_waits_for_the_living),
         TEST(test_decides_alone_stop),
