@@ -509,7 +509,8 @@ static void evicted(struct server *s)
 {
     double now = clock_wall(), ends = s->chain ? succession_ends(s->chain) : 0;
     bool walltime = ends > 0 && now > ends - s->timers.s[TIMER_WALLTIME];
-    bool again = now - s->ep.sweep.last_evicted < CANCEL_WINDOW;
+    bool again = now - s->ep.sweep.last_evicted < CANCEL_WINDOW &&
+                 !(s->chain && succession_preempted(s->chain));
 
     s->leaving = true;
     if (walltime)

@@ -21,7 +21,8 @@ struct succession {
     void *ctx;
     struct proc squeue, sbatch;
     bool done;
-    char *said; /* the last sentence, not to be repeated */
+    char *before; /* how the last of our predecessors ended; NULL */
+    char *said;   /* the last sentence, not to be repeated */
 };
 
 /* ---- commands ---- */
@@ -35,14 +36,15 @@ static void free_words(char **argv)
 
 static int start_squeue(struct proc *p, const char *name, struct err *e)
 {
-    char squeue[] = "squeue", noheader[] = "--noheader", format[] = SQUEUE_FORMAT,
-         user[64];
+    char squeue[] = "squeue", noheader[] = "--noheader", states[] = "--states=all",
+         format[] = SQUEUE_FORMAT, user[64];
     struct str option = STR_INIT;
     int rc;
 
     snprintf(user, sizeof(user), "--user=%ld", (long)getuid());
     str_addf(&option, "--name=%s", name);
-    rc = command_start(p, (char *[]){squeue, noheader, format, user, option.p, NULL},
+    rc = command_start(p,
+                       (char *[]){squeue, noheader, states, format, user, option.p, NULL},
                        SECONDS, e);
     str_free(&option);
     return rc;
@@ -114,8 +116,21 @@ static void submit(struct succession *c)
     later(c, e.text);
 }
 
+/* Ids count up, in 32 bits. */
+static void gone(struct succession *c, const struct squeue_line *line, long *last)
+{
+    long job = strtol(line->job.p, NULL, 10);
+
+    if (job < *last)
+        return;
+    *last = job;
+    free(c->before);
+    c->before = mem_strndup(line->state.p, line->state.len);
+}
+
 static void take_squeue(struct succession *c, const struct proc_result *r)
 {
+    long last = 0;
     struct slice rest = {r->out.p, r->out.len};
     struct squeue_line line;
     struct err e = {0};
@@ -128,6 +143,8 @@ static void take_squeue(struct succession *c, const struct proc_result *r)
     while (squeue_next(&rest, &line)) {
         if (slice_eq(line.job, c->job))
             c->ends = line.ends;
+        else if (line.is == JOB_GONE)
+            gone(c, &line, &last);
         else
             c->done |= line.is == JOB_PENDING;
     }
@@ -173,6 +190,11 @@ double succession_deadline(const struct succession *c)
     return c->done || c->squeue.pid || c->sbatch.pid ? INFINITY : c->next;
 }
 
+bool succession_preempted(const struct succession *c)
+{
+    return c->before && strcmp(c->before, "PREEMPTED") == 0;
+}
+
 double succession_ends(const struct succession *c)
 {
     return c->ends;
@@ -198,6 +220,7 @@ void succession_free(struct succession *c)
     free(c->name);
     free(c->job);
     free(c->said);
+    free(c->before);
     free(c);
 }
 

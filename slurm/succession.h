@@ -29,7 +29,9 @@ void succession_poll(struct succession *c);
 double succession_deadline(
     const struct succession *c); /* on clock_mono(); INFINITY: it is done */
 double succession_ends(
-    const struct succession *c);            /* our job's end, wall clock; 0: not known */
+    const struct succession *c); /* our job's end, wall clock; 0: not known */
+/* Was it preemption that took the last of our predecessors away, as far as is known? */
+bool succession_preempted(const struct succession *c);
 void succession_free(struct succession *c); /* NULL is fine; leaves the successor */
 
 /* ---- from anywhere; these wait for Slurm, half a minute at most ---- */

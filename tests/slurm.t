@@ -60,7 +60,7 @@ name=$(echo "$*" | sed -n 's/.*--name=\([^ ]*\).*/\1/p')
 cd "$SLURM/jobs" || exit
 for job in *; do
     test "$(cat "../names/$job")" = "$name" || continue
-    test -e "../cancelled/$job" && echo "$job CANCELLED N/A None"
+    test -e "../cancelled/$job" && echo "$job $(cat "../cancelled/$job") N/A None"
     kill -0 "$(cat "$job")" 2>/dev/null || continue
     test -e "../pending/$job" && echo "$job PENDING N/A None" || echo "$job RUNNING N/A None"
 done
@@ -309,20 +309,33 @@ test_expect_success 'two that are cancelled mean that it is to pause; it resumes
     test $(events twice end completed | wc -l) = 7 && rung replay --verify twice
 '
 
-# cancel JOB...: as scancel does it.
-cancel() {
+# end_as STATE JOB...: ended by Slurm, which says so later.
+end_as() {
+    state=$1
+    shift
     for job; do
-        : >"slurm/cancelled/$job" && kill "$(cat "slurm/jobs/$job")" || return
+        echo "$state" >"slurm/cancelled/$job" && kill "$(cat "slurm/jobs/$job")" || return
     done
 }
+
+test_expect_success 'controllers that are preempted are not taken for cancelled' '
+    printf "%s\n" "search: {trials: 9}" "slots: 1" | steps taken 1 0.5 &&
+    rung submit --dir taken taken.yaml && until_true "test -n \"\$(events taken report)\"" &&
+    for n in 2 3; do
+        end_as PREEMPTED $(controllers taken | grep RUNNING | cut -d " " -f 1) &&
+        until_true "test \$(events taken epoch | wc -l) = $n" &&
+        until_true "test \$(controllers taken | grep -c \"RUNNING\|PENDING\") = 2" || return 1
+    done && until_true "grep finished taken/controller.json" &&
+    test $(events taken job evicted | wc -l) = 2 && test $(events taken epoch | wc -l) = 3
+'
 
 test_expect_success 'a job that is cancelled is replaced; when it was the last, the sweep pauses' '
     printf "%s\n" "search: {trials: 9}" "slots: 2" "steps: no" | steps gone 2 0.5 &&
     rung submit --dir gone gone.yaml && until_true "test \$(events gone report | wc -l) -ge 2" &&
     set -- $(events gone job joined | sed "s/.*\"job\":\"\([^\"]*\)\".*/\1/") &&
-    cancel $1 && until_true "test \$(events gone job joined | wc -l) = 3" &&
+    end_as CANCELLED $1 && until_true "test \$(events gone job joined | wc -l) = 3" &&
     set -- $(events gone job joined | sed "s/.*\"job\":\"\([^\"]*\)\".*/\1/") &&
-    cancel $2 $3 && until_true "grep paused gone/controller.json" &&
+    end_as CANCELLED $2 $3 && until_true "grep paused gone/controller.json" &&
     events gone pause | grep "all of its jobs were cancelled" &&
     test $(events gone job joined | wc -l) = 3 && test $(events gone end preempted | wc -l) -ge 2 &&
     until_true "test -z \"\$(controllers gone)\"" && nobody_left gone
