@@ -311,14 +311,10 @@ static void test_environment(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sbatch),
-        cmocka_unit_test(test_array_max),
-        cmocka_unit_test(test_squeue),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_step_passing),
-        cmocka_unit_test(test_no_answer),
-        cmocka_unit_test(test_long),
-        cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_sbatch),       cmocka_unit_test(test_array_max),
+        cmocka_unit_test(test_squeue),       cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_step_passing), cmocka_unit_test(test_no_answer),
+        cmocka_unit_test(test_long),         cmocka_unit_test(test_environment),
     };
     return cmocka_run_group_tests_name("slurm/command", tests, NULL, NULL);
 }
