@@ -336,21 +336,28 @@ void controller_jobs_refused(struct controller *c, int n, const char *why, bool 
     c->next_submit = c->now + (wait < SUBMIT_RETRY_MAX ? wait : SUBMIT_RETRY_MAX);
 }
 
-/* A job ended whose agent never joined. */
+/* A job ended whose agent never joined. While others hold slots, not all is wrong: one
+ * node may be, say. Then jobs that take its place are submitted less and less often. */
 static void job_stillborn(struct controller *c, const char *job, const char *why)
 {
-    struct str text = STR_INIT;
+    struct str text = STR_INIT, output = STR_INIT;
 
     str_addf(&text, "job %s ended before its agent could join: %s", job, why);
-    c->port.say(c->ctx, text.p);
+    if (c->port.job_output)
+        c->port.job_output(c->ctx, job, &output);
+    if (output.len > 0)
+        str_addf(&text, "; %s", output.p);
     job_event(c, job, "ended", NULL);
     forget_pending(c, job); /* job may be its name */
     c->stillborn++;
-    c->next_submit = c->now + (1 << c->stillborn);
-    if (c->stillborn >= STILLBORN_MAX) {
+    c->next_submit = c->now + (1 << (c->stillborn < 8 ? c->stillborn : 8));
+    if (c->stillborn >= STILLBORN_MAX && c->slots_held == 0) {
         c->stillborn = 0;
         pause_sweep(c, text.p, true);
+    } else {
+        c->port.say(c->ctx, text.p);
     }
+    str_free(&output);
     str_free(&text);
 }
 

@@ -27,6 +27,8 @@ struct controller_port {
     /* May what is said of an attempt that could not be launched pass by itself? NULL: it
      * never does. */
     bool (*passes)(void *ctx, struct slice note);
+    /* Adds where a job's output is and how it ends, if that is known; may be NULL. */
+    void (*job_output)(void *ctx, const char *job, struct str *out);
     /* A sentence for the person who watches, and for the log. */
     void (*say)(void *ctx, const char *text);
 };

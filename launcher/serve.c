@@ -121,6 +121,14 @@ static bool port_passes(void *ctx, struct slice note)
     return s->executor->ops->passes && s->executor->ops->passes(note);
 }
 
+static void port_job_output(void *ctx, const char *job, struct str *out)
+{
+    struct server *s = ctx;
+
+    if (s->executor->ops->output)
+        s->executor->ops->output(s->executor, job, out);
+}
+
 /* ---- what the executor tells ---- */
 
 static void job_submitted(void *ctx, const char *job)
@@ -436,6 +444,7 @@ static int set_up_controller(struct server *s, struct err *e)
                                                 .job_state = port_job_state,
                                                 .job_left = port_job_left,
                                                 .passes = port_passes,
+                                                .job_output = port_job_output,
                                                 .say = port_say};
     struct controller_config c = {.release = PACKAGE_VERSION,
                                   .slots_per_job = s->executor->ops->slots_per_job,

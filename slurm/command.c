@@ -303,6 +303,7 @@ static const char *const ended[] = {
     "Expired or invalid job",
     "Invalid job id specified",
     "Job/step already completing or completed",
+    "Node failure on",
     NULL,
 };
 

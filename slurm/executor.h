@@ -72,6 +72,8 @@ struct executor_ops {
     /* May what kept a launcher from starting anything, as it said, pass by itself? NULL:
      * it never does. */
     bool (*passes)(struct slice said);
+    /* Where a job's output is and how it ends, for people. NULL: there is none. */
+    void (*output)(const struct executor *x, const char *job, struct str *out);
     /* Tells what happened. To be called after SIGCHLD, and now and then. */
     void (*poll)(struct executor *x);
     /* How many commands were run to look after jobs, and how many others; NULL: it needs

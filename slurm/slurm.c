@@ -1,6 +1,7 @@
 /* The Slurm executor. At most one of each command runs at a time, beside the loop that
  * calls poll(); what they answer is read by slurm/command.c. */
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/vec.h"
@@ -19,7 +20,9 @@
 #define OTHER_SECONDS  30.0
 #define CALM_MAX       4 /* so many times poll_seconds when nothing changes */
 #define CANCEL_MAX     500
-#define POLLS          4 /* in as many times poll_seconds, at most */
+#define OUTPUT_MAX     (1 << 20) /* of a job, to be looked at */
+#define SHOWN_MAX      200       /* bytes of its last line */
+#define POLLS          4         /* in as many times poll_seconds, at most */
 #define ENDS_POLLS     20 /* so many times poll_seconds the ends of jobs stay as they are */
 
 struct job {
@@ -105,6 +108,33 @@ static double slurm_ends(struct executor *x, const char *name)
     s->asked |=
         j->is != JOB_RUNNING || clock_mono() - s->listed > ENDS_POLLS * s->poll_seconds;
     return j->ends;
+}
+
+static void slurm_output(const struct executor *x, const char *job, struct str *out)
+{
+    const struct slurm *s = (const struct slurm *)x;
+    struct str path = STR_INIT, text = STR_INIT;
+    int rc;
+
+    str_addf(&path, "%s/jobs/%s.log", s->dir, job); /* as script_sbatch() has it */
+    rc = file_read(path.p, OUTPUT_MAX, &text, NULL);
+    if (rc == ERR_NOENT)
+        str_addf(out, "it left no output in %s: does its node see that directory?",
+                 path.p);
+    else
+        str_addf(out, "its output is in %s", path.p);
+    if (rc == 0) {
+        size_t end = text.len, n = 0;
+
+        while (end > 0 && strchr(" \n\r", text.p[end - 1]))
+            end--;
+        while (n < end && n < SHOWN_MAX && (unsigned char)text.p[end - n - 1] >= ' ')
+            n++;
+        if (n > 0)
+            str_addf(out, ", and ends: %.*s", (int)n, text.p + end - n);
+    }
+    str_free(&path);
+    str_free(&text);
 }
 
 static void gone(struct slurm *s, size_t i, const char *state, const char *why)
@@ -556,6 +586,7 @@ struct executor *executor_slurm(const struct slurm_setup *setup,
                                    .cancel = slurm_cancel,
                                    .account = slurm_account,
                                    .passes = command_step_passing,
+                                   .output = slurm_output,
                                    .poll = slurm_poll,
                                    .calls = slurm_calls,
                                    .free = slurm_free};

@@ -33,7 +33,7 @@ case $* in
 *--array*)
     for task in $(seq 0 "${last:-0}"); do
         SLURM_JOB_ID=$((id * 100 + task)) SLURM_ARRAY_JOB_ID=$id SLURM_ARRAY_TASK_ID=$task \
-            setsid bash "$script" >"$SLURM/${id}_$task.log" 2>&1 </dev/null &
+            setsid bash "$script" >"${script%/*}/${id}_$task.log" 2>&1 </dev/null &
         echo $! >"$SLURM/jobs/${id}_$task"
         echo "$name" >"$SLURM/names/${id}_$task"
     done
@@ -145,7 +145,7 @@ test_expect_success 'a sweep, in arrays as large as the site has' '
     events whole job joined | sed "s/.*\"job\":\"\([^\"]*\)\".*/\1/" | sort -u >joined &&
     printf "%s\n" 51_0 51_1 52_0 >expect && test_cmp expect joined &&
     cut -d " " -f 2 slurm/sbatch >got && printf "%s\n" --array=0-1 --array=0 >expect &&
-    test_cmp expect got && grep "set up" slurm/51_0.log &&
+    test_cmp expect got && grep "set up" whole/jobs/51_0.log &&
     test $(events whole end completed | wc -l) = 9 && nobody_left whole &&
     grep "Slurm was called [0-9]* times to look after jobs, 3 times for else" whole.err &&
     rung status whole >out && cat out && rung status --json whole >json &&
@@ -189,9 +189,10 @@ test_expect_success 'another pauses the sweep' '
 '
 
 test_expect_success 'jobs that end before their agents join do, too' '
-    printf "%s\n" "search: {trials: 2}" "setup: \"false\"" | steps setup 1 0 &&
+    printf "%s\n" "search: {trials: 2}" "setup: echo no module; false" | steps setup 1 0 &&
     test_expect_code 1 under_slurm setup && cat setup.err &&
-    grep "paused: job [0-9_]* ended before its agent could join" setup.err
+    grep "paused: job [0-9_]* ended before its agent could join" setup.err &&
+    grep "paused: .* output is in .*/setup/jobs/.*log, and ends: no module$" setup.err
 '
 
 test_expect_success 'attempts are steps, called like their trial and milestone' '
