@@ -802,12 +802,14 @@ static void leave(struct server *s)
 {
     struct err e = {0};
 
-    viewer_say(s->viewer, "this controller's job is taken away; the next one goes on");
-    viewer_stop(s->viewer);
     count_calls(s);
     snprintf(s->ep.who.state, sizeof(s->ep.who.state), "waiting");
     if (controller_file_write(s->dir, &s->ep.who, &e) != 0)
         cli_say("%s", e.text);
+    if (s->chain) /* it may have begun just now */
+        succession_hurry(s->chain);
+    viewer_say(s->viewer, "this controller's job is taken away; the next one goes on");
+    viewer_stop(s->viewer);
 }
 
 static void wind_up(struct server *s)

@@ -185,6 +185,24 @@ void succession_poll(struct succession *c)
     }
 }
 
+void succession_hurry(struct succession *c)
+{
+    struct proc_result r;
+
+    c->next = 0;
+    succession_poll(c); /* nothing is under way: begins */
+    if (c->squeue.pid) {
+        proc_wait(&c->squeue, &r);
+        take_squeue(c, &r);
+        proc_result_free(&r);
+    }
+    if (c->sbatch.pid) {
+        proc_wait(&c->sbatch, &r);
+        take_sbatch(c, &r);
+        proc_result_free(&r);
+    }
+}
+
 double succession_deadline(const struct succession *c)
 {
     return c->done || c->squeue.pid || c->sbatch.pid ? INFINITY : c->next;

@@ -26,6 +26,8 @@ struct succession_setup {
 struct succession;
 struct succession *succession_new(const struct succession_setup *setup);
 void succession_poll(struct succession *c);
+/* The same without that loop, at once: our job is being taken away. Waits for Slurm. */
+void succession_hurry(struct succession *c);
 double succession_deadline(
     const struct succession *c); /* on clock_mono(); INFINITY: it is done */
 double succession_ends(

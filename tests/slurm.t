@@ -310,6 +310,17 @@ test_expect_success 'two that are cancelled mean that it is to pause; it resumes
     test $(events twice end completed | wc -l) = 7 && rung replay --verify twice
 '
 
+test_expect_success 'one that is cancelled before it has a successor sees to it before it goes' '
+    (RUNG_TIMERS=$RUNG_TIMERS,SUCCESSOR=100 &&
+        printf "%s\n" "search: {trials: 9}" "slots: 1" | steps young 1 0.5 &&
+        rung submit --dir young young.yaml) && until_true "test -n \"\$(events young report)\"" &&
+    kill $(cat slurm/jobs/$(controllers young | grep RUNNING | cut -d " " -f 1)) &&
+    until_true "test \$(events young epoch | wc -l) = 2" && controllers young >one && cat one &&
+    test $(wc -l <one) = 1 && kill $(cat slurm/jobs/$(cut -d " " -f 1 one)) &&
+    until_true "grep paused young/controller.json" && test $(events young epoch | wc -l) = 3 &&
+    until_true "test -z \"\$(controllers young)\"" && nobody_left young
+'
+
 # end_as STATE JOB...: ended by Slurm, which says so later.
 end_as() {
     state=$1
