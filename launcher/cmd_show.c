@@ -37,7 +37,10 @@ static void put_head(struct shown *s)
     const struct trial *t = s->t;
     char now[NUM_MAX], best[NUM_MAX], time[UNITS_MAX], when[32];
 
-    str_addf(s->out, "trial %d  %s\n\n", s->number, trial_state_name(t->state));
+    str_addf(s->out, "trial %d  %s", s->number, trial_state_name(t->state));
+    if (t->state == TRIAL_FAILED && t->short_ends >= 2)
+        str_add(s->out, ": the time of its jobs is too short for it to save anything");
+    str_add(s->out, "\n\n");
     str_addf(s->out, "bracket  %d", t->bracket);
     if (t->rung >= 0)
         str_addf(s->out, ", reached rung %d (step %lld)", t->rung,
