@@ -1,11 +1,12 @@
 /* What is to be known before an attempt begins: how long it will take, whether the job
  * lasts as long, whether it shall be a job step. Steps cost their agents some 60 ms and
- * slurmctld a few; hundreds at once leave slots idle for want of them. */
+ * slurmctld a few; hundreds at once leave slots idle for want of them. Two cores that are
+ * slurmctld and all nodes stand 26 to 44 steps a second, at their limit. */
 #include "launcher/controller_private.h"
 
 #include <math.h>
 
-#define LAUNCHES_A_SECOND 10.0 /* of job steps, of the whole sweep */
+#define LAUNCHES_A_SECOND 20.0 /* of job steps, of the whole sweep */
 #define LAUNCHES_AT_ONCE  20.0
 #define SHORT_SECONDS     10.0 /* attempts shorter than this are none, if they may choose */
 
