@@ -49,7 +49,7 @@ static void add_commands(struct str *out, const char *dir, int jobs)
     while (jobs > 0) {
         int n = jobs < SCRIPT_ARRAY_MAX ? jobs : SCRIPT_ARRAY_MAX;
 
-        add_command(out, script_sbatch(dir, n));
+        add_command(out, script_sbatch(dir, n, NULL));
         jobs -= n;
     }
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define STILLBORN_MAX       3
+#define BAD_NODE_JOBS       2
 #define SUBMIT_RETRY_MAX    300.0 /* seconds */
 #define LAUNCH_FAILURES_MAX 3
 
@@ -336,13 +337,38 @@ void controller_jobs_refused(struct controller *c, int n, const char *why, bool 
     c->next_submit = c->now + (wait < SUBMIT_RETRY_MAX ? wait : SUBMIT_RETRY_MAX);
 }
 
+/* Two jobs that never joined, where others hold slots, and a node gets no more. */
+static void blame_node(struct controller *c, const char *node)
+{
+    struct str text = STR_INIT;
+    size_t i = 0;
+
+    while (i < c->bad_nodes.n && strcmp(c->bad_nodes.v[i].name, node) != 0)
+        i++;
+    if (!*node)
+        return;
+    if (i == c->bad_nodes.n)
+        vec_push(&c->bad_nodes, ((struct bad_node){.name = mem_strdup(node)}));
+    if (++c->bad_nodes.v[i].jobs == BAD_NODE_JOBS && c->slots_held > 0 &&
+        c->port.exclude && c->port.exclude(c->ctx, node)) {
+        str_addf(&text,
+                 "no more jobs of this sweep go to %s: %d ended there before their "
+                 "agents could join, and others hold slots elsewhere",
+                 node, BAD_NODE_JOBS);
+        c->port.say(c->ctx, text.p);
+        c->stillborn = 0;
+    }
+    str_free(&text);
+}
+
 /* A job ended whose agent never joined. While others hold slots, not all is wrong: one
  * node may be, say. Then jobs that take its place are submitted less and less often. */
-static void job_stillborn(struct controller *c, const char *job, const char *why)
+static void job_stillborn(struct controller *c, const char *job,
+                          const struct job_end *end)
 {
     struct str text = STR_INIT, output = STR_INIT;
 
-    str_addf(&text, "job %s ended before its agent could join: %s", job, why);
+    str_addf(&text, "job %s ended before its agent could join: %s", job, end->why);
     if (c->port.job_output)
         c->port.job_output(c->ctx, job, &output);
     if (output.len > 0)
@@ -356,20 +382,21 @@ static void job_stillborn(struct controller *c, const char *job, const char *why
         pause_sweep(c, text.p, true);
     } else {
         c->port.say(c->ctx, text.p);
+        if (strcmp(end->state, "FAILED") == 0 || strcmp(end->state, "BOOT_FAIL") == 0)
+            blame_node(c, end->node);
     }
     str_free(&output);
     str_free(&text);
 }
 
-void controller_job_gone(struct controller *c, const char *job, const char *state,
-                         const char *why)
+void controller_job_gone(struct controller *c, const char *job, const struct job_end *end)
 {
     for (size_t i = 0; i < c->peers.n; i++) {
         struct peer *p = &c->peers.v[i];
 
         if (!p->job || strcmp(p->job, job) != 0)
             continue;
-        snprintf(p->job_state, sizeof(p->job_state), "%s", state);
+        snprintf(p->job_state, sizeof(p->job_state), "%s", end->state);
         p->job_over = true;
         if (!p->gone)
             p->lost_at = c->now + c->c.timers.s[TIMER_LAST_WORDS];
@@ -378,8 +405,8 @@ void controller_job_gone(struct controller *c, const char *job, const char *stat
     for (size_t i = 0; i < c->pending.n; i++) {
         if (strcmp(c->pending.v[i].job, job) != 0)
             continue;
-        job_stillborn(c, job, why);
-        if (is_cancelled(state))
+        job_stillborn(c, job, end);
+        if (is_cancelled(end->state))
             job_cancelled(c);
         return;
     }
@@ -402,7 +429,8 @@ static void find_silent_jobs(struct controller *c)
         } else if (state != JOB_RUNNING || p->runs_since == 0) {
             p->runs_since = state == JOB_RUNNING ? c->now : 0;
         } else if (c->now - p->runs_since > patience) {
-            controller_job_gone(c, p->job, "", "its agent said nothing");
+            controller_job_gone(c, p->job,
+                                &(struct job_end){"", "", "its agent said nothing"});
         }
     }
 }
@@ -729,6 +757,9 @@ void controller_free(struct controller *c)
     vec_free(&c->peers);
     vec_free(&c->parked);
     vec_free(&c->pending);
+    for (size_t i = 0; i < c->bad_nodes.n; i++)
+        free(c->bad_nodes.v[i].name);
+    vec_free(&c->bad_nodes);
     map_free(&c->by_id);
     packet_free(c->packet);
     str_free(&c->text);

@@ -27,6 +27,8 @@ struct controller_port {
     /* May what is said of an attempt that could not be launched pass by itself? NULL: it
      * never does. */
     bool (*passes)(void *ctx, struct slice note);
+    /* No more jobs on that node; false: that is not to be had. May be NULL. */
+    bool (*exclude)(void *ctx, const char *node);
     /* Adds where a job's output is and how it ends, if that is known; may be NULL. */
     void (*job_output)(void *ctx, const char *job, struct str *out);
     /* A sentence for the person who watches, and for the log. */
@@ -68,8 +70,8 @@ uint64_t controller_packet(struct controller *c, const char *data, size_t n);
 /* The executor's news, see slurm/executor.h. */
 void controller_job_submitted(struct controller *c, const char *job);
 void controller_jobs_refused(struct controller *c, int n, const char *why, bool passing);
-void controller_job_gone(struct controller *c, const char *job, const char *state,
-                         const char *why);
+void controller_job_gone(struct controller *c, const char *job,
+                         const struct job_end *end);
 
 /* An ACCOUNT event, see launcher/accounts.h. */
 void controller_account(struct controller *c, struct event *ev);

@@ -54,6 +54,11 @@ struct pending_job { /* submitted, and its agent did not say hello yet */
     double runs_since; /* 0: it was not seen running */
 };
 
+struct bad_node {
+    char *name;
+    int jobs; /* that ended there before their agents could join */
+};
+
 struct controller {
     struct controller_config c;
     struct controller_port port;
@@ -69,6 +74,7 @@ struct controller {
     bool urgent;     /* something other than reports was appended */
     int slots_held;
     /* no storms */
+    VEC(struct bad_node) bad_nodes;
     int stillborn; /* jobs in a row that ended before their agent said hello */
     int asked;     /* jobs that the executor is about to submit */
     int most;      /* jobs to ask for at once: fewer after each refusal; 0: any number */

@@ -71,9 +71,10 @@ struct world {
     double least_left; /* when 6 steps were begun, not as a job's first attempt */
     int at_first;      /* and as that, how often */
     int most_open;
-    int room;    /* jobs that can be submitted */
-    int refused; /* how often more were asked for */
-    int said;    /* sentences */
+    int room;     /* jobs that can be submitted */
+    int refused;  /* how often more were asked for */
+    int excluded; /* nodes */
+    int said;     /* sentences */
     char last_said[1000];
 };
 
@@ -192,6 +193,15 @@ static double on_job_left(void *ctx, const char *job)
             return fmax(0, w->machine[i].ends - w->now);
     }
     return NAN;
+}
+
+static bool on_exclude(void *ctx, const char *node)
+{
+    struct world *w = ctx;
+
+    assert_string_equal(node, "bad");
+    w->excluded++;
+    return true;
 }
 
 static void on_submit(void *ctx, int jobs)
@@ -321,6 +331,7 @@ static void begin_controller(struct world *w)
                                                 .submit = on_submit,
                                                 .job_state = on_job_state,
                                                 .job_left = on_job_left,
+                                                .exclude = on_exclude,
                                                 .say = on_say};
     struct controller_config c = {.file = &w->file, .epoch = ++w->epoch, .release = "t"};
     struct event ev = {.kind = EVENT_EPOCH, .trial = -1};
@@ -709,6 +720,33 @@ static void test_short_jobs(void **state)
     world_free(w);
 }
 
+/* Jobs that end on one node before their agents join, and others do not: no more go
+ * there. Where all do, the sweep pauses. */
+static void test_bad_node(void **state)
+{
+    const struct job_end end = {"FAILED", "bad", "it failed"};
+
+    (void)state;
+    for (int others = 0; others < 2; others++) {
+        struct world *w = world_new(5, MODE_STOP, 40, (3 + others) * SLOTS);
+
+        for (int i = 0; others && i < 30; i++)
+            round_of(w);
+        for (int i = 0; i < 3; i++) {
+            char job[16];
+
+            snprintf(job, sizeof(job), "bad%d", i);
+            controller_expect_job(w->controller, job);
+            controller_job_gone(w->controller, job, &end);
+            assert_int_equal(w->excluded, others && i >= 1);
+        }
+        assert_int_equal(controller_state(w->controller),
+                         others ? CONTROLLER_RUNNING : CONTROLLER_PAUSING);
+        run_world(w);
+        world_free(w);
+    }
+}
+
 /* An agent that lives on in a job which is over is sent away, and another job takes its
  * place. */
 static void test_job_over(void **state)
@@ -720,7 +758,8 @@ static void test_job_over(void **state)
         round_of(w);
     assert_int_equal(w->machines, 2);
     assert_int_equal(controller_slots(w->controller), 2 * SLOTS);
-    controller_job_gone(w->controller, w->machine[0].job, "NODE_FAIL", "x");
+    controller_job_gone(w->controller, w->machine[0].job,
+                        &(struct job_end){"NODE_FAIL", "", "x"});
     for (int i = 0; i < 200; i++)
         round_of(w);
     assert_false(w->machine[0].alive);
@@ -816,6 +855,7 @@ int main(void)
         cmocka_unit_test(test_time_left),
         cmocka_unit_test(test_short_jobs),
         cmocka_unit_test(test_job_over),
+        cmocka_unit_test(test_bad_node),
         cmocka_unit_test(test_nonsense),
         cmocka_unit_test(test_made_up_agents),
     };

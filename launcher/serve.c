@@ -121,6 +121,13 @@ static bool port_passes(void *ctx, struct slice note)
     return s->executor->ops->passes && s->executor->ops->passes(note);
 }
 
+static bool port_exclude(void *ctx, const char *node)
+{
+    struct server *s = ctx;
+
+    return s->executor->ops->exclude && s->executor->ops->exclude(s->executor, node);
+}
+
 static void port_job_output(void *ctx, const char *job, struct str *out)
 {
     struct server *s = ctx;
@@ -145,11 +152,11 @@ static void jobs_refused(void *ctx, int n, const char *why, bool passing)
     controller_jobs_refused(s->ep.controller, n, why, passing);
 }
 
-static void job_gone(void *ctx, const char *job, const char *state, const char *why)
+static void job_gone(void *ctx, const char *job, const struct job_end *end)
 {
     struct server *s = ctx;
 
-    controller_job_gone(s->ep.controller, job, state, why);
+    controller_job_gone(s->ep.controller, job, end);
 }
 
 static void job_account(void *ctx, const struct account *record)
@@ -389,8 +396,14 @@ static int make_slurm(struct server *s, struct err *e)
     if (rc != 0)
         return rc;
     for (size_t i = 0; i < f->slurm.n; i++) {
-        if (strcmp(f->slurm.v[i].name, "clusters") == 0)
-            setup.cluster = f->slurm.v[i].value;
+        const struct option *o = &f->slurm.v[i];
+
+        if (strcmp(o->name, "clusters") == 0)
+            setup.cluster = o->value;
+        else if (strcmp(o->name, "exclude") == 0)
+            setup.exclude = o->value;
+        else if (strcmp(o->name, "nodelist") == 0 || strcmp(o->name, "nodefile") == 0)
+            setup.on_nodes = true;
     }
     s->executor = executor_slurm(&setup, &news, s);
     return 0;
@@ -444,6 +457,7 @@ static int set_up_controller(struct server *s, struct err *e)
                                                 .job_state = port_job_state,
                                                 .job_left = port_job_left,
                                                 .passes = port_passes,
+                                                .exclude = port_exclude,
                                                 .job_output = port_job_output,
                                                 .say = port_say};
     struct controller_config c = {.release = PACKAGE_VERSION,

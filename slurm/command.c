@@ -198,6 +198,9 @@ bool squeue_next(struct slice *rest, struct squeue_line *line)
         line->job = next_word(&text);
         line->state = next_word(&text);
         line->ends = read_time(next_word(&text));
+        line->node = next_word(&text);
+        if (slice_eq(line->node, "n/a") || slice_eq(line->node, "N/A"))
+            line->node.len = 0;
         line->reason = text;
         line->is = slurm_state_of(line->state);
         if (slurm_is_job(line->job) && line->state.len > 0)

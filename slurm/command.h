@@ -35,15 +35,16 @@ enum job_state slurm_state_of(struct slice word);
 /* Is that what squeue calls a job: "52", or "52_3"? */
 bool slurm_is_job(struct slice word);
 
-/* One line of `squeue --format="%i %T %e %r"`. False for a line that is none (headers,
+/* One line of `squeue --format="%i %T %e %B %r"`. False for a line that is none (headers,
  * news of the site). Slices of it. */
 struct squeue_line {
     struct slice job, state, reason;
+    struct slice node; /* of the batch script; empty: none yet */
     enum job_state is;
     double ends; /* its walltime, in Unix seconds; 0: none, or not known */
 };
 bool squeue_next(struct slice *rest, struct squeue_line *line);
-#define SQUEUE_FORMAT "--format=%i %T %e %r"
+#define SQUEUE_FORMAT "--format=%i %T %e %B %r"
 
 /* Why a command failed, in its own words on one line, whatever it was. */
 void command_sentence(struct str *out, const char *program, const struct proc_result *r);

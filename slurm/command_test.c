@@ -76,32 +76,33 @@ static void test_squeue(void **state)
     static const char text[] =
         "CLUSTER: north\n"
         "slurm_load_jobs: something new\n"
-        "52_0 RUNNING 2026-11-27T01:00:05 None\n"
-        "52_1 PENDING N/A Resources\r\n"
-        "  52_2 PENDING N/A (ReqNodeNotAvail, UnavailableNodes:n[1-4])\n"
-        "52_[3-9%2] PENDING N/A Resources\n"
-        "53 FAILED N/A NonZeroExitCode\n"
+        "52_0 RUNNING 2026-11-27T01:00:05 n1 None\n"
+        "52_1 PENDING N/A n/a Resources\r\n"
+        "  52_2 PENDING N/A n/a (ReqNodeNotAvail, UnavailableNodes:n[1-4])\n"
+        "52_[3-9%2] PENDING N/A n/a Resources\n"
+        "53 FAILED N/A n3 NonZeroExitCode\n"
         "54\n"
-        "55+0 RUNNING N/A None\n"
-        "_1 RUNNING N/A None\n"
-        "56_ RUNNING N/A None\n"
-        "57 COMPLETING 2026-11-27T02:00:05 None\n"
-        "58 SUSPENDED N/A None\n"
-        "59 LEVITATING N/A None\n"
+        "55+0 RUNNING N/A n/a None\n"
+        "_1 RUNNING N/A n/a None\n"
+        "56_ RUNNING N/A n/a None\n"
+        "57 COMPLETING 2026-11-27T02:00:05 n2 None\n"
+        "58 SUSPENDED N/A n/a None\n"
+        "59 LEVITATING N/A n/a None\n"
         "60 OUT_OF_MEMORY";
     static const struct {
-        const char *job, *state, *reason;
+        const char *job, *state, *node, *reason;
         enum job_state is;
         double ends;
     } expect[] = {
-        {"52_0", "RUNNING", "None", JOB_RUNNING, 1795737605},
-        {"52_1", "PENDING", "Resources", JOB_PENDING, 0},
-        {"52_2", "PENDING", "(ReqNodeNotAvail, UnavailableNodes:n[1-4])", JOB_PENDING, 0},
-        {"53", "FAILED", "NonZeroExitCode", JOB_GONE, 0},
-        {"57", "COMPLETING", "None", JOB_RUNNING, 1795741205},
-        {"58", "SUSPENDED", "None", JOB_PENDING, 0},
-        {"59", "LEVITATING", "None", JOB_UNKNOWN, 0},
-        {"60", "OUT_OF_MEMORY", "", JOB_GONE, 0},
+        {"52_0", "RUNNING", "n1", "None", JOB_RUNNING, 1795737605},
+        {"52_1", "PENDING", "", "Resources", JOB_PENDING, 0},
+        {"52_2", "PENDING", "", "(ReqNodeNotAvail, UnavailableNodes:n[1-4])", JOB_PENDING,
+         0},
+        {"53", "FAILED", "n3", "NonZeroExitCode", JOB_GONE, 0},
+        {"57", "COMPLETING", "n2", "None", JOB_RUNNING, 1795741205},
+        {"58", "SUSPENDED", "", "None", JOB_PENDING, 0},
+        {"59", "LEVITATING", "", "None", JOB_UNKNOWN, 0},
+        {"60", "OUT_OF_MEMORY", "", "", JOB_GONE, 0},
     };
     struct slice rest = slice_of(text);
     struct squeue_line line;
@@ -113,6 +114,7 @@ static void test_squeue(void **state)
         assert_true(line.ends == expect[i].ends);
         assert_true(slice_eq(line.job, expect[i].job));
         assert_true(slice_eq(line.state, expect[i].state));
+        assert_true(slice_eq(line.node, expect[i].node));
         assert_true(slice_eq(line.reason, expect[i].reason));
         assert_int_equal(line.is, expect[i].is);
     }

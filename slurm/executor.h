@@ -31,6 +31,13 @@ struct account {
     double energy;      /* joules, of whole nodes */
 };
 
+/* How a job ended. */
+struct job_end {
+    const char *state; /* Slurm's word for it ("CANCELLED"), empty where there is none */
+    const char *node;  /* where its agent was, or was to be; empty: not known */
+    const char *why;   /* a sentence */
+};
+
 /* What an executor tells. */
 struct executor_news {
     /* A job was submitted. Its agent may have said hello before. */
@@ -39,9 +46,7 @@ struct executor_news {
      * limit of the site, a Slurm that is away), so ask again later; else somebody has to
      * see to it. */
     void (*refused)(void *ctx, int n, const char *why, bool passing);
-    /* A job has ended. state: Slurm's word for how ("CANCELLED"), empty where there is
-     * none. */
-    void (*gone)(void *ctx, const char *job, const char *state, const char *why);
+    void (*gone)(void *ctx, const char *job, const struct job_end *end);
     /* What account() asked for, record by record, and then that these were all. why: it
      * failed, for this reason, and may be asked again if that is passing; NULL: it did
      * not. */
@@ -72,6 +77,9 @@ struct executor_ops {
     /* May what kept a launcher from starting anything, as it said, pass by itself? NULL:
      * it never does. */
     bool (*passes)(struct slice said);
+    /* No more jobs are to run on that node, if this can be helped. False: it cannot, or
+     * not on one more. NULL: never. */
+    bool (*exclude)(struct executor *x, const char *node);
     /* Where a job's output is and how it ends, for people. NULL: there is none. */
     void (*output)(const struct executor *x, const char *job, struct str *out);
     /* Tells what happened. To be called after SIGCHLD, and now and then. */
@@ -103,6 +111,8 @@ struct slurm_setup {
     const char *dir;     /* the sweep's, where the batch script is (slurm/script.h) */
     const char *name;    /* of the jobs: as the script says */
     const char *cluster; /* of a site with several, NULL: the one we are on */
+    const char *exclude; /* the nodes that the user's own `exclude` names; NULL */
+    bool on_nodes;       /* the user says by name which nodes to take */
     int slots_per_job;
     double poll_seconds; /* between two calls that look after jobs, at least */
     /* A job that was never listed has ended when it was submitted this long ago. */

@@ -134,7 +134,7 @@ static void local_poll(struct executor *x)
             snprintf(why, sizeof(why), "it exited with status %d", WEXITSTATUS(status));
         else
             snprintf(why, sizeof(why), "it was ended by signal %d", WTERMSIG(status));
-        x->news->gone(x->ctx, c.job, "", why);
+        x->news->gone(x->ctx, c.job, &(struct job_end){"", "", why});
         free(c.job);
     }
 }

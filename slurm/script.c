@@ -322,7 +322,7 @@ char **script_controller_sbatch(const char *dir)
     return argv.v;
 }
 
-char **script_sbatch(const char *dir, int n)
+char **script_sbatch(const char *dir, int n, const char *exclude)
 {
     VEC(char *) argv = {0};
     struct str text = STR_INIT;
@@ -336,6 +336,10 @@ char **script_sbatch(const char *dir, int n)
         vec_push(&argv, str_take(&text));
         str_add(&text, "--output=");
         output_pattern(&text, dir, "%A_%a.log");
+        vec_push(&argv, str_take(&text));
+    }
+    if (exclude) {
+        str_addf(&text, "--exclude=%s", exclude);
         vec_push(&argv, str_take(&text));
     }
     vec_push(&argv, script_path(dir));

@@ -59,9 +59,10 @@ char *script_path(const char *dir);
 int script_text(const struct script *s, struct str *out, struct err *e);
 
 /* The command that submits n jobs as one array, with their outputs in DIR/jobs/A_a.log;
- * n 0: one job that is no array, with its output in DIR/jobs/j.log. NULL-terminated; free
- * each and it. It prints "JOBID", or "JOBID;CLUSTER". */
-char **script_sbatch(const char *dir, int n);
+ * n 0: one job that is no array, with its output in DIR/jobs/j.log. exclude: these nodes,
+ * instead of those that the script excludes; NULL: as it says. NULL-terminated; free each
+ * and it. It prints "JOBID", or "JOBID;CLUSTER". */
+char **script_sbatch(const char *dir, int n, const char *exclude);
 
 /* Slurm counts the tasks of an array from 0 and has none from this number on
  * (MaxArraySize), unless a site says else. */

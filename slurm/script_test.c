@@ -298,15 +298,15 @@ static void words_are(char **argv, const char *const expect[])
 static void test_sbatch(void **state)
 {
     (void)state;
-    words_are(script_sbatch("/a b/100%", 16),
+    words_are(script_sbatch("/a b/100%", 16, NULL),
               (const char *const[]){"sbatch", "--parsable", "--array=0-15",
                                     "--output=/a b/100%%/jobs/%A_%a.log",
                                     "/a b/100%/jobs/slots.sh", NULL});
-    words_are(script_sbatch("/a", 1),
+    words_are(script_sbatch("/a", 1, "n[1-2],n7"),
               (const char *const[]){"sbatch", "--parsable", "--array=0",
-                                    "--output=/a/jobs/%A_%a.log", "/a/jobs/slots.sh",
-                                    NULL});
-    words_are(script_sbatch("/a", 0),
+                                    "--output=/a/jobs/%A_%a.log", "--exclude=n[1-2],n7",
+                                    "/a/jobs/slots.sh", NULL});
+    words_are(script_sbatch("/a", 0, NULL),
               (const char *const[]){"sbatch", "--parsable", "/a/jobs/slots.sh", NULL});
 }
 

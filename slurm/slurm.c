@@ -20,6 +20,7 @@
 #define OTHER_SECONDS  30.0
 #define CALM_MAX       4 /* so many times poll_seconds when nothing changes */
 #define CANCEL_MAX     500
+#define EXCLUDED_MAX   3         /* nodes */
 #define OUTPUT_MAX     (1 << 20) /* of a job, to be looked at */
 #define SHOWN_MAX      200       /* bytes of its last line */
 #define POLLS          4         /* in as many times poll_seconds, at most */
@@ -40,6 +41,11 @@ struct slurm {
     char *dir, *name, *cluster; /* the latter as an option, or NULL */
     VEC(struct job) jobs;
     struct map by_name; /* hash64() of the name -> index in jobs */
+
+    struct str exclude; /* nodes, as sbatch wants them */
+    size_t exclude_own; /* so many bytes of that are the user's */
+    int excluded;       /* by us */
+    bool on_nodes;
 
     struct proc scontrol, sbatch, squeue, scancel, sacct;
     bool array_max_known;
@@ -137,10 +143,35 @@ static void slurm_output(const struct executor *x, const char *job, struct str *
     str_free(&text);
 }
 
-static void gone(struct slurm *s, size_t i, const char *state, const char *why)
+static void gone(struct slurm *s, size_t i, const struct job_end *end)
 {
     s->jobs.v[i].is = JOB_GONE;
-    s->x.news->gone(s->x.ctx, s->jobs.v[i].name, state, why);
+    s->x.news->gone(s->x.ctx, s->jobs.v[i].name, end);
+}
+
+/* ---- bad nodes ---- */
+
+static bool slurm_exclude(struct executor *x, const char *node)
+{
+    struct slurm *s = (struct slurm *)x;
+
+    if (s->on_nodes || s->excluded >= EXCLUDED_MAX)
+        return false;
+    s->excluded++;
+    if (s->exclude.len > 0)
+        str_addc(&s->exclude, ',');
+    str_add(&s->exclude, node);
+    return true;
+}
+
+/* Without some nodes there may be too few: then they are better than none. */
+static bool exclude_none(struct slurm *s)
+{
+    if (s->excluded == 0)
+        return false;
+    s->excluded = 0;
+    str_cut(&s->exclude, s->exclude_own);
+    return true;
 }
 
 /* ---- squeue ---- */
@@ -195,7 +226,7 @@ static void take_line(struct slurm *s, const struct squeue_line *line, bool *new
 {
     struct job *j = find_job(s, line->job);
     struct str why = STR_INIT;
-    char *state;
+    char *state, *node;
 
     if (!j || j->is == JOB_GONE)
         return;
@@ -211,7 +242,9 @@ static void take_line(struct slurm *s, const struct squeue_line *line, bool *new
     if (line->reason.len > 0 && !slice_eq(line->reason, "None"))
         str_addf(&why, " (%.*s)", (int)line->reason.len, line->reason.p);
     state = mem_strndup(line->state.p, line->state.len);
-    gone(s, (size_t)(j - s->jobs.v), state, why.p);
+    node = mem_strndup(line->node.p, line->node.len);
+    gone(s, (size_t)(j - s->jobs.v), &(struct job_end){state, node, why.p});
+    free(node);
     free(state);
     str_free(&why);
 }
@@ -234,7 +267,7 @@ static void take_squeue(struct slurm *s, const struct proc_result *r)
                 !(j->seen || j->since + s->unseen_seconds < began))
                 continue;
             news = true;
-            gone(s, i, "", "Slurm no longer lists it");
+            gone(s, i, &(struct job_end){"", "", "Slurm no longer lists it"});
         }
     }
     s->interval = news ? s->poll_seconds : s->interval * 2;
@@ -275,10 +308,10 @@ static void refuse(struct slurm *s, const char *why, bool passing)
 static void start_sbatch(struct slurm *s)
 {
     int n = s->wanted < s->array_max ? s->wanted : s->array_max;
-    char **argv = script_sbatch(s->dir, n); /* n 0: the site has no arrays */
+    char **argv = script_sbatch(s->dir, n, s->exclude.len > 0 ? s->exclude.p : NULL);
     struct err e = {0};
 
-    s->at_hand = n > 0 ? n : 1;
+    s->at_hand = n > 0 ? n : 1; /* 0: the site has no arrays */
     s->wanted -= s->at_hand;
     s->others++;
     if (command_start(&s->sbatch, argv, SBATCH_SECONDS, &e) != 0) {
@@ -326,8 +359,10 @@ static void take_sbatch(struct slurm *s, const struct proc_result *r)
         s->wanted += s->at_hand;
         s->at_hand = 0;
     } else {
+        bool passing = command_passing(r);
+
         command_sentence(&text, "sbatch", r);
-        refuse(s, text.p, command_passing(r));
+        refuse(s, text.p, passing || exclude_none(s));
     }
     str_free(&text);
 }
@@ -548,6 +583,7 @@ static void slurm_free(struct executor *x)
     drop(&s->sacct);
     forget_question(s);
     vec_free(&s->accounts);
+    str_free(&s->exclude);
     cancel_at_hand(s);
     finish_cancels(s);
     for (size_t i = 0; i < s->jobs.n; i++)
@@ -575,6 +611,10 @@ struct executor *executor_slurm(const struct slurm_setup *setup,
         str_addf(&cluster, "--clusters=%s", setup->cluster);
         s->cluster = str_take(&cluster);
     }
+    s->exclude = (struct str)STR_INIT;
+    str_add(&s->exclude, setup->exclude ? setup->exclude : "");
+    s->exclude_own = s->exclude.len;
+    s->on_nodes = setup->on_nodes;
     s->array_max = SCRIPT_ARRAY_MAX;
     s->poll_seconds = s->interval = setup->poll_seconds;
     s->unseen_seconds = setup->unseen_seconds;
@@ -585,6 +625,7 @@ struct executor *executor_slurm(const struct slurm_setup *setup,
                                    .ends = slurm_ends,
                                    .cancel = slurm_cancel,
                                    .account = slurm_account,
+                                   .exclude = slurm_exclude,
                                    .passes = command_step_passing,
                                    .output = slurm_output,
                                    .poll = slurm_poll,

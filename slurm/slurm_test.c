@@ -84,9 +84,10 @@ static void on_refused(void *ctx, int n, const char *why, bool passing)
     str_addf(&((struct world *)ctx)->told, "!%d(%s)%s ", n, why, passing ? "?" : "");
 }
 
-static void on_gone(void *ctx, const char *job, const char *state, const char *why)
+static void on_gone(void *ctx, const char *job, const struct job_end *end)
 {
-    str_addf(&((struct world *)ctx)->told, "-%s(%s)%s ", job, why, state);
+    str_addf(&((struct world *)ctx)->told, "-%s(%s)%s%s%s ", job, end->why, end->state,
+             *end->node ? "@" : "", end->node);
 }
 
 static void on_account(void *ctx, const struct account *r)
@@ -304,27 +305,28 @@ static void test_states(void **state)
     submit(w, 3, "echo 52", "+52_0 +52_1 +52_2 ");
     assert_int_equal(w->x->ops->state(w->x, "52_0"), JOB_PENDING);
     assert_int_equal(w->x->ops->state(w->x, "local:host:1:2"), JOB_UNKNOWN);
-    does(w, "squeue", "echo '52_0 RUNNING N/A None'; echo '52_1 PENDING N/A Priority'");
+    does(w, "squeue",
+         "echo '52_0 RUNNING N/A n1 None'; echo '52_1 PENDING N/A n1 Priority'");
     until_state(w, "52_0", JOB_RUNNING);
     assert_int_equal(w->x->ops->state(w->x, "52_1"), JOB_PENDING);
     calls_of(w, "squeue", &calls);
     str_addf(&expect,
-             "--noheader --array --states=all --format=%%i %%T %%e %%r --user=%ld "
+             "--noheader --array --states=all --format=%%i %%T %%e %%B %%r --user=%ld "
              "--name=fashion\n",
              (long)getuid());
     assert_int_equal(strncmp(calls.p, expect.p, expect.len), 0);
 
     /* Failing says nothing, whatever it prints. */
-    does(w, "squeue", "echo '52_1 RUNNING N/A None'; exit 1");
+    does(w, "squeue", "echo '52_1 RUNNING N/A n1 None'; exit 1");
     until_called(w, "squeue", count(w, "squeue"), 3, "52_0");
     assert_int_equal(w->x->ops->state(w->x, "52_0"), JOB_RUNNING);
     assert_int_equal(w->x->ops->state(w->x, "52_1"), JOB_PENDING);
 
     /* What was listed and is not any more has ended; what ends is told with its reason;
      * what was not listed yet is given time. */
-    does(w, "squeue", "echo '52_1 FAILED N/A NonZeroExitCode'");
+    does(w, "squeue", "echo '52_1 FAILED N/A n4 NonZeroExitCode'");
     until_told(w, "52_0",
-               "-52_1(Slurm says FAILED (NonZeroExitCode))FAILED -52_0(Slurm no "
+               "-52_1(Slurm says FAILED (NonZeroExitCode))FAILED@n4 -52_0(Slurm no "
                "longer lists it) ");
     assert_int_equal(w->x->ops->state(w->x, "52_0"), JOB_GONE);
     assert_int_equal(w->x->ops->state(w->x, "52_2"), JOB_PENDING);
@@ -349,11 +351,42 @@ static void test_inherited(void **state)
 {
     struct world *w = *state;
 
-    does(w, "squeue", "echo '40_1 RUNNING N/A None'");
+    does(w, "squeue", "echo '40_1 RUNNING N/A n1 None'");
     assert_int_equal(w->x->ops->state(w->x, "40_0"), JOB_UNKNOWN);
     assert_int_equal(w->x->ops->state(w->x, "40_1"), JOB_UNKNOWN);
     until_told(w, "40_1", "-40_0(Slurm no longer lists it) ");
     assert_int_equal(w->x->ops->state(w->x, "40_1"), JOB_RUNNING);
+}
+
+/* Nodes to be left out, beside the user's own; few, and not when too few are left. */
+static void test_exclude(void **state)
+{
+    struct world *w = *state;
+    struct str calls = STR_INIT;
+
+    free_executor(w);
+    w->setup.exclude = "n[8-9]";
+    w->x = executor_slurm(&w->setup, &news, w);
+    assert_true(w->x->ops->exclude(w->x, "n1"));
+    assert_true(w->x->ops->exclude(w->x, "n2"));
+    assert_true(w->x->ops->exclude(w->x, "n3"));
+    assert_false(w->x->ops->exclude(w->x, "n4"));
+    submit(w, 1, "echo 52", "+52_0 ");
+    calls_of(w, "sbatch", &calls);
+    assert_non_null(strstr(calls.p, " --exclude=n[8-9],n1,n2,n3 "));
+    submit(w, 1,
+           "echo 'sbatch: error: Requested node configuration is not available' >&2; "
+           "exit 1",
+           "!1(sbatch: Requested node configuration is not available)? ");
+    submit(w, 1, "echo 53", "+53_0 ");
+    calls_of(w, "sbatch", &calls);
+    assert_non_null(strstr(calls.p, " --exclude=n[8-9] "));
+    str_free(&calls);
+
+    free_executor(w);
+    w->setup.on_nodes = true;
+    w->x = executor_slurm(&w->setup, &news, w);
+    assert_false(w->x->ops->exclude(w->x, "n1"));
 }
 
 /* When a job's time is over is asked once, when it runs, and again after a while:
@@ -368,17 +401,17 @@ static void test_ends(void **state)
     assert_true(w->x->ops->ends(w->x, "local:host:1:2") == 0);
     submit(w, 1, "echo 52", "+52_0 ");
     assert_true(w->x->ops->ends(w->x, "52_0") == 0);
-    does(w, "squeue", "echo '52_0 RUNNING 2026-11-27T01:00:05 None'");
+    does(w, "squeue", "echo '52_0 RUNNING 2026-11-27T01:00:05 n1 None'");
     while (w->x->ops->ends(w->x, "52_0") != 1795737605 && clock_mono() < end)
         w->x->ops->poll(w->x);
     assert_true(w->x->ops->ends(w->x, "52_0") == 1795737605);
     calls = count(w, "squeue");
-    does(w, "squeue", "echo '52_0 RUNNING 2026-11-27T02:00:05 None'");
+    does(w, "squeue", "echo '52_0 RUNNING 2026-11-27T02:00:05 n1 None'");
     while (w->x->ops->ends(w->x, "52_0") != 1795741205 && clock_mono() < end)
         w->x->ops->poll(w->x);
     assert_true(w->x->ops->ends(w->x, "52_0") == 1795741205);
     assert_int_equal(count(w, "squeue"), calls + 1);
-    does(w, "squeue", "echo '52_0 RUNNING N/A None'"); /* UNLIMITED */
+    does(w, "squeue", "echo '52_0 RUNNING N/A n1 None'"); /* UNLIMITED */
     while (w->x->ops->ends(w->x, "52_0") != 0 && clock_mono() < end)
         w->x->ops->poll(w->x);
     assert_true(w->x->ops->ends(w->x, "52_0") == 0);
@@ -396,7 +429,7 @@ static void test_manners(void **state)
         w->x->ops->poll(w->x);
     assert_int_equal(count(w, "squeue"), 0);
 
-    does(w, "squeue", "sleep 0.3; echo '52_0 PENDING N/A Priority'");
+    does(w, "squeue", "sleep 0.3; echo '52_0 PENDING N/A n1 Priority'");
     began = clock_mono();
     until_called(w, "squeue", 0, 3, "52_0");
     assert_true(clock_mono() - began >= 2 * 6 * 0.3); /* itself, and five times that */
@@ -475,7 +508,7 @@ static void test_shared_manners(void **state)
     w->setup.poll_seconds = 0.1;
     w->x = executor_slurm(&w->setup, &news, w);
     submit(w, 1, "echo 52", "+52_0 ");
-    does(w, "squeue", "echo '52_0 RUNNING N/A None'");
+    does(w, "squeue", "echo '52_0 RUNNING N/A n1 None'");
     for (int i = 0; i < 8; i++) {
         account(w, "exit 0", "$()? ");
         until_called(w, "squeue", count(w, "squeue"), i % 3 == 0, "52_0");
@@ -538,7 +571,7 @@ int main(void)
         TEST(test_inherited),      TEST(test_unseen),    TEST(test_manners),
         TEST(test_hanging),        TEST(test_cancel),    TEST(test_end),
         TEST(test_arrays_unknown), TEST(test_account),   TEST(test_shared_manners),
-        TEST(test_ends),
+        TEST(test_ends),           TEST(test_exclude),
     };
     return cmocka_run_group_tests_name("slurm/slurm", tests, NULL, NULL);
 }

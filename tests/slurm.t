@@ -60,9 +60,10 @@ name=$(echo "$*" | sed -n 's/.*--name=\([^ ]*\).*/\1/p')
 cd "$SLURM/jobs" || exit
 for job in *; do
     test "$(cat "../names/$job")" = "$name" || continue
-    test -e "../cancelled/$job" && echo "$job $(cat "../cancelled/$job") N/A None"
+    test -e "../cancelled/$job" && echo "$job $(cat "../cancelled/$job") N/A n1 None"
     kill -0 "$(cat "$job")" 2>/dev/null || continue
-    test -e "../pending/$job" && echo "$job PENDING N/A None" || echo "$job RUNNING N/A None"
+    test -e "../pending/$job" && echo "$job PENDING N/A n/a None" ||
+        echo "$job RUNNING N/A n1 None"
 done
 exit 0
 END

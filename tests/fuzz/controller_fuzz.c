@@ -310,7 +310,9 @@ static void ask(struct world *w, struct slice line)
     switch (op) {
     case 'j': controller_job_submitted(w->c, text); break;
     case 'n': controller_jobs_refused(w->c, 1, "not now", *text != 'x'); break;
-    case 'g': controller_job_gone(w->c, text, "", "it ended"); break;
+    case 'g':
+        controller_job_gone(w->c, text, &(struct job_end){"", text, "it ended"});
+        break;
     case 's': controller_stop(w->c, (int32_t)fuzz_number(&line, INT32_MAX), "s"); break;
     case 'S': controller_stop(w->c, -1, "enough"); break;
     case 'p': controller_pause(w->c, "pause"); break;

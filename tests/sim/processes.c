@@ -316,7 +316,8 @@ static void tell_of_jobs(struct process *p)
 
         if (m->gone && !m->seems) {
             vec_remove(&p->children, i);
-            controller_job_gone(p->ep.controller, m->job, "", "it ended");
+            controller_job_gone(p->ep.controller, m->job,
+                                &(struct job_end){"", "", "it ended"});
         } else {
             i++;
         }
