@@ -57,7 +57,8 @@ struct server {
     int interrupts;
     double next_request, next_tell;
     struct slurm_calls calls_before; /* of earlier controllers */
-    char **taken; /* requests of this round, removed when it is durable */
+    char *no_accounts; /* why the last answer of Slurm's accounting was none; NULL */
+    char **taken;      /* requests of this round, removed when it is durable */
     double began;
     int status;
     bool ended;
@@ -178,6 +179,8 @@ static void job_accounts(void *ctx, const char *why, bool passing)
     struct server *s = ctx;
 
     accounts_answered(s->ep.sweep.accounts, why, passing, take_account, s);
+    free(s->no_accounts);
+    s->no_accounts = why ? mem_strdup(why) : NULL;
     if (why && !passing) {
         struct str text = STR_INIT;
 
@@ -775,6 +778,15 @@ static int last_accounts(struct server *s, struct err *e)
         poll(fds, 1, 50);
         now = clock_mono();
     }
+    if (rc == 0 && accounts_open(a) && s->no_accounts) {
+        struct str text = STR_INIT;
+
+        str_addf(&text,
+                 "%s; sweep.h5 goes without what it would say of the last attempts",
+                 s->no_accounts);
+        viewer_say(s->viewer, text.p);
+        str_free(&text);
+    }
     return rc;
 }
 
@@ -869,6 +881,7 @@ static void tear_down(struct server *s)
     epoch_end(&s->ep);
     map_free(&s->routes);
     vec_free(&s->peers);
+    free(s->no_accounts);
     requests_free(s->taken); /* not durable: they stay for the next controller */
     if (s->signals >= 0)
         close(s->signals);
