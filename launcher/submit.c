@@ -3,12 +3,16 @@
 #include "base/file.h"
 #include "launcher/batch.h"
 #include "slurm/succession.h"
+#include "wire/keys.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SCRIPT_MAX 65536 /* bytes */
+#define TAKE_LOOKS 300   /* ten a second, for a request to be taken by a controller */
+#define OVER_LOOKS 10    /* of these, since the sweep is said to be over */
 
 bool submit_has_chain(const char *dir)
 {
@@ -59,6 +63,24 @@ static int put_request(const char *dir, const struct request *r, struct err *e)
     return rc;
 }
 
+/* Does the controller whose job runs take a request? Not one that winds up: it has read
+ * its last, and says so when nothing is left to be done. That may also be what the one
+ * before it has said, so it gets a moment. */
+static bool is_taken(const char *dir, const char *path)
+{
+    const struct timespec tenth = {0, 100000000};
+    struct controller_file f;
+    int over = 0;
+
+    for (int i = 0; i < TAKE_LOOKS && file_exists(path); i++) {
+        over += controller_file_read(dir, &f, NULL) == 0 && controller_file_over(&f);
+        if (over > OVER_LOOKS)
+            return false;
+        nanosleep(&tenth, NULL);
+    }
+    return true; /* or hangs, and is Slurm's to end */
+}
+
 /* The one, and one behind it. Without the second the first will see to it. */
 static int submit_two(const char *dir, struct str *job, struct err *e)
 {
@@ -101,16 +123,18 @@ int submit_again(const struct cli_command *self, const char *dir,
                  const struct request sets[], size_t n)
 {
     struct request resume = {.op = REQUEST_RESUME, .trial = -1};
-    char *name = submit_chain_name(dir);
+    char *name = submit_chain_name(dir), *path = NULL;
     struct str job = STR_INIT;
     struct err e = {0};
     bool runs = false;
-    int status = EXIT_GOOD, rc = put_request(dir, &resume, &e);
+    int status = EXIT_GOOD, rc = request_write(dir, &resume, &path, &e);
 
     for (size_t i = 0; rc == 0 && i < n; i++)
         rc = put_request(dir, &sets[i], &e);
     if (rc == 0)
         rc = succession_find(name, &job, &runs, &e);
+    if (rc == 0 && runs && !is_taken(dir, path))
+        str_cut(&job, 0);
     if (rc == 0 && job.len > 0) {
         cli_say("its controller, job %s, %s already", job.p, runs ? "runs" : "waits");
     } else if (rc == 0) {
@@ -123,6 +147,7 @@ int submit_again(const struct cli_command *self, const char *dir,
     else
         submit_tell(dir);
     str_free(&job);
+    free(path);
     free(name);
     return status;
 }

@@ -15,7 +15,7 @@ char *submit_chain_name(const char *dir);
 int submit_new(const struct cli_command *self, const struct begun *b, struct str *job);
 
 /* Sees to it that a controller serves an old one: takes the requests along, and submits
- * one unless one runs or waits. An exit status after a message. */
+ * one unless one waits, or one runs that takes them. An exit status after a message. */
 int submit_again(const struct cli_command *self, const char *dir,
                  const struct request sets[], size_t n);
 

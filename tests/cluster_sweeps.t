@@ -83,6 +83,15 @@ test_expect_success 'it resumes, and rung stop ends it from outside' '
     rung replay --verify all
 '
 
+test_expect_success 'resumed while its controller still winds up, it goes on' '
+    printf "%s\n" "search: {trials: 4}" "slots: 2" | trials soon 6 0.5 &&
+    slurm rung submit --dir soon soon.yaml && within 30 "test -n \"\$(events soon report)\"" &&
+    slurm rung stop --pause soon &&
+    within 20 "test \$(events soon start | wc -l) = \$(events soon end | wc -l)" &&
+    slurm rung resume soon 2>err && cat err && grep "its controller is job" err &&
+    within 60 "grep finished soon/controller.json" && test $(events soon end completed | wc -l) = 4
+'
+
 test_expect_success 'down' '
     "$cluster" down "$at"
 '
