@@ -386,6 +386,38 @@ static int write_script(struct server *s, struct err *e)
     return rc;
 }
 
+static bool is_known(const struct loaded *l, const char *job)
+{
+    bool known = false;
+
+    for (size_t i = 0; i < l->jobs.n; i++)
+        known |= strcmp(l->jobs.v[i], job) == 0;
+    for (size_t i = 0; i < l->agents.n; i++)
+        known |= strcmp(l->agents.v[i].job, job) == 0;
+    return known;
+}
+
+static void job_found(void *ctx, const char *job)
+{
+    struct server *s = ctx;
+    struct loaded *l = &s->ep.sweep;
+
+    if (is_known(l, job))
+        return;
+    fprintf(stderr, "rung: job %s is of this sweep, and counts as a slot to come\n", job);
+    vec_push(&l->jobs, mem_strdup(job));
+}
+
+/* What an earlier controller submitted as it was killed, and people by hand. */
+static void find_jobs(struct server *s, const struct slurm_setup *setup)
+{
+    struct err e = {0};
+
+    if (journal_epoch(s->ep.journal) > 1 && slurm_jobs(setup, job_found, s, &e) != 0)
+        fprintf(stderr, "rung: are there jobs of this sweep that nobody told of? %s\n",
+                e.text);
+}
+
 static int make_slurm(struct server *s, struct err *e)
 {
     const struct sweepfile *f = s->ep.sweep.file;
@@ -408,6 +440,7 @@ static int make_slurm(struct server *s, struct err *e)
         else if (strcmp(o->name, "nodelist") == 0 || strcmp(o->name, "nodefile") == 0)
             setup.on_nodes = true;
     }
+    find_jobs(s, &setup);
     s->executor = executor_slurm(&setup, &news, s);
     return 0;
 }

@@ -128,4 +128,10 @@ struct slurm_setup {
 struct executor *executor_slurm(const struct slurm_setup *setup,
                                 const struct executor_news *news, void *ctx);
 
+/* The jobs of a sweep that are in Slurm's queue, whoever submitted them: a controller may
+ * have ended while its sbatch was under way. Waits for Slurm, half a minute at most;
+ * ERR_IO with its sentence: it does not say. */
+int slurm_jobs(const struct slurm_setup *setup, void (*fn)(void *ctx, const char *job),
+               void *ctx, struct err *e);
+
 #endif

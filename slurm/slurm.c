@@ -12,6 +12,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@
 #define OTHER_SECONDS  30.0
 #define CALM_MAX       4 /* so many times poll_seconds when nothing changes */
 #define CANCEL_MAX     500
+#define QUEUE_FORMAT   "--format=%i %T %o"
 #define EXCLUDED_MAX   3         /* nodes */
 #define OUTPUT_MAX     (1 << 20) /* of a job, to be looked at */
 #define SHOWN_MAX      200       /* bytes of its last line */
@@ -633,4 +635,72 @@ struct executor *executor_slurm(const struct slurm_setup *setup,
                                    .free = slurm_free};
     s->x = (struct executor){.ops = &s->ops, .news = news, .ctx = ctx};
     return &s->x;
+}
+
+/* ---- from before ---- */
+
+static bool same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
+           x.st_ino == y.st_ino;
+}
+
+/* A line of format QUEUE_FORMAT: the job's name, if it is of that script. free() it. */
+static char *job_of_script(struct slice line, const char *script)
+{
+    const char *state = memchr(line.p, ' ', line.len),
+               *path =
+                   state ? memchr(state + 1, ' ', (size_t)(line.p + line.len - state - 1))
+                         : NULL;
+    struct slice job = {line.p, state ? (size_t)(state - line.p) : 0};
+    char *file;
+    bool own;
+
+    if (!path || !slurm_is_job(job) || memcmp(state + 1, "COMPLETING", 10) == 0)
+        return NULL;
+    file = mem_strndup(path + 1, (size_t)(line.p + line.len - path - 1));
+    own = same_file(file, script);
+    free(file);
+    return own ? mem_strndup(job.p, job.len) : NULL;
+}
+
+int slurm_jobs(const struct slurm_setup *setup, void (*fn)(void *ctx, const char *job),
+               void *ctx, struct err *e)
+{
+    struct slurm *s = (struct slurm *)executor_slurm(setup, NULL, NULL);
+    char squeue[] = "squeue", noheader[] = "--noheader", array[] = "--array",
+         format[] = QUEUE_FORMAT, user[64], *script = script_path(setup->dir), *job;
+    struct str name = STR_INIT, why = STR_INIT;
+    struct proc_result r;
+    struct slice rest, line;
+    int rc = 0;
+
+    snprintf(user, sizeof(user), "--user=%ld", (long)getuid());
+    str_addf(&name, "--name=%s", s->name);
+    start(s, &s->squeue, (char *[]){squeue, noheader, array, format, user, name.p, NULL},
+          &s->polling);
+    if (s->squeue.pid == 0) {
+        rc = err_set(e, ERR_IO, "squeue cannot be started");
+        goto out;
+    }
+    proc_wait(&s->squeue, &r);
+    rest = (struct slice){r.out.p, r.out.len};
+    if (r.exit_code != 0) {
+        command_sentence(&why, "squeue", &r);
+        rc = err_set(e, ERR_IO, "%s", why.p);
+    }
+    while (rc == 0 && command_next_line(&rest, &line)) {
+        if ((job = job_of_script(line, script)) != NULL)
+            fn(ctx, job);
+        free(job);
+    }
+    proc_result_free(&r);
+out:
+    slurm_free(&s->x);
+    str_free(&why);
+    str_free(&name);
+    free(script);
+    return rc;
 }

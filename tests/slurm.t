@@ -16,7 +16,7 @@ RUNG_TIMERS=$RUNG_TIMERS,ACCOUNT=0.2,LAST_ACCOUNT=4,SUCCESSOR=1
 # has what sbatch says instead, once for each line.
 SLURM=$PWD/slurm
 export SLURM
-mkdir -p slurm/bin slurm/jobs slurm/names slurm/pending slurm/cancelled && echo 50 >slurm/id && : >slurm/refuse
+mkdir -p slurm/bin slurm/jobs slurm/names slurm/pending slurm/cancelled slurm/scripts && echo 50 >slurm/id && : >slurm/refuse
 cat >slurm/bin/sbatch <<\END
 #!/bin/sh
 echo "$*" >>"$SLURM/sbatch"
@@ -33,10 +33,12 @@ case $* in
 *--array*)
     for task in $(seq 0 "${last:-0}"); do
         SLURM_JOB_ID=$((id * 100 + task)) SLURM_ARRAY_JOB_ID=$id SLURM_ARRAY_TASK_ID=$task \
-            setsid bash "$script" >"${script%/*}/${id}_$task.log" 2>&1 </dev/null &
+            setsid sh -c "while test -e '$SLURM/hold'; do sleep 0.05; done; exec bash '$script'" \
+            >"${script%/*}/${id}_$task.log" 2>&1 </dev/null &
         echo $! >"$SLURM/jobs/${id}_$task"
-        echo "$name" >"$SLURM/names/${id}_$task"
+        echo "$name" >"$SLURM/names/${id}_$task" && echo "$script" >"$SLURM/scripts/${id}_$task"
     done
+    while test -e "$SLURM/slow"; do sleep 0.05; done
     ;;
 *)
     before=$(cd "$SLURM/names" && grep -lx "$name" * | sort -n | tail -n 1)
@@ -62,6 +64,9 @@ for job in *; do
     test "$(cat "../names/$job")" = "$name" || continue
     test -e "../cancelled/$job" && echo "$job $(cat "../cancelled/$job") N/A n1 None"
     kill -0 "$(cat "$job")" 2>/dev/null || continue
+    case $* in
+    *%o*) echo "$job RUNNING $(cat "../scripts/$job")" && continue ;;
+    esac
     test -e "../pending/$job" && echo "$job PENDING N/A n/a None" ||
         echo "$job RUNNING N/A n1 None"
 done
@@ -273,6 +278,18 @@ test_expect_success 'a controller dies: the next one is of Slurm, too, and knows
 controllers() {
     squeue --name="$(sed -n "s/^#SBATCH --job-name=//p" "$1/jobs/controller.sh")"
 }
+
+test_expect_success 'jobs of a controller that died as it submitted them are known to the next' '
+    printf "%s\n" "search: {trials: 4}" "slots: 2" | steps orphans 1 0.2 &&
+    : >slurm/hold && : >slurm/slow && { under_slurm orphans & } &&
+    until_true "test \$(cat slurm/scripts/* | grep -c orphans/) = 2" &&
+    ended orphans && wait && : >slurm/sbatch && rm slurm/slow &&
+    { timeout 120 rung resume --quiet orphans 2>orphans.err & } &&
+    until_true "test \$(events orphans epoch | wc -l) = 2" && sleep 1 && rm slurm/hold &&
+    wait && cat orphans.err && test $(events orphans end completed | wc -l) = 4 &&
+    test $(grep -c "is of this sweep, and counts" orphans.err) = 2 && cat slurm/sbatch &&
+    test_must_fail test -s slurm/sbatch && nobody_left orphans
+'
 
 test_expect_success 'the controller is a job, and a person looks on' '
     echo "search: {trials: 4}" | steps there 1 0 &&
