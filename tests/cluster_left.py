@@ -68,9 +68,9 @@ def check_told(directory, events):
             decided = step == milestone and decisions[answer] in ("continue", "pause")
             if report is None:
                 lost = ends[trial, attempt] in WITH_AGENT
-                assert lost and not decided, f"told, and not in the journal: {line}"
+                assert lost and not decided, f"told, and not in the journal: {line.strip()}"
             elif decided:
-                assert report["decision"] == decisions[answer], f"told {line}: {report}"
+                assert report["decision"] == decisions[answer], f"told {line.strip()}: {report}"
 
 
 def same(a, b):

@@ -100,3 +100,32 @@ attempts()
 {
     /usr/bin/python3 "$top_srcdir/tests/cluster_attempts.py" "$@"
 }
+
+# asha NAME SECONDS KEY...: NAME.yaml, whose trials (tests/cluster_trial.sh) take so long for
+# a step, and are compared after 2 and 4 of 8, or as the keys say.
+asha()
+{
+    name=$1 seconds=$2
+    shift 2
+    schedule="method: asha, grace_period: 2, reduction_factor: 2, max_t: 8"
+    sweep_file "$name" "sh '$top_srcdir/tests/cluster_trial.sh' $seconds" <<-END_OF_FILE
+	space: {x: "uniform(0, 1)"}
+	$(printf '%s\n' "$@" | grep '^schedule:' || echo "schedule: {$schedule}")
+	$(printf '%s\n' "$@" | grep -v '^schedule:')
+	END_OF_FILE
+}
+
+# finishes NAME: waits for the sweep to finish, and shows what its jobs said.
+finishes()
+{
+    within 150 "grep -q finished '$1/controller.json' 2>/dev/null"
+    status=$?
+    cat "$1"/jobs/*.log >&2
+    return "$status"
+}
+
+# outcomes NAME: of its attempts, each once.
+outcomes()
+{
+    events "$1" end | field outcome | sort -u
+}
