@@ -92,6 +92,19 @@ test_expect_success 'resumed while its controller still winds up, it goes on' '
     within 60 "grep finished soon/controller.json" && test $(events soon end completed | wc -l) = 4
 '
 
+test -x "$top_builddir/rung-train" && test -d /usr/share/datasets/fashion-mnist &&
+    test_set_prereq FASHION
+
+test_expect_success FASHION 'the example: sacct lists every attempt by trial and rung' '
+    slurm rung submit --dir fashion "$top_srcdir/examples/fashion-slurm.yaml" &&
+    within 300 "grep finished fashion/controller.json" &&
+    events fashion start | sed "s/.*\"trial\":\([0-9]*\),.*/\1/" | sort -n >started &&
+    test $(sort -u started | wc -l) = 27 &&
+    jobs=$(events fashion job joined | sed "s/.*\"job\":\"\([^\"]*\)\".*/\1/" | paste -s -d ,) &&
+    within 20 "slurm sacct -n -P -o jobname -j $jobs | sed -n \"s/^t0*\([0-9][0-9]*\).r[0-2]\$/\1/p\" |
+        sort -n >listed && test_cmp started listed" && rung replay --verify fashion
+'
+
 test_expect_success 'down' '
     "$cluster" down "$at"
 '

@@ -88,4 +88,11 @@ test_expect_success 'a sweep of trials in shell goes the same way' '
     test_cmp c.ends sh.ends
 '
 
+test_expect_success 'the sweep for Slurm has what it says in its batch script' '
+    rung render --script "$top_srcdir/examples/fashion-slurm.yaml" >script && cat script &&
+    for option in nice=100 mem=2048M time=0-00:30:00; do
+        grep "^#SBATCH --$option$" script || return
+    done
+'
+
 test_done
