@@ -132,6 +132,10 @@ void slot_ended(struct agent *a, struct slot *s, const struct end_facts *facts)
     if (it.end.facts.cause == CAUSE_EVICTED && a->c.ends > 0 &&
         a->now > a->c.ends - a->c.timers.s[TIMER_WALLTIME])
         it.end.facts.slurm_state = SLICE("TIMEOUT");
+    /* The kernel counts for all slots of a job together, but for a step alone: where the
+     * program ended well, it was another's process that had no memory. */
+    if (facts->exit_code == 0 && a->c.slots > 1 && facts->slurm_step.len == 0)
+        it.end.facts.oom = false;
     it.end.facts.answered = at->answered;
     /* what it reports after it was told to pause is not where it paused */
     it.end.facts.last_step =

@@ -38,9 +38,9 @@ static void see_end(const struct item *it)
     };
     static const char *const decisions[] = {"none", "continue", "pause", "stop"};
     const struct end_facts *f = &it->end.facts;
-    str_addf(&seen, "%d.%d exit %d, %s, told %s, step %d of %u", it->end.trial,
+    str_addf(&seen, "%d.%d exit %d, %s, told %s, step %d of %u%s", it->end.trial,
              it->end.attempt, f->exit_code, causes[f->cause], decisions[f->answered],
-             (int)f->last_step, f->reports);
+             (int)f->last_step, f->reports, f->oom ? ", oom" : "");
     assert_true(it->end.nonce == NONCE(it->end.trial, it->end.attempt));
 }
 
@@ -895,6 +895,32 @@ static void test_suspended(void **state)
     assert_non_null(strstr(seen.p, "quit 0, no controller was heard of any more\n"));
 }
 
+/* Somebody's process was ended for want of memory, by the count of the cgroup. */
+static void test_oom(void **state)
+{
+    static const struct {
+        int slots, exit_code;
+        struct slice step;
+        bool oom;
+    } cases[] = {
+        {1, 0, SLICE(""), true},
+        {2, 0, SLICE(""), false},
+        {2, 0, SLICE("7"), true},
+        {2, 1, SLICE(""), true},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct end_facts f = {
+            .exit_code = cases[i].exit_code, .slurm_step = cases[i].step, .oom = true};
+        config.slots = cases[i].slots;
+        join_and_run();
+        agent_ended(a, 0, &f, now);
+        tick();
+        assert_non_null(strstr(seen.p, "7.1 exit "));
+        assert_int_equal(strstr(seen.p, ", oom") != NULL, cases[i].oom);
+    }
+}
+
 /* ---- without a controller ---- */
 
 static void test_decides_alone_promote(void **state)
@@ -1349,6 +1375,7 @@ int main(void)
         TEST(test_after_final),
         TEST(test_hang),
         TEST(test_suspended),
+        TEST(test_oom),
         TEST(test_decides_alone_promote),
         TEST(test_waits_for_the_living),
         TEST(test_decides_alone_stop),
