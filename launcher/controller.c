@@ -391,17 +391,21 @@ static void job_stillborn(struct controller *c, const char *job,
 
 void controller_job_gone(struct controller *c, const char *job, const struct job_end *end)
 {
-    for (size_t i = 0; i < c->peers.n; i++) {
+    bool joined = false;
+
+    for (size_t i = 0; i < c->peers.n; i++) { /* several, of a job that was requeued */
         struct peer *p = &c->peers.v[i];
 
         if (!p->job || strcmp(p->job, job) != 0)
             continue;
+        joined = true;
         snprintf(p->job_state, sizeof(p->job_state), "%s", end->state);
         p->job_over = true;
         if (!p->gone)
             p->lost_at = c->now + c->c.timers.s[TIMER_LAST_WORDS];
-        return;
     }
+    if (joined)
+        return;
     for (size_t i = 0; i < c->pending.n; i++) {
         if (strcmp(c->pending.v[i].job, job) != 0)
             continue;
