@@ -122,6 +122,13 @@ void controller_end_attempt(struct controller *c, int32_t trial,
                             const struct end_facts *f);
 bool controller_over(const struct controller *c);
 
+/* launcher/controller_jobs.c */
+
+/* Gives up agents and jobs that are gone, or were silent for too long. */
+void controller_look(struct controller *c);
+/* Asks for as many jobs as are missing, if there is work: what sweep_next() says. */
+void controller_want_jobs(struct controller *c, const struct work *next);
+
 /* launcher/controller_steps.c */
 
 /* A report at that step, so long after its attempt began. last: the trial's highest step

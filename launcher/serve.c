@@ -11,6 +11,7 @@
 #include "launcher/batch.h"
 #include "launcher/cli.h"
 #include "launcher/epoch.h"
+#include "launcher/jobs.h"
 #include "launcher/submit.h"
 #include "launcher/tidy.h"
 #include "launcher/view.h"
@@ -197,73 +198,7 @@ static const struct executor_news news = {.submitted = job_submitted,
                                           .account = job_account,
                                           .accounts = job_accounts};
 
-/* ---- the sweep's directory ---- */
-
-/* What is said of a directory that exists. */
-static int taken(const char *dir, bool sweep, struct err *e)
-{
-    struct controller_file f;
-    struct str again = STR_INIT;
-
-    if (!sweep)
-        return err_set(e, ERR_EXIST,
-                       "%s exists already and is no sweep; remove it, or name another "
-                       "directory with `--dir`",
-                       dir);
-    if (sweep_served(dir, &f) != SERVING_NO)
-        return err_set(
-            e, ERR_EXIST,
-            "%s exists already, and a controller serves it: process %ld on %s; "
-            "`--dir` names another directory",
-            dir, f.pid, f.host);
-    cli_quote(&again, dir);
-    err_set(e, ERR_EXIST,
-            "%s exists already; `rung resume %s` goes on with a sweep, `--dir` "
-            "names another directory",
-            dir, again.p);
-    str_free(&again);
-    return ERR_EXIST;
-}
-
-/* journal/ and others: the name of sweep.yaml, which comes after them, is made durable
- * together with theirs. */
-static int make_rooms(const char *dir, struct err *e)
-{
-    static const char *const rooms[] = {"journal", "requests", "jobs", "trials"};
-    int rc = 0;
-
-    for (size_t i = 0; rc == 0 && i < sizeof(rooms) / sizeof(rooms[0]); i++) {
-        char *path = path_join(dir, rooms[i]);
-
-        if (mkdir(path, 0755) < 0)
-            rc = err_sys(e, "%s", path);
-        free(path);
-    }
-    return rc;
-}
-
-int sweep_dir_create(const char *dir, const char *yaml, size_t n, struct err *e)
-{
-    char *path = path_join(dir, "sweep.yaml");
-    bool sweep = file_exists(path);
-    int rc = dir_make_new(dir, 0755, e);
-
-    if (rc != 0) {
-        if (rc == ERR_EXIST && file_exists(dir))
-            taken(dir, sweep, e);
-        goto out;
-    }
-    rc = make_rooms(dir, e);
-    if (rc == 0)
-        rc = keys_create(dir, e);
-    if (rc == 0) /* last: a directory with a sweep.yaml is a sweep */
-        rc = file_write(path, yaml, n, 0644, e);
-    if (rc != 0)
-        dir_remove(dir, NULL); /* ours: nobody else could make it */
-out:
-    free(path);
-    return rc;
-}
+/* ---- setting up ---- */
 
 /* The git revision of the current directory, or an empty string. */
 static void git_revision(struct str *out)
@@ -292,8 +227,6 @@ static void command_line(struct str *out)
     }
     str_free(&raw);
 }
-
-/* ---- setting up ---- */
 
 static int begin_epoch(struct server *s, struct err *e)
 {
@@ -367,122 +300,18 @@ static int apply_sets(struct server *s, struct err *e)
     return rc;
 }
 
-/* The batch script as of now; anew after each change of settings. */
-static int write_script(struct server *s, struct err *e)
-{
-    const struct loaded *l = &s->ep.sweep;
-    char *path = script_path(s->dir), *workdir = getcwd(NULL, 0);
-    struct str text = STR_INIT;
-    int rc = workdir ? 0 : err_sys(e, "cannot tell the current directory");
-
-    if (rc == 0)
-        rc = batch_script(l->file, s->dir, workdir, l->settings.v, l->settings.n, &text,
-                          e);
-    if (rc == 0)
-        rc = file_write(path, text.p, text.len, 0644, e);
-    str_free(&text);
-    free(workdir);
-    free(path);
-    return rc;
-}
-
-static bool is_known(const struct loaded *l, const char *job)
-{
-    bool known = false;
-
-    for (size_t i = 0; i < l->jobs.n; i++)
-        known |= strcmp(l->jobs.v[i], job) == 0;
-    for (size_t i = 0; i < l->agents.n; i++)
-        known |= strcmp(l->agents.v[i].job, job) == 0;
-    return known;
-}
-
-static void job_found(void *ctx, const char *job)
-{
-    struct server *s = ctx;
-    struct loaded *l = &s->ep.sweep;
-
-    if (is_known(l, job))
-        return;
-    fprintf(stderr, "rung: job %s is of this sweep, and counts as a slot to come\n", job);
-    vec_push(&l->jobs, mem_strdup(job));
-}
-
-/* What an earlier controller submitted as it was killed, and people by hand. */
-static void find_jobs(struct server *s, const struct slurm_setup *setup)
-{
-    struct err e = {0};
-
-    if (journal_epoch(s->ep.journal) > 1 && slurm_jobs(setup, job_found, s, &e) != 0)
-        fprintf(stderr, "rung: are there jobs of this sweep that nobody told of? %s\n",
-                e.text);
-}
-
-static int make_slurm(struct server *s, struct err *e)
-{
-    const struct sweepfile *f = s->ep.sweep.file;
-    struct slurm_setup setup = {.dir = s->dir,
-                                .name = f->name,
-                                .slots_per_job = f->slots_per_job,
-                                .poll_seconds = s->timers.s[TIMER_SQUEUE],
-                                .unseen_seconds = s->timers.s[TIMER_UNSEEN]};
-    int rc = write_script(s, e);
-
-    if (rc != 0)
-        return rc;
-    for (size_t i = 0; i < f->slurm.n; i++) {
-        const struct option *o = &f->slurm.v[i];
-
-        if (strcmp(o->name, "clusters") == 0)
-            setup.cluster = o->value;
-        else if (strcmp(o->name, "exclude") == 0)
-            setup.exclude = o->value;
-        else if (strcmp(o->name, "nodelist") == 0 || strcmp(o->name, "nodefile") == 0)
-            setup.on_nodes = true;
-    }
-    find_jobs(s, &setup);
-    s->executor = executor_slurm(&setup, &news, s);
-    return 0;
-}
-
-static int make_local(struct server *s, struct err *e)
-{
-    int slots = s->ep.sweep.file->slots_per_job_set ? s->ep.sweep.file->slots_per_job
-                                                    : s->ep.sweep.file->slots;
-    char number[16], *jobs = path_join(s->dir, "jobs"), *self = own_program(e);
-    char agent[] = "agent", option[] = "--slots", set[] = "--set";
-    VEC(char *) argv = {0};
-
-    if (!self) {
-        free(jobs);
-        return e->code;
-    }
-    snprintf(number, sizeof(number), "%d", slots);
-    vec_push(&argv, self);
-    vec_push(&argv, agent);
-    vec_push(&argv, option);
-    vec_push(&argv, number);
-    for (size_t i = 0; i < s->ep.sweep.settings.n; i++) {
-        vec_push(&argv, set);
-        vec_push(&argv, s->ep.sweep.settings.v[i]);
-    }
-    vec_push(&argv, s->ep.sweep.dir);
-    vec_push(&argv, NULL);
-    s->executor = executor_local(argv.v, jobs, slots, &news, s);
-    vec_free(&argv);
-    free(jobs);
-    free(self);
-    return 0;
-}
-
 static int make_executor(struct server *s, struct err *e)
 {
+    const struct jobs_setup setup = {
+        .sweep = &s->ep.sweep, .timers = &s->timers, .news = &news, .ctx = s};
     char *path = script_path(s->dir);
 
     s->slurm = s->o->executor == EXECUTOR_SLURM ||
                (s->o->executor == EXECUTOR_AS_BEFORE && file_exists(path));
     free(path);
-    return s->slurm ? make_slurm(s, e) : make_local(s, e);
+    return s->slurm
+               ? jobs_slurm(&setup, journal_epoch(s->ep.journal) == 1, &s->executor, e)
+               : jobs_local(&setup, &s->executor, e);
 }
 
 static int set_up_controller(struct server *s, struct err *e)
@@ -614,7 +443,7 @@ static void take_setting(struct server *s, const char *key, const char *value)
     }
     str_addf(&text, "%s=%s", key, value);
     vec_push(&s->ep.sweep.settings, str_take(&text)); /* for agents to come */
-    if (s->slurm && write_script(s, &e) != 0)
+    if (s->slurm && jobs_write_script(&s->ep.sweep, &e) != 0)
         viewer_say(s->viewer, e.text);
 }
 

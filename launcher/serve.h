@@ -27,11 +27,6 @@ struct serve_options {
     bool json;        /* at the end, the state as JSON on stdout */
 };
 
-/* Makes a sweep's directory: sweep.yaml (the text verbatim), journal/, keys/, requests/,
- * jobs/, trials/. ERR_EXIST when there is something already; after another failure there
- * is nothing. */
-int sweep_dir_create(const char *dir, const char *yaml, size_t n, struct err *e);
-
 /* Begins an epoch of the sweep in dir (absolute) and serves it until it is over, paused,
  * superseded or left to a successor. The process's exit status. */
 int serve(const char *dir, const struct serve_options *o);

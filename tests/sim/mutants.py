@@ -60,7 +60,7 @@ MUTANTS = [
     ("the first epoch is thought to be number 1", "launcher/loaded.c",
      "if (ev->epoch.after == 0)", "if (ev->epoch.epoch == 1)"),
     # the controller
-    ("jobs on their way are forgotten", "launcher/controller.c",
+    ("jobs on their way are forgotten", "launcher/controller_jobs.c",
      "((int)c->pending.n + c->asked)", "(int)c->pending.n"),
     ("a repeated report counts again", "launcher/controller_agents.c",
      "if (it->report.number <= t->last_number) {", "if (0) {"),
@@ -79,7 +79,7 @@ MUTANTS = [
     ("a repeated save counts again", "launcher/controller_agents.c",
      "if (it->saved.number <= t->last_save || it->saved.step == t->saved)",
      "if (it->saved.step == t->saved)"),
-    ("lost agents are never given up", "launcher/controller.c",
+    ("lost agents are never given up", "launcher/controller_jobs.c",
      "        else if (silent > s[TIMER_AGENT_SILENT] ||", "        else if (0 && silent > 0 ||"),
     ("open attempts of unknown agents do not count", "launcher/controller.c",
      "sweep_totals(c->sw)->open >= c->c.file->slots) {", "0) {"),
