@@ -71,8 +71,8 @@ for steps in no yes; do
     test_expect_success "slurmd is killed, and comes back to what ran on (steps: $steps)" '
         name=zombies_$steps && asha $name 1 "search: {trials: 24}" "slots: 8" \
             "slots_per_job: 4" "steps: $steps" "retry: {failures: 0}" && begins $name 8 &&
-        dead=$(slot_node $name) && "$cluster" node "$at" $dead stop &&
-        within 60 "is $dead down" && test -n "$(on_node $name $dead)" && : >$name.hold &&
+        : >$name.hold && dead=$(slot_node $name) && "$cluster" node "$at" $dead stop &&
+        within 60 "is $dead down" && test -n "$(on_node $name $dead)" &&
         "$cluster" node "$at" $dead start &&
         within 60 "test -z \"\$(on_node $name $dead)\"" && rm $name.hold &&
         finishes $name && outcomes $name && test_must_fail events $name end "\"failed\"" &&
@@ -115,14 +115,25 @@ test_expect_success 'what was cut off and comes back when its job is over is ref
 # The old controller lives on, and ends when it finds that it has a successor.
 test_expect_success 'slurmd is killed under a controller, which gives way to the next' '
     asha two 1 "search: {trials: 24}" "slots: 8" "slots_per_job: 4" "steps: yes" &&
-    begins two 8 && old=$(controller two | cut -d " " -f 2) &&
-    "$cluster" node "$at" $old stop && : >two.hold &&
+    begins two 8 && : >two.hold && old=$(controller two | cut -d " " -f 2) &&
+    "$cluster" node "$at" $old stop &&
     within 90 "test \$(events two epoch | wc -l) = 2" && rm two.hold &&
     within 60 "test -z \"\$(on_node two $old)\"" && finishes two &&
     grep "has taken over, as epoch 2" two/jobs/controller-*.log &&
     "$cluster" node "$at" $old start && within 60 "is $old idle" &&
     test "$(outcomes two)" = "$(printf "%s\n" completed paused)" &&
     test $(events two epoch | wc -l) = 2 && settled two
+'
+
+test_expect_success 'the node of a controller is cut off, with slots on it, and joins' '
+    asha apart 1 "search: {trials: 24}" "slots: 10" "slots_per_job: 1" "steps: no" &&
+    begins apart 10 && old=$(controller apart | cut -d " " -f 2) && : >apart.hold &&
+    test $(on_node apart $old | wc -l) -gt 1 && "$cluster" node "$at" $old cut &&
+    within 90 "test \$(events apart epoch | wc -l) = 2" && rm apart.hold &&
+    within 60 "events apart end node_fail" && "$cluster" node "$at" $old join &&
+    within 60 "test -z \"\$(on_node apart $old)\"" && finishes apart &&
+    test "$(outcomes apart)" = "$(printf "%s\n" completed node_fail paused)" &&
+    test $(events apart epoch | wc -l) = 2 && settled apart
 '
 
 test_expect_success 'down' '
