@@ -12,6 +12,7 @@
 #include "launcher/cli.h"
 #include "launcher/epoch.h"
 #include "launcher/jobs.h"
+#include "launcher/routes.h"
 #include "launcher/submit.h"
 #include "launcher/tidy.h"
 #include "launcher/view.h"
@@ -39,6 +40,7 @@
 
 /* Packets taken in before a commit, so that answers do not wait for ever under load. */
 #define ROUND_PACKETS 1024
+#define COPY_SHARE    0.8 /* of RESEND: no agent says the same again so soon */
 
 struct server {
     const char *dir;
@@ -48,8 +50,7 @@ struct server {
     struct executor *executor;
     bool slurm;
     struct timers timers;
-    struct map routes;   /* agent -> index of peers */
-    VEC(uint64_t) peers; /* where socket_send() reaches it */
+    struct routes *routes; /* where socket_send() reaches agents */
     struct viewer *viewer;
     struct tidy *tidy;
     struct succession *chain; /* NULL: we are no job of one */
@@ -80,10 +81,10 @@ static void port_append(void *ctx, const struct event *ev, const struct verdict 
 static void port_send(void *ctx, uint64_t agent, const char *packet, size_t n)
 {
     struct server *s = ctx;
-    uint32_t i;
+    uint64_t peer;
 
-    if (map_get(&s->routes, agent, &i))
-        socket_send(s->socket, s->peers.v[i], packet, n);
+    if (routes_find(s->routes, agent, &peer))
+        socket_send(s->socket, peer, packet, n);
 }
 
 static void port_say(void *ctx, const char *text)
@@ -383,6 +384,7 @@ static int set_up(struct server *s, struct err *e)
         rc = serve_socket(s, e);
     if (rc != 0)
         return rc;
+    s->routes = routes_new(COPY_SHARE * s->timers.s[TIMER_RESEND]);
     s->viewer = viewer_new(&s->ep.sweep, &s->ep.who, s->o->quiet,
                            journal_epoch(s->ep.journal), s->timers.s[TIMER_VIEW]);
     s->tidy = tidy_new(s->dir, s->ep.sweep.sw, s->ep.sweep.file);
@@ -480,11 +482,10 @@ static void take_requests(struct server *s, double now)
     requests_read(s->dir, take_request, s, &s->taken, NULL);
 }
 
-static int take_packets(struct server *s, struct err *e)
+static int take_packets(struct server *s, double now, struct err *e)
 {
     struct slice packet;
     uint64_t peer, agent;
-    uint32_t i;
     int rc = 0;
 
     for (int n = 0; n < ROUND_PACKETS; n++) {
@@ -493,14 +494,8 @@ static int take_packets(struct server *s, struct err *e)
             break;
         rc = 0;
         agent = controller_packet(s->ep.controller, packet.p, packet.len);
-        if (agent == 0)
-            continue;
-        if (!map_get(&s->routes, agent, &i)) {
-            i = (uint32_t)s->peers.n;
-            map_put(&s->routes, agent, i);
-            vec_push(&s->peers, peer);
-        }
-        s->peers.v[i] = peer; /* an agent that reconnects has a new one */
+        if (agent != 0)
+            routes_heard(s->routes, agent, peer, packet.p, packet.len, now);
     }
     return rc;
 }
@@ -564,7 +559,7 @@ static int serve_round(struct server *s, struct err *e)
     now = clock_mono();
     controller_clock(s->ep.controller, now, clock_wall());
     if ((rc = epoch_announce(&s->ep, &s->timers, now, e)) != 0 ||
-        (rc = take_packets(s, e)) < 0)
+        (rc = take_packets(s, now, e)) < 0)
         return rc;
     take_signals(s);
     take_requests(s, now);
@@ -741,8 +736,7 @@ static void tear_down(struct server *s)
     if (s->executor)
         s->executor->ops->free(s->executor);
     epoch_end(&s->ep);
-    map_free(&s->routes);
-    vec_free(&s->peers);
+    routes_free(s->routes);
     free(s->no_accounts);
     requests_free(s->taken); /* not durable: they stay for the next controller */
     if (s->signals >= 0)
