@@ -8,6 +8,7 @@
 
 #define LAUNCHES_A_SECOND 20.0 /* of job steps, of the whole sweep */
 #define LAUNCHES_AT_ONCE  20.0
+#define LAUNCH_APART      0.025 /* seconds */
 #define SHORT_SECONDS     10.0 /* attempts shorter than this are none, if they may choose */
 
 /* ---- how long attempts take ---- */
@@ -70,9 +71,11 @@ double controller_launch_due(const struct controller *c)
 {
     double missing = 1 - launches(c);
 
-    if (c->c.steps != STEPS_YES || missing <= 0)
+    if (c->c.steps != STEPS_YES)
         return c->now;
-    return c->now + missing / LAUNCHES_A_SECOND;
+    /* Slots that begin together want their next steps together, too, again and again. */
+    return fmax(c->launches_at + LAUNCH_APART,
+                c->now + fmax(0, missing) / LAUNCHES_A_SECOND);
 }
 
 bool controller_as_step(struct controller *c, const struct work *w)

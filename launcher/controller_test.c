@@ -70,6 +70,8 @@ struct world {
     double walltime;
     double least_left; /* when 6 steps were begun, not as a job's first attempt */
     int at_first;      /* and as that, how often */
+    enum steps_mode steps;
+    int as_steps, as_processes; /* begun so */
     int most_open;
     int room;     /* jobs that can be submitted */
     int refused;  /* how often more were asked for */
@@ -146,6 +148,8 @@ static void agent_start(void *ctx, int slot, const struct item *work)
     struct machine *m = ctx;
 
     assert_false(m->slot[slot].runs);
+    m->w->as_steps += work->work.step;
+    m->w->as_processes += !work->work.step;
     if (work->work.until - work->work.start == 6) {
         if (work->work.ask > 1)
             m->w->least_left = fmin(m->w->least_left, m->ends - m->w->now);
@@ -338,6 +342,7 @@ static void begin_controller(struct world *w)
 
     timers_default(&c.timers);
     c.slots_per_job = SLOTS;
+    c.steps = w->steps;
     w->sw = c.sw = replay(w, &w->costs, NULL);
     c.costs = w->costs;
     w->controller = controller_new(&c, &port, w, w->now);
@@ -402,14 +407,15 @@ static void round_of(struct world *w)
         w->most_open = sweep_totals(w->sw)->open;
 }
 
-static struct world *world_new(uint64_t seed, enum schedule_mode mode, int trials,
-                               int slots)
+static struct world *world_of(uint64_t seed, enum schedule_mode mode, int trials,
+                              int slots, enum steps_mode steps)
 {
     static const char *const names[] = {"x"};
     struct world *w = mem_alloc(sizeof(*w));
     struct spec *s = &w->file.spec;
 
     w->seed = seed;
+    w->steps = steps;
     w->room = AGENTS;
     w->saves = true;
     w->walltime = w->least_left = INFINITY;
@@ -428,6 +434,12 @@ static struct world *world_new(uint64_t seed, enum schedule_mode mode, int trial
     w->file.resources.nodes = w->file.resources.tasks = w->file.resources.cpus = 1;
     begin_controller(w);
     return w;
+}
+
+static struct world *world_new(uint64_t seed, enum schedule_mode mode, int trials,
+                               int slots)
+{
+    return world_of(seed, mode, trials, slots, STEPS_NO);
 }
 
 static void world_free(struct world *w)
@@ -770,6 +782,38 @@ static void test_job_over(void **state)
     world_free(w);
 }
 
+/* Steps begin one after another; where attempts may be processes as well, those beyond 20
+ * at once are. */
+static void test_steps(void **state)
+{
+    struct world *w = world_of(6, MODE_STOP, 100, AGENTS * SLOTS, STEPS_YES);
+    double began;
+
+    (void)state;
+    w->mute = true;
+    while (w->as_steps == 0)
+        round_of(w);
+    for (began = w->now; w->as_steps < AGENTS * SLOTS;) {
+        round_of(w);
+        assert_true(w->as_steps <= 2 + (w->now - began) / STEP);
+    }
+    assert_true(w->now - began < 4);
+    assert_int_equal(w->as_processes, 0);
+    w->mute = false;
+    run_world(w);
+    assert_int_equal(w->as_processes, 0);
+    world_free(w);
+
+    w = world_of(6, MODE_STOP, 100, AGENTS * SLOTS, STEPS_AUTO);
+    w->mute = true;
+    while (w->as_steps + w->as_processes < AGENTS * SLOTS)
+        round_of(w);
+    assert_in_range(w->as_steps, 20, 30);
+    w->mute = false;
+    run_world(w);
+    world_free(w);
+}
+
 static uint64_t hear(struct world *w, const char *text)
 {
     return controller_packet(w->controller, text, strlen(text));
@@ -855,6 +899,7 @@ int main(void)
         cmocka_unit_test(test_time_left),
         cmocka_unit_test(test_short_jobs),
         cmocka_unit_test(test_job_over),
+        cmocka_unit_test(test_steps),
         cmocka_unit_test(test_bad_node),
         cmocka_unit_test(test_nonsense),
         cmocka_unit_test(test_made_up_agents),
