@@ -75,9 +75,9 @@ static void training_make(struct training *t, const char *optimizer, double mome
                             &(struct model_config){"mlp", FEATURES, CLASSES,
                                                    (const size_t[]){hidden}, 1, 8, which},
                             NULL);
-    t->optimizer =
-        optimizer_create(device, &(struct optimizer_config){optimizer, 0.1, momentum, 0},
-                         t->model->n, NULL);
+    t->optimizer = optimizer_create(
+        device, &(struct optimizer_config){optimizer, 0.1, momentum, 0, false},
+        t->model->n, NULL);
     float *g = mem_alloc(t->model->n * sizeof(*g));
     for (uint32_t i = 0; i < which; i++) {
         for (uint32_t k = 0; k < t->model->layers[0].parameters[0].count; k++)
@@ -218,6 +218,7 @@ static void test_load_refuses_another_model(void **state)
     } vectors[] = {
         {"adam", 7, "it is of layers 5-6-3, not 5-7-3"},
         {"sgd", 6, "it is of optimizer adam, not sgd"},
+        {"adamw", 6, "it is of optimizer adam, not adamw"},
     };
 
     save_steps(1, 2);
@@ -280,7 +281,7 @@ static void test_round_trip(void **state)
     static const struct {
         const char *optimizer;
         double momentum;
-    } vectors[] = {{"sgd", 0}, {"sgd", 0.9}, {"adam", 0}};
+    } vectors[] = {{"sgd", 0}, {"sgd", 0.9}, {"adam", 0}, {"adamw", 0}};
 
     for (size_t i = 0; i < COUNT(vectors); i++) {
         struct checkpoint_dir dir = {ROOT, false};

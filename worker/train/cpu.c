@@ -235,11 +235,24 @@ WIDE static void sgd_momentum(struct device_sgd s, size_t n, float *restrict w,
     }
 }
 
+WIDE static void sgd_nesterov(struct device_sgd s, size_t n, float *restrict w,
+                              const float *restrict g, float *restrict v)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        float x = g[i] + s.weight_decay * w[i];
+        v[i] = s.momentum * v[i] + x;
+        w[i] -= s.lr * (x + s.momentum * v[i]);
+    }
+}
+
 static void cpu_sgd(struct device *d, const struct device_sgd *s, size_t n, float *w,
                     const float *g, float *v)
 {
     (void)d;
-    if (v)
+    if (v && s->nesterov)
+        sgd_nesterov(*s, n, w, g, v);
+    else if (v)
         sgd_momentum(*s, n, w, g, v);
     else
         sgd_plain(*s, n, w, g);
@@ -253,7 +266,7 @@ WIDE static void adam(struct device_adam s, size_t n, float *restrict w,
         float x = g[i] + s.weight_decay * w[i];
         m[i] = s.beta1 * m[i] + (1 - s.beta1) * x;
         v[i] = s.beta2 * v[i] + (1 - s.beta2) * x * x;
-        w[i] -= s.step * m[i] / (s.scale * sqrtf(v[i]) + s.epsilon);
+        w[i] = s.keep * w[i] - s.step * m[i] / (s.scale * sqrtf(v[i]) + s.epsilon);
     }
 }
 

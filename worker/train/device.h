@@ -57,12 +57,14 @@ struct device_totals {
 
 struct device_sgd {
     float lr, momentum, weight_decay;
+    bool nesterov; /* only with momentum */
 };
 
 struct device_adam {
     float beta1, beta2, epsilon, weight_decay;
     float step;  /* lr / (1 - beta1^t) */
     float scale; /* 1 / sqrt(1 - beta2^t) */
+    float keep;  /* 1 for adam; adamw: 1 - lr * its own weight decay */
 };
 
 struct device {
@@ -107,12 +109,14 @@ struct device_ops {
 
     /* ---- optimiser steps over n parameters w with gradients g ---- */
 
-    /* g += weight_decay w; v = momentum v + g; w -= lr v. v is NULL without momentum:
-     * Sutskever et al. 2013 in the form that PyTorch uses. */
+    /* g += weight_decay w; v = momentum v + g; w -= lr v, or with nesterov
+     * w -= lr (g + momentum v). v is NULL without momentum. Sutskever et al. 2013 in the
+     * form that PyTorch uses: there the learning rate is outside of v. */
     void (*sgd)(struct device *d, const struct device_sgd *s, size_t n, float *w,
                 const float *g, float *v);
     /* g += weight_decay w; m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
-     * w -= step m / (scale sqrt(v) + epsilon): Kingma and Ba 2015, algorithm 1. */
+     * w = keep w - step m / (scale sqrt(v) + epsilon): Kingma and Ba 2015, algorithm 1;
+     * with keep below 1 Loshchilov and Hutter 2019, algorithm 2. */
     void (*adam)(struct device *d, const struct device_adam *s, size_t n, float *w,
                  const float *g, float *m, float *v);
 };

@@ -92,7 +92,8 @@ static void run_case(size_t c, struct device *device, struct data *data)
                                             (const size_t[]){HIDDEN}, 1, rows, 1},
                      NULL);
     struct optimizer *o = optimizer_create(
-        device, &(struct optimizer_config){cases[c].optimizer, 1e-3, 0.9, 0}, m->n, NULL);
+        device, &(struct optimizer_config){cases[c].optimizer, 1e-3, 0.9, 0, false}, m->n,
+        NULL);
     struct trainer *t =
         trainer_create(device, data, m, o, &(struct trainer_config){batch, 1}, NULL);
     float *x = mem_alloc(batch * FEATURES * sizeof(*x));

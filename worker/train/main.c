@@ -146,10 +146,11 @@ static int open_training(struct app *a, struct err *e)
                             e);
     if (!t->model)
         return e->code;
-    t->optimizer = optimizer_create(
-        a->device,
-        &(struct optimizer_config){o->optimizer, o->lr, o->momentum, o->weight_decay},
-        t->model->n, e);
+    t->optimizer =
+        optimizer_create(a->device,
+                         &(struct optimizer_config){o->optimizer, o->lr, o->momentum,
+                                                    o->weight_decay, o->nesterov},
+                         t->model->n, e);
     if (!t->optimizer)
         return e->code;
     t->progress.loss_scale = 1;

@@ -25,9 +25,10 @@ static int sgd_count(const struct optimizer_config *config)
 static void sgd_step(struct optimizer *o, float *values, const float *gradients)
 {
     struct device_sgd s = {
-        .lr = (float)o->config.lr,
+        .lr = (float)o->lr,
         .momentum = (float)o->config.momentum,
         .weight_decay = (float)o->config.weight_decay,
+        .nesterov = o->config.nesterov,
     };
     o->device->ops->sgd(o->device, &s, o->n, values, gradients, o->slots[0]);
 }
@@ -38,25 +39,39 @@ static int adam_count(const struct optimizer_config *config)
     return 2;
 }
 
-static void adam_step(struct optimizer *o, float *values, const float *gradients)
+/* Adam's step: weight decay beside the gradient, or of the weights themselves. */
+static void adam_family(struct optimizer *o, double l2, double keep, float *values,
+                        const float *gradients)
 {
     double t = (double)o->updates;
     struct device_adam s = {
         .beta1 = (float)BETA1,
         .beta2 = (float)BETA2,
         .epsilon = (float)EPSILON,
-        .weight_decay = (float)o->config.weight_decay,
-        .step = (float)(o->config.lr / (1 - pow(BETA1, t))),
+        .weight_decay = (float)l2,
+        .step = (float)(o->lr / (1 - pow(BETA1, t))),
         .scale = (float)(1 / sqrt(1 - pow(BETA2, t))),
+        .keep = (float)keep,
     };
     o->device->ops->adam(o->device, &s, o->n, values, gradients, o->slots[0],
                          o->slots[1]);
 }
 
-const char *const optimizer_kinds[] = {"sgd", "adam", NULL};
+static void adam_step(struct optimizer *o, float *values, const float *gradients)
+{
+    adam_family(o, o->config.weight_decay, 1, values, gradients);
+}
+
+static void adamw_step(struct optimizer *o, float *values, const float *gradients)
+{
+    adam_family(o, 0, 1 - o->lr * o->config.weight_decay, values, gradients);
+}
+
+const char *const optimizer_kinds[] = {"sgd", "adam", "adamw", NULL};
 static const struct optimizer_kind kinds[] = {
     {{"momentum"}, sgd_count, sgd_step},
     {{"m", "v"}, adam_count, adam_step},
+    {{"m", "v"}, adam_count, adamw_step},
 };
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
@@ -77,6 +92,7 @@ struct optimizer *optimizer_create(struct device *d,
     o->device = d;
     o->kind = &kinds[k];
     o->config = *config;
+    o->lr = config->lr;
     o->n = n;
     for (int i = 0; i < o->kind->count(config); i++) {
         void *slot;

@@ -1,4 +1,6 @@
-/* Optimisers over one flat array of parameters. */
+/* Optimisers over one flat array of parameters: what torch.optim's SGD, Adam and AdamW
+ * do, whose meaning of the numbers is kept where papers have another. device.h has the
+ * formulas. */
 #ifndef WORKER_TRAIN_OPTIMIZER_H
 #define WORKER_TRAIN_OPTIMIZER_H
 
@@ -7,10 +9,15 @@
 #define OPTIMIZER_SLOTS 2
 
 struct optimizer_config {
-    const char *kind; /* "sgd", "adam" */
+    const char *kind; /* "sgd", "adam", "adamw" */
     double lr;
-    double momentum;     /* of sgd */
-    double weight_decay; /* added to the gradient, in both (L2) */
+    double momentum; /* of sgd */
+    /* sgd and adam: weight_decay * w is added to the gradient (L2). adamw: it is
+     * decoupled from it, w *= 1 - lr * weight_decay before the step. (In Loshchilov and
+     * Hutter 2019 the factor is 1 - eta * lambda, eta being the schedule without the
+     * learning rate: lambda is lr * weight_decay here and in PyTorch.) */
+    double weight_decay;
+    bool nesterov; /* of sgd with momentum */
 };
 
 struct optimizer {
@@ -20,6 +27,7 @@ struct optimizer {
     size_t n;
     int n_slots;
     float *slots[OPTIMIZER_SLOTS]; /* each [n], zero at first */
+    double lr;                     /* of the next step; the configuration's at first */
     int64_t updates;               /* steps taken; adam's t */
 };
 
@@ -34,7 +42,7 @@ void optimizer_destroy(struct optimizer *o); /* NULL is fine */
 
 void optimizer_step(struct optimizer *o, float *values, const float *gradients);
 
-/* What slot i is called in checkpoints: "momentum"; "m", "v". */
+/* What slot i is called in checkpoints: "momentum" of sgd; "m", "v" of the others. */
 const char *optimizer_slot(const struct optimizer *o, int i);
 
 #endif

@@ -17,6 +17,7 @@ enum kind {
     SIZES,
     SEED, /* uint64_t */
     FLAG,
+    SWITCH, /* bool: --NAME, --NAME=true, --NAME=false */
 };
 
 enum use {
@@ -39,6 +40,7 @@ struct row {
 #define AT(field)   offsetof(struct options, field)
 #define COUNT_MAX   2147483647.0
 #define OPTION_NAME 32
+#define ADAMW_DECAY 0.01 /* PyTorch's default */
 
 static const struct row rows[] = {
     {"data", "DATA", "fashion-mnist, a directory, or an HDF5 file", TEXT, TUNABLE | KEPT,
@@ -54,11 +56,13 @@ static const struct row rows[] = {
     {"lr", "R", "learning rate", REAL, TUNABLE | KEPT, AT(lr), 0, INFINITY, true, NULL},
     {"batch_size", "N", "samples in an optimiser step", WHOLE, TUNABLE | KEPT,
      AT(batch_size), 1, COUNT_MAX, false, NULL},
-    {"optimizer", "KIND", "sgd or adam", CHOICE, TUNABLE | KEPT, AT(optimizer), 0, 0,
-     false, optimizer_kinds},
+    {"optimizer", "KIND", "sgd, adam or adamw", CHOICE, TUNABLE | KEPT, AT(optimizer), 0,
+     0, false, optimizer_kinds},
     {"momentum", "R", "of sgd", REAL, TUNABLE | KEPT, AT(momentum), 0, 1, false, NULL},
-    {"weight_decay", "R", "added to the gradient, times the weight", REAL, TUNABLE | KEPT,
-     AT(weight_decay), 0, INFINITY, false, NULL},
+    {"nesterov", NULL, "the momentum of sgd is Nesterov's (or =false)", SWITCH,
+     TUNABLE | KEPT, AT(nesterov), 0, 0, false, NULL},
+    {"weight_decay", "R", "of the weights: L2, decoupled in adamw (0; adamw: 0.01)", REAL,
+     TUNABLE | KEPT, AT(weight_decay), 0, INFINITY, false, NULL},
     {"epochs", "N", "train so many in all (10; inside a sweep: until told)", WHOLE,
      TUNABLE, AT(epochs), 1, COUNT_MAX, false, NULL},
     {"limit", "N", "use N samples to train and N to validate, not all", WHOLE,
@@ -86,6 +90,7 @@ static void set_defaults(struct options *o)
         .batch_size = 64,
         .optimizer = "sgd",
         .momentum = 0.9,
+        .weight_decay = NAN,
         .val_fraction = NAN,
     };
 }
@@ -174,6 +179,16 @@ static int set_seed(uint64_t *field, const char *text, struct err *e)
     return 0;
 }
 
+static int set_switch(bool *field, const char *text, struct err *e)
+{
+    bool yes = !text || strcmp(text, "true") == 0 || strcmp(text, "1") == 0;
+
+    if (!yes && strcmp(text, "false") != 0 && strcmp(text, "0") != 0)
+        return err_set(e, ERR_INVAL, "'%s' is neither true nor false", text);
+    *field = yes;
+    return 0;
+}
+
 static int set(struct options *o, const struct row *row, const char *text, struct err *e)
 {
     void *field = (char *)o + row->offset;
@@ -186,6 +201,7 @@ static int set(struct options *o, const struct row *row, const char *text, struc
     case SIZES: return set_sizes(row, field, text, e);
     case SEED: return set_seed(field, text, e);
     case FLAG: *(bool *)field = true; return 0;
+    case SWITCH: return set_switch(field, text, e);
     }
     return 0;
 }
@@ -245,7 +261,9 @@ static int take_option(struct options *o, char *const argv[], int *i, bool given
     option_name(name, row->name);
     if (row->kind == FLAG && equals)
         return err_set(e, ERR_INVAL, "--%s takes no value", name);
-    if (row->kind != FLAG) {
+    if (row->kind == SWITCH && equals)
+        value = equals + 1;
+    if (row->kind != FLAG && row->kind != SWITCH) {
         value = equals ? equals + 1 : argv[*i + 1];
         if (!value)
             return err_set(e, ERR_INVAL, "--%s needs a value, %s", name, row->value);
@@ -321,6 +339,11 @@ static int finish(struct options *o, bool given[], struct err *e)
     if (o->l1)
         o->hidden =
             (struct sizes){.v = {(size_t)o->l1, (size_t)o->l2}, .n = o->l2 ? 2 : 1};
+    if (isnan(o->weight_decay))
+        o->weight_decay = strcmp(o->optimizer, "adamw") == 0 ? ADAMW_DECAY : 0;
+    if (o->nesterov && strcmp(o->optimizer, "sgd") == 0 && o->momentum == 0)
+        return err_set(e, ERR_INVAL,
+                       "nesterov without momentum: it is a kind of momentum");
     o->seed_given = *given_at(given, AT(seed));
     if (!o->threads)
         o->threads = default_threads();
@@ -415,6 +438,9 @@ size_t options_settings(const struct options *o, struct setting settings[],
         if (rows[i].kind == WHOLE) {
             s.type = SETTING_INT;
             s.i = *(const int64_t *)field;
+        } else if (rows[i].kind == SWITCH) {
+            s.type = SETTING_INT;
+            s.i = *(const bool *)field;
         } else if (rows[i].kind == REAL) {
             s.type = SETTING_NUM;
             s.r = *(const double *)field;

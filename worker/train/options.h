@@ -23,7 +23,8 @@ struct options {
     int64_t batch_size;
     const char *optimizer;
     double momentum;
-    double weight_decay;
+    double weight_decay; /* not said: 0.01 with adamw, else 0 */
+    bool nesterov;
     int64_t epochs; /* 0: not said */
     uint64_t seed;
     bool seed_given;
@@ -48,7 +49,7 @@ void options_help(struct str *out);
 
 /* What a checkpoint keeps of the options; settings has room for OPTIONS_SETTINGS. text
  * owns what the settings point into. Returns their number. */
-#define OPTIONS_SETTINGS 16
+#define OPTIONS_SETTINGS 32
 size_t options_settings(const struct options *o, struct setting settings[],
                         struct str *text);
 

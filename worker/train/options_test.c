@@ -82,6 +82,11 @@ static void test_wrong_usage_is_named(void **state)
         {{"--data", "x", "--optimizer", "adm"},
          {NULL},
          "'adm' is unknown (did you mean 'adam'"},
+        {{"--data", "x", "--nesterov=2"}, {NULL}, "--nesterov: '2' is neither true nor"},
+        {{"--data", "x"}, {"nesterov", "yes"}, "parameter nesterov: 'yes' is neither"},
+        {{"--data", "x", "--nesterov", "--momentum", "0"},
+         {NULL},
+         "nesterov without momentum"},
         {{"--data", "x", "--model", "transformer"},
          {NULL},
          "'transformer' is unknown: mlp"},
@@ -142,6 +147,7 @@ static void test_defaults(void **state)
     assert_int_equal(o.hidden.n, 1);
     assert_int_equal(o.hidden.v[0], 128);
     assert_true(o.lr == 0.01 && o.momentum == 0.9 && o.weight_decay == 0);
+    assert_false(o.nesterov);
     assert_int_equal(o.batch_size, 64);
     assert_int_equal(o.epochs, 0);
     assert_int_equal(o.limit, 0);
@@ -170,6 +176,50 @@ static void test_both_spellings_and_all_numbers(void **state)
     assert_int_equal(o.epochs, 100);
     assert_true(o.seed == UINT64_MAX && o.seed_given);
     assert_true(o.quiet);
+}
+
+static void test_switches(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *words[WORDS], *parameters[3];
+        bool nesterov;
+    } vectors[] = {
+        {{"--data", "x", "--nesterov"}, {NULL}, true},
+        {{"--data", "x", "--nesterov=true"}, {NULL}, true},
+        {{"--data", "x", "--nesterov=false"}, {"nesterov", "true"}, false},
+        {{"--data", "x"}, {"nesterov", "true"}, true},
+        {{"--data", "x"}, {"nesterov", "0"}, false},
+        {{"--data", "x", "--optimizer", "adam", "--momentum", "0"},
+         {"nesterov", "1"},
+         true}, /* means nothing to adam, as momentum does */
+    };
+
+    for (size_t i = 0; i < COUNT(vectors); i++) {
+        struct options o;
+        assert_int_equal(parse(&o, vectors[i].words, vectors[i].parameters, NULL), 0);
+        assert_true(o.nesterov == vectors[i].nesterov);
+    }
+}
+
+static void test_weight_decay_by_the_optimizer(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *words[WORDS];
+        double weight_decay;
+    } vectors[] = {
+        {{"--data", "x", "--optimizer", "adam"}, 0},
+        {{"--data", "x", "--optimizer", "adamw"}, 0.01},
+        {{"--data", "x", "--optimizer", "adamw", "--weight-decay", "0"}, 0},
+        {{"--data", "x", "--weight-decay", "5e-4"}, 5e-4},
+    };
+
+    for (size_t i = 0; i < COUNT(vectors); i++) {
+        struct options o;
+        assert_int_equal(parse(&o, vectors[i].words, NULL, NULL), 0);
+        assert_true(o.weight_decay == vectors[i].weight_decay);
+    }
 }
 
 static void test_the_command_line_comes_before_parameters(void **state)
@@ -293,6 +343,8 @@ int main(void)
         cmocka_unit_test(test_too_many_sizes_are_refused),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_both_spellings_and_all_numbers),
+        cmocka_unit_test(test_switches),
+        cmocka_unit_test(test_weight_decay_by_the_optimizer),
         cmocka_unit_test(test_the_command_line_comes_before_parameters),
         cmocka_unit_test(test_threads_by_the_environment),
         cmocka_unit_test(test_help_names_all_options_and_their_defaults),

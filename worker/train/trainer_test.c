@@ -87,9 +87,9 @@ static void bench_open(struct bench *b, const char *optimizer, double lr, size_t
                                                      (const size_t[]){16, 8}, 2,
                                                      trainer_rows(batch), 5},
                               NULL);
-    b->t.optimizer =
-        optimizer_create(device, &(struct optimizer_config){optimizer, lr, 0.9, 1e-4},
-                         b->t.model->n, NULL);
+    b->t.optimizer = optimizer_create(
+        device, &(struct optimizer_config){optimizer, lr, 0.9, 1e-4, false},
+        b->t.model->n, NULL);
     b->trainer = trainer_create(device, d, b->t.model, b->t.optimizer,
                                 &(struct trainer_config){batch, 5}, NULL);
     assert_non_null(b->trainer);
@@ -136,7 +136,7 @@ static void test_divergence_is_no_error(void **state)
 static void test_it_learns(void **state)
 {
     (void)state;
-    static const char *const optimizers[] = {"sgd", "adam"};
+    static const char *const optimizers[] = {"sgd", "adam", "adamw"};
 
     for (size_t i = 0; i < COUNT(optimizers); i++) {
         struct bench b;
@@ -238,7 +238,7 @@ static void assert_same_state(const struct training *a, const struct training *b
 static void test_resuming_changes_nothing(void **state)
 {
     (void)state;
-    static const char *const optimizers[] = {"sgd", "adam"};
+    static const char *const optimizers[] = {"sgd", "adam", "adamw"};
 
     for (size_t i = 0; i < COUNT(optimizers); i++) {
         struct bench straight;
@@ -289,7 +289,7 @@ static void test_fashion_mnist(void **state)
                                             trainer_rows(64), 0},
                      NULL);
     struct optimizer *o = optimizer_create(
-        device, &(struct optimizer_config){"sgd", 0.01, 0.9, 0}, m->n, NULL);
+        device, &(struct optimizer_config){"sgd", 0.01, 0.9, 0, false}, m->n, NULL);
     struct trainer *t =
         trainer_create(device, d, m, o, &(struct trainer_config){64, 0}, NULL);
     struct metrics metrics;
