@@ -182,12 +182,22 @@ static void cpu_activation_backward(struct device *d, enum device_activation act
     }
 }
 
+/* The sum of z[c] - from. */
+static double sum_from(size_t n, const float *z, float from)
+{
+    double sum = 0;
+
+    for (size_t c = 0; c < n; c++)
+        sum += (double)(z[c] - from);
+    return sum;
+}
+
 static void cpu_softmax_loss(struct device *d, size_t rows, size_t classes,
                              const float *logits, const int32_t *labels,
-                             const uint32_t *index, float *gradient,
+                             const uint32_t *index, float smoothing, float *gradient,
                              struct device_totals *totals)
 {
-    float mean = 1.0f / (float)rows;
+    float mean = 1.0f / (float)rows, spread = smoothing / (float)classes;
 
     (void)d;
     for (size_t r = 0; r < rows; r++, logits += classes) {
@@ -198,6 +208,9 @@ static void cpu_softmax_loss(struct device *d, size_t rows, size_t classes,
             if (logits[c] > logits[best])
                 best = c;
         shifted = logits[label] - logits[best];
+        if (smoothing > 0)
+            shifted = (float)((double)(1 - smoothing) * (double)shifted +
+                              (double)spread * sum_from(classes, logits, logits[best]));
         for (size_t c = 0; c < classes; c++) {
             float p = expf(logits[c] - logits[best]);
             sum += p;
@@ -209,8 +222,8 @@ static void cpu_softmax_loss(struct device *d, size_t rows, size_t classes,
         if (!gradient)
             continue;
         for (size_t c = 0; c < classes; c++)
-            gradient[c] = gradient[c] / sum * mean;
-        gradient[label] -= mean;
+            gradient[c] = gradient[c] / sum * mean - spread * mean;
+        gradient[label] -= (1 - smoothing) * mean;
         gradient += classes;
     }
 }

@@ -192,19 +192,23 @@ static void test_activation_backward(void **state)
 }
 
 /* Softmax cross-entropy of one row, and its gradient times `rows`. */
-static double loss_of(const float *z, size_t classes, size_t label, double *gradient)
+static double loss_of(const float *z, size_t classes, size_t label, double smoothing,
+                      double *gradient)
 {
-    double sum = 0;
+    double sum = 0, loss = 0;
     for (size_t c = 0; c < classes; c++)
         sum += exp((double)z[c]);
-    for (size_t c = 0; c < classes; c++)
-        gradient[c] = exp((double)z[c]) / sum - (c == label);
-    return log(sum) - (double)z[label];
+    for (size_t c = 0; c < classes; c++) {
+        double target =
+            (1 - smoothing) * (c == label ? 1 : 0) + smoothing / (double)classes;
+        gradient[c] = exp((double)z[c]) / sum - target;
+        loss += target * (log(sum) - (double)z[c]);
+    }
+    return loss;
 }
 
-static void test_softmax_loss(void **state)
+static void check_softmax_loss(float smoothing)
 {
-    (void)state;
     enum { ROWS = 13, CLASSES = 7 };
     float *z = numbers(ROWS * CLASSES, 1), g[ROWS * CLASSES];
     int32_t labels[ROWS];
@@ -216,11 +220,13 @@ static void test_softmax_loss(void **state)
         labels[r] = (int32_t)(r * 3 % CLASSES);
     }
     z[3 * CLASSES + 1] = 20; /* one row that is sure */
-    device->ops->softmax_loss(device, ROWS, CLASSES, z, labels, index, g, &totals);
+    device->ops->softmax_loss(device, ROWS, CLASSES, z, labels, index, smoothing, g,
+                              &totals);
     for (size_t r = 0; r < ROWS; r++) {
         size_t label = (size_t)labels[index[r]], best = 0;
         double gradient[CLASSES];
-        want.loss += loss_of(z + r * CLASSES, CLASSES, label, gradient);
+        want.loss +=
+            loss_of(z + r * CLASSES, CLASSES, label, (double)smoothing, gradient);
         for (size_t c = 0; c < CLASSES; c++) {
             assert_near(g[r * CLASSES + c], gradient[c] / ROWS, 1.0 / ROWS);
             if (z[r * CLASSES + c] > z[r * CLASSES + best])
@@ -232,28 +238,39 @@ static void test_softmax_loss(void **state)
     assert_true(totals.correct == want.correct);
 
     struct device_totals again = {0, 0};
-    device->ops->softmax_loss(device, ROWS, CLASSES, z, labels, index, NULL, &again);
+    device->ops->softmax_loss(device, ROWS, CLASSES, z, labels, index, smoothing, NULL,
+                              &again);
     assert_near(again.loss, want.loss - 1.5, want.loss);
     free(z);
+}
+
+static void test_softmax_loss(void **state)
+{
+    (void)state;
+    static const float smoothings[] = {0, 0.1f, 0.75f};
+
+    for (size_t i = 0; i < COUNT(smoothings); i++)
+        check_softmax_loss(smoothings[i]);
 }
 
 static void test_softmax_loss_of_extremes(void **state)
 {
     (void)state;
     static const struct {
-        float z[2];
+        float z[2], smoothing;
         double loss; /* of label 0 */
     } vectors[] = {
-        {{1000, -1000}, 0},
-        {{-1000, 1000}, 2000},
-        {{3e38f, 3e38f}, M_LN2},
-        {{NAN, 0}, NAN},
+        {{1000, -1000}, 0, 0},         {{-1000, 1000}, 0, 2000},
+        {{3e38f, 3e38f}, 0, M_LN2},    {{NAN, 0}, 0, NAN},
+        {{1000, -1000}, 0.5f, 500},    {{-1000, 1000}, 0.5f, 1500},
+        {{3e38f, 3e38f}, 0.5f, M_LN2}, {{NAN, 0}, 0.5f, NAN},
     };
 
     for (size_t i = 0; i < COUNT(vectors); i++) {
         struct device_totals totals = {0, 0};
         device->ops->softmax_loss(device, 1, 2, vectors[i].z, (const int32_t[]){0},
-                                  (const uint32_t[]){0}, NULL, &totals);
+                                  (const uint32_t[]){0}, vectors[i].smoothing, NULL,
+                                  &totals);
         if (isnan(vectors[i].loss))
             assert_true(isnan(totals.loss));
         else

@@ -101,10 +101,13 @@ struct device_ops {
                                 size_t rows, size_t cols, const float *y, float *dy,
                                 float *dbias);
     /* Cross-entropy of softmax(logits [rows][classes]) against labels[index[row]]. Adds
-     * to totals; gradient, unless NULL, becomes that of the mean over the rows. */
+     * to totals; gradient, unless NULL, becomes that of the mean over the rows. With
+     * smoothing above 0 the target is not 1 for the label and 0 for the others, but
+     * (1 - smoothing) of that and smoothing / classes for each: Szegedy et al. 2016,
+     * section 7, as PyTorch's CrossEntropyLoss has it. */
     void (*softmax_loss)(struct device *d, size_t rows, size_t classes,
                          const float *logits, const int32_t *labels,
-                         const uint32_t *index, float *gradient,
+                         const uint32_t *index, float smoothing, float *gradient,
                          struct device_totals *totals);
 
     /* ---- optimiser steps over n parameters w with gradients g ---- */

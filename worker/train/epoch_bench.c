@@ -95,7 +95,8 @@ static void run_case(size_t c, struct device *device, struct data *data)
         device, &(struct optimizer_config){cases[c].optimizer, 1e-3, 0.9, 0, false}, m->n,
         NULL);
     struct trainer *t =
-        trainer_create(device, data, m, o, &(struct trainer_config){batch, 1}, NULL);
+        trainer_create(device, data, m, o,
+                       &(struct trainer_config){.batch_size = batch, .seed = 1}, NULL);
     float *x = mem_alloc(batch * FEATURES * sizeof(*x));
     double products = 1e9, training = 1e9;
 

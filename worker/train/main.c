@@ -285,7 +285,12 @@ static int start_and_run(struct app *a, struct err *e)
         return rc;
     print_start(a);
     a->trainer = trainer_create(a->device, t->data, t->model, t->optimizer,
-                                &(struct trainer_config){a->batch_size, t->seed}, e);
+                                &(struct trainer_config){
+                                    .batch_size = a->batch_size,
+                                    .seed = t->seed,
+                                    .label_smoothing = a->options.label_smoothing,
+                                },
+                                e);
     return a->trainer ? run(a, e) : e->code;
 }
 

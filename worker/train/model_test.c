@@ -269,8 +269,8 @@ static void check_network(const size_t *hidden, size_t n_hidden, size_t rows)
     const float *logits = model_forward(m, rows, x);
     for (size_t i = 0; i < rows * CLASSES; i++)
         assert_near((double)logits[i], want[i], 1e-5);
-    device->ops->softmax_loss(device, rows, CLASSES, logits, labels, index, m->upstream,
-                              &totals);
+    device->ops->softmax_loss(device, rows, CLASSES, logits, labels, index, 0,
+                              m->upstream, &totals);
     assert_near(totals.loss / (double)rows, loss, 1e-5);
     model_backward(m, rows, x);
     for (size_t k = 0; k < m->n_layers; k++)

@@ -63,6 +63,8 @@ static const struct row rows[] = {
      TUNABLE | KEPT, AT(nesterov), 0, 0, false, NULL},
     {"weight_decay", "R", "of the weights: L2, decoupled in adamw (0; adamw: 0.01)", REAL,
      TUNABLE | KEPT, AT(weight_decay), 0, INFINITY, false, NULL},
+    {"label_smoothing", "R", "share of a label that all classes get, in training", REAL,
+     TUNABLE | KEPT, AT(label_smoothing), 0, 1, false, NULL},
     {"epochs", "N", "train so many in all (10; inside a sweep: until told)", WHOLE,
      TUNABLE, AT(epochs), 1, COUNT_MAX, false, NULL},
     {"limit", "N", "use N samples to train and N to validate, not all", WHOLE,

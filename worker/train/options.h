@@ -25,6 +25,7 @@ struct options {
     double momentum;
     double weight_decay; /* not said: 0.01 with adamw, else 0 */
     bool nesterov;
+    double label_smoothing;
     int64_t epochs; /* 0: not said */
     uint64_t seed;
     bool seed_given;

@@ -34,12 +34,24 @@ static int parse(struct options *o, const char *const words[WORDS],
     return options_parse(o, argc, argv, parameter, parameters, e);
 }
 
+struct refusal {
+    const char *words[WORDS], *parameters[5], *text;
+};
+
+static void assert_refused(const struct refusal *r)
+{
+    struct options o;
+    struct err e = {0};
+
+    assert_int_equal(parse(&o, r->words, r->parameters, &e), ERR_INVAL);
+    if (!strstr(e.text, r->text))
+        fail_msg("'%s' is not in '%s'", r->text, e.text);
+}
+
 static void test_wrong_usage_is_named(void **state)
 {
     (void)state;
-    static const struct {
-        const char *words[WORDS], *parameters[5], *text;
-    } vectors[] = {
+    static const struct refusal vectors[] = {
         {{NULL}, {NULL}, "--data is needed"},
         {{"data"}, {NULL}, "unexpected word 'data'"},
         {{"-d"}, {NULL}, "unexpected word '-d'"},
@@ -82,11 +94,6 @@ static void test_wrong_usage_is_named(void **state)
         {{"--data", "x", "--optimizer", "adm"},
          {NULL},
          "'adm' is unknown (did you mean 'adam'"},
-        {{"--data", "x", "--nesterov=2"}, {NULL}, "--nesterov: '2' is neither true nor"},
-        {{"--data", "x"}, {"nesterov", "yes"}, "parameter nesterov: 'yes' is neither"},
-        {{"--data", "x", "--nesterov", "--momentum", "0"},
-         {NULL},
-         "nesterov without momentum"},
         {{"--data", "x", "--model", "transformer"},
          {NULL},
          "'transformer' is unknown: mlp"},
@@ -103,14 +110,29 @@ static void test_wrong_usage_is_named(void **state)
          "parameter optimizer: 'lion' is unknown"},
     };
 
-    for (size_t i = 0; i < COUNT(vectors); i++) {
-        struct options o;
-        struct err e = {0};
-        assert_int_equal(parse(&o, vectors[i].words, vectors[i].parameters, &e),
-                         ERR_INVAL);
-        if (!strstr(e.text, vectors[i].text))
-            fail_msg("'%s' is not in '%s'", vectors[i].text, e.text);
-    }
+    for (size_t i = 0; i < COUNT(vectors); i++)
+        assert_refused(&vectors[i]);
+}
+
+static void test_wrong_ways_to_train_are_named(void **state)
+{
+    (void)state;
+    static const struct refusal vectors[] = {
+        {{"--data", "x", "--nesterov=2"}, {NULL}, "--nesterov: '2' is neither true nor"},
+        {{"--data", "x"}, {"nesterov", "yes"}, "parameter nesterov: 'yes' is neither"},
+        {{"--data", "x", "--nesterov", "--momentum", "0"},
+         {NULL},
+         "nesterov without momentum"},
+        {{"--data", "x", "--label-smoothing=-0.1"},
+         {NULL},
+         "--label-smoothing: -0.1 is too small"},
+        {{"--data", "x"},
+         {"label_smoothing", "1"},
+         "parameter label_smoothing: 1 is too large"},
+    };
+
+    for (size_t i = 0; i < COUNT(vectors); i++)
+        assert_refused(&vectors[i]);
 }
 
 static void test_too_many_sizes_are_refused(void **state)
@@ -147,6 +169,7 @@ static void test_defaults(void **state)
     assert_int_equal(o.hidden.n, 1);
     assert_int_equal(o.hidden.v[0], 128);
     assert_true(o.lr == 0.01 && o.momentum == 0.9 && o.weight_decay == 0);
+    assert_true(o.label_smoothing == 0);
     assert_false(o.nesterov);
     assert_int_equal(o.batch_size, 64);
     assert_int_equal(o.epochs, 0);
@@ -340,6 +363,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wrong_usage_is_named),
+        cmocka_unit_test(test_wrong_ways_to_train_are_named),
         cmocka_unit_test(test_too_many_sizes_are_refused),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_both_spellings_and_all_numbers),

@@ -156,7 +156,7 @@ void trainer_destroy(struct trainer *t)
 /* ---- an epoch ---- */
 
 /* Runs the model on the n samples of f from `start`; with `upstream`, the gradient of
- * their mean loss goes there. */
+ * their mean loss goes there, with labels smoothed. */
 static void forward(struct trainer *t, struct feed *f, size_t start, size_t n,
                     float *upstream)
 {
@@ -165,8 +165,9 @@ static void forward(struct trainer *t, struct feed *f, size_t start, size_t n,
     f->gather.index = f->order + start;
     d->ops->gather(d, &f->gather, n, t->x);
     const float *logits = model_forward(t->model, n, t->x);
+    float smoothing = upstream ? (float)t->config.label_smoothing : 0;
     d->ops->softmax_loss(d, n, t->data->classes, logits, f->labels, f->gather.index,
-                         upstream, t->totals);
+                         smoothing, upstream, t->totals);
 }
 
 static size_t rows_left(const struct feed *f, size_t start, size_t most)

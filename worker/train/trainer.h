@@ -6,7 +6,9 @@
 #include "worker/train/model.h"
 #include "worker/train/optimizer.h"
 
-/* What an epoch is reported with: an identifier, its name, and what it is. */
+/* What an epoch is reported with: an identifier, its name, and what it is. `loss` is the
+ * one that is minimised, with label smoothing; `val_loss` is always plain cross-entropy,
+ * to be compared between trials. */
 #define METRIC_MAP(X)                                                                    \
     X(LOSS, loss)                             /* mean over the training samples, each */ \
     X(ACCURACY, accuracy)                     /* as its batch met the model */           \
@@ -30,7 +32,8 @@ struct metrics {
 
 struct trainer_config {
     size_t batch_size;
-    uint64_t seed; /* of the order of samples */
+    uint64_t seed;          /* of the order of samples */
+    double label_smoothing; /* 0 to 1, in the loss that is trained on */
 };
 
 struct trainer;

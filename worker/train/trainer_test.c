@@ -69,8 +69,10 @@ struct bench {
     struct trainer *trainer;
 };
 
-static void bench_open(struct bench *b, const char *optimizer, double lr, size_t batch)
+static void bench_open_with(struct bench *b, const char *optimizer, double lr,
+                            const struct trainer_config *config)
 {
+    size_t batch = config->batch_size;
     struct data *d = mem_alloc(sizeof(*d));
 
     samples_make(&d->train, TRAINING, 1);
@@ -90,9 +92,14 @@ static void bench_open(struct bench *b, const char *optimizer, double lr, size_t
     b->t.optimizer = optimizer_create(
         device, &(struct optimizer_config){optimizer, lr, 0.9, 1e-4, false},
         b->t.model->n, NULL);
-    b->trainer = trainer_create(device, d, b->t.model, b->t.optimizer,
-                                &(struct trainer_config){batch, 5}, NULL);
+    b->trainer = trainer_create(device, d, b->t.model, b->t.optimizer, config, NULL);
     assert_non_null(b->trainer);
+}
+
+static void bench_open(struct bench *b, const char *optimizer, double lr, size_t batch)
+{
+    bench_open_with(b, optimizer, lr,
+                    &(struct trainer_config){.batch_size = batch, .seed = 5});
 }
 
 static void bench_close(struct bench *b)
@@ -175,7 +182,7 @@ static void test_validation_weighs_each_sample_alike(void **state)
                         VALIDATION, x);
     device->ops->softmax_loss(device, VALIDATION, CLASSES,
                               model_forward(whole, VALIDATION, x), d->test.y,
-                              d->validation.index, NULL, &totals);
+                              d->validation.index, 0, NULL, &totals);
     assert_true(fabs(m.v[METRIC_VAL_LOSS] - totals.loss / VALIDATION) < 1e-6);
     assert_true(m.v[METRIC_VAL_ACCURACY] == totals.correct / VALIDATION);
     free(x);
@@ -200,6 +207,32 @@ static void test_training_weighs_each_sample_alike(void **state)
         assert_true(fabs(m.v[METRIC_LOSS] - loss) < 1e-5);
         bench_close(&b);
     }
+}
+
+/* With a step so small that nothing changes: label smoothing s makes of the training loss
+ * the (1 - s)-th part and s times the mean over the classes; validation is as it was. */
+static void test_labels_are_smoothed_in_training_alone(void **state)
+{
+    (void)state;
+    enum { VALUES = 3 };
+    double loss[VALUES];
+    struct metrics plain = {{0}};
+
+    for (int i = 0; i < VALUES; i++) {
+        struct bench b;
+        bench_open_with(&b, "sgd", 1e-12,
+                        &(struct trainer_config){
+                            .batch_size = 32, .seed = 5, .label_smoothing = 0.25 * i});
+        struct metrics m = train(&b, 1);
+        if (i == 0)
+            plain = m;
+        loss[i] = m.v[METRIC_LOSS];
+        assert_true(m.v[METRIC_ACCURACY] == plain.v[METRIC_ACCURACY]);
+        assert_true(fabs(m.v[METRIC_VAL_LOSS] - plain.v[METRIC_VAL_LOSS]) < 1e-6);
+        bench_close(&b);
+    }
+    assert_true(fabs(loss[1] - loss[0]) > 1e-3);
+    assert_true(fabs((loss[2] - loss[0]) - 2 * (loss[1] - loss[0])) < 1e-5);
 }
 
 static void count(void *arg, size_t done, size_t total)
@@ -291,7 +324,7 @@ static void test_fashion_mnist(void **state)
     struct optimizer *o = optimizer_create(
         device, &(struct optimizer_config){"sgd", 0.01, 0.9, 0, false}, m->n, NULL);
     struct trainer *t =
-        trainer_create(device, d, m, o, &(struct trainer_config){64, 0}, NULL);
+        trainer_create(device, d, m, o, &(struct trainer_config){.batch_size = 64}, NULL);
     struct metrics metrics;
     for (uint32_t epoch = 1; epoch <= 3; epoch++)
         assert_int_equal(trainer_epoch(t, epoch, NULL, NULL, &metrics, NULL), 0);
@@ -309,6 +342,7 @@ int main(void)
         cmocka_unit_test(test_it_learns),
         cmocka_unit_test(test_validation_weighs_each_sample_alike),
         cmocka_unit_test(test_training_weighs_each_sample_alike),
+        cmocka_unit_test(test_labels_are_smoothed_in_training_alone),
         cmocka_unit_test(test_tick_counts_to_the_end),
         cmocka_unit_test(test_resuming_changes_nothing),
         cmocka_unit_test(test_fashion_mnist),
