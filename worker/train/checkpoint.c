@@ -130,6 +130,8 @@ static int put_progress(struct tensors *t, const struct training *tr, struct err
     if (rc == 0)
         rc = tensors_put_num(t, "/progress", "loss_scale", p->loss_scale, e);
     if (rc == 0)
+        rc = tensors_put_int(t, "/progress", "planned", p->planned, e);
+    if (rc == 0)
         rc = tensors_put_text(t, "/rng", "generator", "philox4x32-10", e);
     if (rc == 0)
         rc = tensors_put_text(t, "/rng", "seed", seed, e);
@@ -291,6 +293,11 @@ static int get_progress(struct tensors *t, struct content *c, struct err *e)
         rc = tensors_get_int(t, "/progress", "samples", &p->samples, e);
     if (rc == 0)
         rc = tensors_get_num(t, "/progress", "loss_scale", &p->loss_scale, e);
+    if (rc == 0) {
+        rc = tensors_get_int(t, "/progress", "planned", &p->planned, e);
+        if (rc == ERR_NOENT)
+            rc = 0; /* saved before there were schedules */
+    }
     if (rc == 0)
         rc = tensors_get_int(t, "/optimizer", "updates", &c->updates, e);
     if (rc == 0)

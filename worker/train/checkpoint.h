@@ -9,7 +9,7 @@
  *     /optimizer/LAYER/PARAMETER/SLOT
  *     /rng                     attributes: generator, seed. It is counter-based: every
  *                              draw follows from seed and epoch, there is no state
- *     /progress                attributes: step, epoch, samples, loss_scale
+ *     /progress                attributes: step, epoch, samples, loss_scale, planned
  *     /metrics                 a table: step, then a column a metric; a row an epoch
  *
  * A directory holds the newest, checkpoint.h5, and the one before it. */
@@ -37,6 +37,8 @@ struct progress {
     int64_t step, epoch; /* reports made; epochs trained: the same, here */
     int64_t samples;     /* trained on so far, counting repeats */
     double loss_scale;   /* 1 in float32 */
+    int64_t planned;     /* epochs of the learning rate's schedule; 0: it has no length,
+                            or the file is older than schedules */
 };
 
 struct epoch_record {

@@ -1,8 +1,9 @@
 /* rung-train: trains a classifier, reports each epoch, and does as the sweep says.
  *
  * Where things are: options.c what it can be told, data*.c what it learns from, model.c
- * and dense.c the network, optimizer.c its steps, trainer.c the epochs, checkpoint.c
- * what survives; cpu.c does the arithmetic behind device.h. Here they meet librung. */
+ * and dense.c the network, optimizer.c its steps, schedule.c how large they are,
+ * trainer.c the epochs, checkpoint.c what survives; cpu.c does the arithmetic behind
+ * device.h. Here they meet librung. */
 #include "config.h"
 
 #include "base/clock.h"
@@ -17,6 +18,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define EXIT_USAGE 2
@@ -35,7 +37,9 @@ struct app {
     struct device *device;
     struct trainer *trainer;
     struct training training;
-    size_t batch_size;         /* as asked for, and not more than there are samples */
+    size_t batch_size; /* as asked for, and not more than there are samples */
+    struct schedule schedule;
+    int64_t planned;           /* epochs that the schedule is over; 0: it has no length */
     struct checkpoint_dir dir; /* path NULL: nowhere to save */
     struct setting settings[OPTIONS_SETTINGS];
     struct str settings_text;
@@ -117,6 +121,47 @@ static const char *lookup(const void *arg, const char *name)
     return rung_param(arg, name);
 }
 
+/* Epochs in all, as far as is known: 0 inside a sweep that does not say --epochs. The
+ * sweep tells a trial its next milestone, not its last step. */
+static int64_t epochs_known(const struct app *a)
+{
+    return a->options.epochs ? a->options.epochs : a->in_sweep ? 0 : EPOCHS_BY_HAND;
+}
+
+static bool needs_epochs(const struct options *o)
+{
+    return schedule_has_length(o->lr_schedule) ||
+           (strcmp(o->lr_schedule, "step") == 0 && !o->lr_step_epochs);
+}
+
+static int check_epochs(const struct app *a, struct err *e)
+{
+    if (!needs_epochs(&a->options) || epochs_known(a))
+        return 0;
+    return err_set(e, ERR_INVAL,
+                   "lr_schedule %s needs the training's length: give --epochs, inside a "
+                   "sweep its max_t",
+                   a->options.lr_schedule);
+}
+
+static int open_schedule(struct app *a, struct err *e)
+{
+    const struct options *o = &a->options;
+    int64_t epochs = epochs_known(a);
+    int64_t steps = trainer_steps(a->training.data->training.n, a->batch_size);
+
+    a->planned = needs_epochs(o) ? epochs : 0;
+    a->schedule = (struct schedule){
+        .kind = o->lr_schedule,
+        .steps = steps * epochs,
+        .warmup = o->warmup_steps,
+        .every = steps * (o->lr_step_epochs ? o->lr_step_epochs : (epochs + 2) / 3),
+        .factor = o->lr_factor,
+        .final = o->lr_final,
+    };
+    return schedule_check(&a->schedule, e);
+}
+
 static int open_training(struct app *a, struct err *e)
 {
     const struct options *o = &a->options;
@@ -131,6 +176,8 @@ static int open_training(struct app *a, struct err *e)
     a->batch_size = (size_t)o->batch_size;
     if (a->batch_size > t->data->training.n)
         a->batch_size = t->data->training.n;
+    if (open_schedule(a, e) < 0)
+        return e->code;
     t->model_kind = o->model;
     t->seed = o->seed_given ? o->seed : rung_seed(a->rung);
     t->model = model_create(a->device,
@@ -154,9 +201,24 @@ static int open_training(struct app *a, struct err *e)
     if (!t->optimizer)
         return e->code;
     t->progress.loss_scale = 1;
+    t->progress.planned = a->planned;
     t->n_settings = options_settings(o, a->settings, &a->settings_text);
     t->settings = a->settings;
     return 0;
+}
+
+/* Says that the schedule is another one than until here, as with --epochs {until}; it
+ * goes on as the new one has it. */
+static void note_schedule(struct app *a)
+{
+    int64_t *planned = &a->training.progress.planned;
+
+    if (*planned && a->planned && *planned != a->planned)
+        fprintf(stderr,
+                "rung-train: the learning rate was scheduled over %" PRId64
+                " epochs until here, and is over %" PRId64 " from here on\n",
+                *planned, a->planned);
+    *planned = a->planned;
 }
 
 /* Goes on from a checkpoint: inside a sweep from the one of the step that the sweep
@@ -176,6 +238,8 @@ static int resume(struct app *a, struct err *e)
         return 0;
     if (rc == 0 && !a->options.quiet)
         fprintf(stderr, "going on after epoch %" PRId64 "\n", a->training.progress.epoch);
+    if (rc == 0)
+        note_schedule(a);
     return rc;
 }
 
@@ -254,11 +318,9 @@ static int look_after(struct app *a, bool over, struct err *e)
 
 static int run(struct app *a, struct err *e)
 {
-    int64_t epochs = a->options.epochs;
+    int64_t epochs = epochs_known(a) ? epochs_known(a) : UINT32_MAX;
     int rc = 0;
 
-    if (!epochs)
-        epochs = a->in_sweep ? UINT32_MAX : EPOCHS_BY_HAND;
     bool over = a->training.progress.epoch >= epochs;
     if (over && !a->options.quiet)
         fprintf(stderr, "nothing to do: %" PRId64 " of %" PRId64 " epochs are done\n",
@@ -289,6 +351,7 @@ static int start_and_run(struct app *a, struct err *e)
                                     .batch_size = a->batch_size,
                                     .seed = t->seed,
                                     .label_smoothing = a->options.label_smoothing,
+                                    .schedule = a->schedule,
                                 },
                                 e);
     return a->trainer ? run(a, e) : e->code;
@@ -331,6 +394,9 @@ int main(int argc, char *argv[])
         str_free(&help);
     } else if (a.options.version) {
         puts("rung-train " PACKAGE_VERSION);
+    } else if (check_epochs(&a, &e) < 0) {
+        complain(&a, e.text);
+        status = EXIT_USAGE;
     } else {
         a.dir.path = a.options.checkpoint_dir;
         if (!a.dir.path && a.in_sweep)

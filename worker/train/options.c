@@ -2,6 +2,7 @@
 
 #include "base/num.h"
 #include "base/suggest.h"
+#include "worker/train/schedule.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -65,6 +66,16 @@ static const struct row rows[] = {
      TUNABLE | KEPT, AT(weight_decay), 0, INFINITY, false, NULL},
     {"label_smoothing", "R", "share of a label that all classes get, in training", REAL,
      TUNABLE | KEPT, AT(label_smoothing), 0, 1, false, NULL},
+    {"lr_schedule", "KIND", "constant, cosine, step or onecycle", CHOICE, TUNABLE | KEPT,
+     AT(lr_schedule), 0, 0, false, schedule_kinds},
+    {"warmup_steps", "N", "optimiser steps of rising lr (0; onecycle: 30 %)", WHOLE,
+     TUNABLE | KEPT, AT(warmup_steps), 0, COUNT_MAX, false, NULL},
+    {"lr_step_epochs", "N", "of step: epochs from drop to drop (a third of all)", WHOLE,
+     TUNABLE | KEPT, AT(lr_step_epochs), 1, COUNT_MAX, false, NULL},
+    {"lr_factor", "R", "of step: what a drop leaves of lr", REAL, TUNABLE | KEPT,
+     AT(lr_factor), 0, 1, true, NULL},
+    {"lr_final", "R", "of cosine, onecycle: share of lr at the end", REAL, TUNABLE | KEPT,
+     AT(lr_final), 0, 1, false, NULL},
     {"epochs", "N", "train so many in all (10; inside a sweep: until told)", WHOLE,
      TUNABLE, AT(epochs), 1, COUNT_MAX, false, NULL},
     {"limit", "N", "use N samples to train and N to validate, not all", WHOLE,
@@ -93,6 +104,8 @@ static void set_defaults(struct options *o)
         .optimizer = "sgd",
         .momentum = 0.9,
         .weight_decay = NAN,
+        .lr_schedule = "constant",
+        .lr_factor = 0.1,
         .val_fraction = NAN,
     };
 }
@@ -423,6 +436,13 @@ void options_help(struct str *out)
         add_default(&rows[i], &defaults, out);
         str_addc(out, '\n');
     }
+    str_add(out, "\nA schedule says which share of --lr each optimiser step takes. Those "
+                 "of cosine,\n"
+                 "onecycle and step (without --lr-step-epochs) go over the whole "
+                 "training, that is\n"
+                 "--epochs: inside a sweep say its max_t there, not {until}. Reported "
+                 "loss is what\n"
+                 "is minimised, with --label-smoothing; val_loss is without.\n");
     str_add(out, "\nExit status: 0 done or told to end, 1 failed, 2 wrong usage.\n");
 }
 

@@ -27,6 +27,10 @@ struct options {
     bool nesterov;
     double label_smoothing;
     int64_t epochs; /* 0: not said */
+    const char *lr_schedule;
+    int64_t warmup_steps;
+    int64_t lr_step_epochs; /* 0: not said, a third of all */
+    double lr_factor, lr_final;
     uint64_t seed;
     bool seed_given;
     const char *checkpoint_dir; /* NULL: not said */

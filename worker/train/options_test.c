@@ -123,6 +123,23 @@ static void test_wrong_ways_to_train_are_named(void **state)
         {{"--data", "x", "--nesterov", "--momentum", "0"},
          {NULL},
          "nesterov without momentum"},
+        {{"--data", "x", "--lr-schedule", "cosin"},
+         {NULL},
+         "--lr-schedule: 'cosin' is unknown (did you mean 'cosine'?)"},
+        {{"--data", "x"},
+         {"lr_schedule", "exponential"},
+         "'exponential' is unknown: constant, cosine, step or onecycle"},
+        {{"--data", "x", "--warmup-steps", "-1"},
+         {NULL},
+         "--warmup-steps: -1 is not from 0 to"},
+        {{"--data", "x", "--warmup-steps", "0.5"}, {NULL}, "'0.5' is no whole number"},
+        {{"--data", "x", "--lr-step-epochs", "0"},
+         {NULL},
+         "--lr-step-epochs: 0 is not from 1 to"},
+        {{"--data", "x", "--lr-factor", "0"}, {NULL}, "--lr-factor: 0 is too small"},
+        {{"--data", "x", "--lr-factor", "1"}, {NULL}, "--lr-factor: 1 is too large"},
+        {{"--data", "x"}, {"lr_final", "-1"}, "parameter lr_final: -1 is too small"},
+        {{"--data", "x", "--lr-final", "1"}, {NULL}, "--lr-final: 1 is too large"},
         {{"--data", "x", "--label-smoothing=-0.1"},
          {NULL},
          "--label-smoothing: -0.1 is too small"},
@@ -170,6 +187,9 @@ static void test_defaults(void **state)
     assert_int_equal(o.hidden.v[0], 128);
     assert_true(o.lr == 0.01 && o.momentum == 0.9 && o.weight_decay == 0);
     assert_true(o.label_smoothing == 0);
+    assert_string_equal(o.lr_schedule, "constant");
+    assert_true(o.lr_factor == 0.1 && o.lr_final == 0);
+    assert_true(o.warmup_steps == 0 && o.lr_step_epochs == 0);
     assert_false(o.nesterov);
     assert_int_equal(o.batch_size, 64);
     assert_int_equal(o.epochs, 0);

@@ -249,6 +249,24 @@ static void test_bad_parameters_are_wrong_usage(void **state)
                       .says = "parameter batch_size: 0 is not from 1"});
 }
 
+/* The sweep does not say how long training is in the end; --epochs does. */
+static void test_a_schedule_without_its_length_is_wrong_usage(void **state)
+{
+    (void)state;
+    static const char *const kinds[] = {"cosine", "onecycle", "step"};
+
+    for (size_t i = 0; i < COUNT(kinds); i++)
+        run(&(struct run){.words = {"--lr-schedule", kinds[i]},
+                          .env = {"RUNG_UNTIL=9"},
+                          .checkpoints = "none",
+                          .status = 2,
+                          .says = "needs the training's length: give --epochs, inside a "
+                                  "sweep its max_t"});
+    run(&(struct run){.words = {"--lr-schedule", "step", "--lr-step-epochs", "1"},
+                      .script = {{REPORT(1), GO_ON}, {REPORT(2), STOP}},
+                      .checkpoints = "none"});
+}
+
 static void test_the_agent_goes(void **state)
 {
     (void)state;
@@ -356,10 +374,13 @@ static void test_pausing_changes_nothing(void **state)
     (void)state;
 #define TRIAL                                                                            \
     "RUNG_PARAM_l1=16", "RUNG_PARAM_l2=8", "RUNG_PARAM_lr=0.01",                         \
-        "RUNG_PARAM_optimizer=adam", "RUNG_PARAM_batch_size=16",                         \
+        "RUNG_PARAM_optimizer=adamw", "RUNG_PARAM_batch_size=16",                        \
+        "RUNG_PARAM_lr_schedule=onecycle", "RUNG_PARAM_label_smoothing=0.1",             \
         "RUNG_SEED=12345678901234567890"
+#define LENGTH "--epochs", "5"
 
-    run(&(struct run){.env = {TRIAL},
+    run(&(struct run){.words = {LENGTH},
+                      .env = {TRIAL},
                       .script = {{REPORT(1), GO_ON},
                                  {REPORT(2), GO_ON},
                                  {REPORT(3), GO_ON},
@@ -367,10 +388,12 @@ static void test_pausing_changes_nothing(void **state)
                                  {SAVED(4), PAUSE}},
                       .checkpoints = "straight"});
     run(&(struct run){
+        .words = {LENGTH},
         .env = {TRIAL},
         .script = {{REPORT(1), GO_ON}, {REPORT(2), PAUSE}, {SAVED(2), PAUSE}},
         .checkpoints = "twice"});
     run(&(struct run){
+        .words = {LENGTH},
         .env = {TRIAL, "RUNG_START=2"},
         .script = {{REPORT(3), GO_ON}, {REPORT(4), PAUSE}, {SAVED(4), PAUSE}},
         .checkpoints = "twice"});
@@ -382,6 +405,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_missing_checkpoint_is_no_fresh_start),
         cmocka_unit_test(test_bad_parameters_are_wrong_usage),
+        cmocka_unit_test(test_a_schedule_without_its_length_is_wrong_usage),
         cmocka_unit_test(test_the_agent_goes),
         cmocka_unit_test(test_stop_saves_nothing),
         cmocka_unit_test(test_save_and_go_on),

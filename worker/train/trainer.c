@@ -45,6 +45,11 @@ size_t trainer_rows(size_t batch_size)
     return batch_size > VALIDATION_ROWS ? batch_size : VALIDATION_ROWS;
 }
 
+int64_t trainer_steps(size_t samples, size_t batch_size)
+{
+    return (int64_t)((samples + batch_size - 1) / batch_size);
+}
+
 /* ---- what the device holds ---- */
 
 static int attach_samples(struct device *d, const struct samples *s, struct attached *a,
@@ -187,6 +192,17 @@ static void totals_reset(struct trainer *t)
     t->device->ops->upload(t->device, t->totals, &zero, sizeof(zero));
 }
 
+/* Counted by epochs, not by the optimiser's updates: after a change of the batch size the
+ * schedule is where the training is. */
+static double learning_rate(const struct trainer *t, uint32_t epoch, size_t start)
+{
+    size_t batch = t->config.batch_size;
+    int64_t step = trainer_steps(t->training.part->n, batch) * (epoch - 1) +
+                   (int64_t)(start / batch);
+
+    return t->optimizer->config.lr * schedule_share(&t->config.schedule, step);
+}
+
 static int train(struct trainer *t, uint32_t epoch, trainer_tick *tick, void *arg,
                  struct device_totals *totals, struct err *e)
 {
@@ -202,6 +218,7 @@ static int train(struct trainer *t, uint32_t epoch, trainer_tick *tick, void *ar
         size_t n = rows_left(f, start, t->config.batch_size);
         forward(t, f, start, n, t->model->upstream);
         model_backward(t->model, n, t->x);
+        t->optimizer->lr = learning_rate(t, epoch, start);
         optimizer_step(t->optimizer, t->model->values, t->model->gradients);
         start += n;
         if (tick)

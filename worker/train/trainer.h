@@ -5,6 +5,7 @@
 #include "worker/train/data.h"
 #include "worker/train/model.h"
 #include "worker/train/optimizer.h"
+#include "worker/train/schedule.h"
 
 /* What an epoch is reported with: an identifier, its name, and what it is. `loss` is the
  * one that is minimised, with label smoothing; `val_loss` is always plain cross-entropy,
@@ -32,8 +33,9 @@ struct metrics {
 
 struct trainer_config {
     size_t batch_size;
-    uint64_t seed;          /* of the order of samples */
-    double label_smoothing; /* 0 to 1, in the loss that is trained on */
+    uint64_t seed;            /* of the order of samples */
+    double label_smoothing;   /* 0 to 1, in the loss that is trained on */
+    struct schedule schedule; /* checked; of the optimiser's learning rate */
 };
 
 struct trainer;
@@ -48,11 +50,15 @@ void trainer_destroy(struct trainer *t); /* NULL is fine */
 /* Rows of the largest batch, with a given batch size: validation takes larger ones. */
 size_t trainer_rows(size_t batch_size);
 
+/* Optimiser steps in an epoch of so many training samples. */
+int64_t trainer_steps(size_t samples, size_t batch_size);
+
 /* Called between batches, with the training samples done so far. */
 typedef void trainer_tick(void *arg, size_t done, size_t total);
 
 /* Trains epoch `epoch` (from 1), then validates. Its batches depend on (seed, epoch)
- * alone. tick may be NULL. The losses may turn out NaN or infinite: no error. */
+ * alone, and so does their place in the schedule. tick may be NULL. The losses may turn
+ * out NaN or infinite: no error. */
 int trainer_epoch(struct trainer *t, uint32_t epoch, trainer_tick *tick, void *arg,
                   struct metrics *metrics, struct err *e);
 

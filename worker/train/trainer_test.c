@@ -235,6 +235,49 @@ static void test_labels_are_smoothed_in_training_alone(void **state)
     assert_true(fabs((loss[2] - loss[0]) - 2 * (loss[1] - loss[0])) < 1e-5);
 }
 
+/* The learning rate of an epoch's last step. */
+static double last_lr(const char *kind, size_t batch, int epochs)
+{
+    struct bench b;
+    struct trainer_config config = {
+        .batch_size = batch,
+        .seed = 5,
+        .schedule = {.kind = kind,
+                     .steps = 4 * trainer_steps(TRAINING, batch),
+                     .every = 2 * trainer_steps(TRAINING, batch),
+                     .factor = 0.1}};
+
+    assert_int_equal(schedule_check(&config.schedule, NULL), 0);
+    bench_open_with(&b, "sgd", 0.5, &config);
+    train(&b, epochs);
+    double lr = b.t.optimizer->lr;
+    bench_close(&b);
+    return lr;
+}
+
+/* 333 samples in batches of 32 are 11 steps an epoch, in batches of 111 they are 3. */
+static void test_each_step_has_its_learning_rate(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *kind;
+        size_t batch;
+        int epochs;
+        double lr;
+    } vectors[] = {
+        {"constant", 32, 2, 0.5}, {"step", 32, 2, 0.5},
+        {"step", 32, 3, 0.05},    {"step", 111, 2, 0.5},
+        {"step", 111, 3, 0.05},   {"onecycle", 32, 4, 0},
+        {"onecycle", 111, 4, 0},  {"cosine", 111, 2, 0.25 * (1 + 0.25881904510252074)},
+    };
+
+    for (size_t i = 0; i < COUNT(vectors); i++) {
+        double lr = last_lr(vectors[i].kind, vectors[i].batch, vectors[i].epochs);
+        if (!(fabs(lr - vectors[i].lr) < 1e-12))
+            fail_msg("case %zu: %.17g is not %.17g", i, lr, vectors[i].lr);
+    }
+}
+
 static void count(void *arg, size_t done, size_t total)
 {
     size_t *last = arg;
@@ -267,25 +310,38 @@ static void assert_same_state(const struct training *a, const struct training *b
 }
 
 /* Four epochs at once, or interrupted after each number of them and gone on with in a
- * new process's memory: the same bits. */
+ * new process's memory: the same bits. Of 11 steps each; interrupted in the warm-up, on
+ * the way up and on the way down. */
 static void test_resuming_changes_nothing(void **state)
 {
     (void)state;
-    static const char *const optimizers[] = {"sgd", "adam", "adamw"};
+    static const struct {
+        const char *optimizer;
+        struct schedule schedule;
+    } vectors[] = {
+        {"sgd", {.kind = "constant"}},
+        {"adam", {.kind = "constant", .warmup = 15}},
+        {"adamw", {.kind = "cosine", .steps = 44, .warmup = 15, .final = 0.1}},
+        {"sgd", {.kind = "step", .every = 9, .factor = 0.5}},
+        {"sgd", {.kind = "onecycle", .steps = 44, .warmup = 15}},
+    };
 
-    for (size_t i = 0; i < COUNT(optimizers); i++) {
+    for (size_t i = 0; i < COUNT(vectors); i++) {
         struct bench straight;
-        bench_open(&straight, optimizers[i], 0.01, 32);
+        struct trainer_config config = {
+            .batch_size = 32, .seed = 5, .schedule = vectors[i].schedule};
+        const char *optimizer = vectors[i].optimizer;
+        bench_open_with(&straight, optimizer, 0.01, &config);
         train(&straight, 4);
         for (int stop = 1; stop < 4; stop++) {
             struct checkpoint_dir dir = {ROOT, false};
             struct str notes = STR_INIT;
             struct bench before, after;
-            bench_open(&before, optimizers[i], 0.01, 32);
+            bench_open_with(&before, optimizer, 0.01, &config);
             train(&before, stop);
             assert_int_equal(checkpoint_save(&dir, &before.t, NULL), 0);
             bench_close(&before);
-            bench_open(&after, optimizers[i], 0.01, 32);
+            bench_open_with(&after, optimizer, 0.01, &config);
             assert_int_equal(checkpoint_load(&dir, stop, &after.t, &notes, NULL), 0);
             train(&after, 4 - stop);
             assert_same_state(&straight.t, &after.t);
@@ -343,6 +399,7 @@ int main(void)
         cmocka_unit_test(test_validation_weighs_each_sample_alike),
         cmocka_unit_test(test_training_weighs_each_sample_alike),
         cmocka_unit_test(test_labels_are_smoothed_in_training_alone),
+        cmocka_unit_test(test_each_step_has_its_learning_rate),
         cmocka_unit_test(test_tick_counts_to_the_end),
         cmocka_unit_test(test_resuming_changes_nothing),
         cmocka_unit_test(test_fashion_mnist),
