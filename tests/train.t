@@ -117,6 +117,20 @@ test_expect_success 'when all is done there is nothing to do' '
     test ! -s out && grep -q "nothing to do: 4 of 4 epochs are done" err
 '
 
+test_expect_success 'a schedule that is too short for its warm-up is refused' '
+    fails 1 "learning-rate schedule cosine: a warm-up of 50 steps leaves nothing of a \
+training of 50" --data data --lr-schedule cosine --warmup-steps 50
+'
+
+test_expect_success 'going on with a schedule of another length is said, once' '
+    rm -rf ckpt2 &&
+    set -- --data data --lr-schedule cosine --checkpoint-dir ckpt2 --quiet &&
+    rung-train "$@" --epochs 2 2>err && test ! -s err &&
+    rung-train "$@" --epochs 3 2>err &&
+    grep "the learning rate was scheduled over 2 epochs until here, and is over 3" err &&
+    rung-train "$@" --epochs 3 2>err && test ! -s err
+'
+
 test_expect_success 'another model does not go on from it' '
     fails 1 "ckpt/checkpoint.h5: it is of layers 4-128-2, not 4-9-2" \
         --data data --optimizer adam --checkpoint-dir ckpt --hidden 9 &&
@@ -226,9 +240,33 @@ test_expect_success H5PY 'a checkpoint as h5py and pandas read it' '
     test_cmp want out
 '
 
+test_expect_success H5PY 'a checkpoint from before there were schedules goes on' '
+    for n in 2 4
+    do
+        rung-train --data data --optimizer adam --epochs $n --checkpoint-dir old \
+            --quiet || return 1
+        test $n = 4 ||
+            python -c "
+import h5py
+with h5py.File(\"old/checkpoint.h5\", \"r+\") as f:
+    del f[\"progress\"].attrs[\"planned\"]
+    for name in list(f.attrs):
+        if name.startswith(\"lr_\") or name in (\"nesterov\", \"label_smoothing\"):
+            del f.attrs[name]
+" || return 1
+    done &&
+    rung-train --data data --optimizer adam --epochs 4 --checkpoint-dir new --quiet &&
+    python -c "
+import h5py
+a, b = h5py.File(\"old/checkpoint.h5\"), h5py.File(\"new/checkpoint.h5\")
+assert a[\"model/dense1/weight\"][()].tobytes() == b[\"model/dense1/weight\"][()].tobytes()
+"
+'
+
 cat >sweep.yaml <<END
 name: sweep
-command: rung-train --data '$PWD/data' --hidden 8 --optimizer adam --lr {lr}
+command: rung-train --data '$PWD/data' --hidden 8 --optimizer adamw --lr {lr} --epochs 4
+         --warmup-steps 7 --lr-schedule cosine
 metric: val_loss
 space: {lr: "loguniform(1e-4, 1e-1)"}
 search: {trials: 4}
@@ -252,7 +290,8 @@ test_expect_success H5PY 'and its weights are those of a training that never pau
 	import subprocess, sys, h5py
 	with h5py.File(sys.argv[1] + "/checkpoint.h5") as f:
 	    subprocess.run(["rung-train", "--data", "data", "--hidden", "8", "--quiet",
-	                    "--optimizer", "adam", "--lr", repr(float(f.attrs["lr"])),
+	                    "--optimizer", "adamw", "--lr", repr(float(f.attrs["lr"])),
+	                    "--warmup-steps", "7", "--lr-schedule", "cosine",
 	                    "--epochs", "4", "--checkpoint-dir", "alone",
 	                    "--seed", f["rng"].attrs["seed"].decode()], check=True)
 	    compared = []
