@@ -3,7 +3,7 @@
  * rows outside: vector instructions change nothing in their order. WIDE compiles such
  * a loop for AVX2 too, chosen at start: the same operations on every element, hence
  * the same bits, in half the time. */
-#include "worker/train/cpu.h"
+#include "worker/train/cpu_private.h"
 
 #include "base/mem.h"
 
@@ -16,21 +16,11 @@
 
 #define ALIGNMENT 64
 
-#if defined(__x86_64__) && defined(__gnu_linux__)
-#define WIDE __attribute__((target_clones("avx2", "default")))
-#else
-#define WIDE
-#endif
-
-struct cpu {
-    struct device device;
-    int threads;
-};
-
 /* ---- memory ---- */
 
 static void cpu_close(struct device *d)
 {
+    free(((struct cpu *)d)->space);
     free(d);
 }
 
@@ -54,6 +44,21 @@ static int cpu_allocate(struct device *d, size_t bytes, void **p, struct err *e)
         }
     }
     return err_set(e, ERR_FULL, "cannot allocate %zu bytes", bytes);
+}
+
+void *cpu_space(struct cpu *cpu, size_t bytes)
+{
+    void *p;
+
+    if (bytes <= cpu->space_bytes)
+        return cpu->space;
+    if (cpu_allocate(&cpu->device, bytes, &p, cpu->failure.code ? NULL : &cpu->failure) <
+        0)
+        return NULL;
+    free(cpu->space);
+    cpu->space = p;
+    cpu->space_bytes = bytes;
+    return p;
 }
 
 static void cpu_release(struct device *d, void *p)
@@ -84,7 +89,10 @@ static void cpu_upload(struct device *d, void *to, const void *host, size_t byte
 static int cpu_download(struct device *d, void *host, const void *from, size_t bytes,
                         struct err *e)
 {
-    (void)d, (void)e;
+    const struct err *failure = &((struct cpu *)d)->failure;
+
+    if (failure->code)
+        return err_set(e, failure->code, "%s", failure->text);
     memcpy(host, from, bytes);
     return 0;
 }
@@ -108,17 +116,33 @@ WIDE static void gather_f32(size_t n, const float *restrict x, const float *rest
         out[i] = (x[i] - mean[i]) * scale[i];
 }
 
+/* [planes][n] becomes [n][planes]. */
+static void interleave(size_t planes, size_t n, const float *restrict in,
+                       float *restrict out)
+{
+    for (size_t p = 0; p < planes; p++, in += n)
+        for (size_t i = 0; i < n; i++)
+            out[i * planes + p] = in[i];
+}
+
 static void cpu_gather(struct device *d, const struct device_gather *g, size_t rows,
                        float *out)
 {
-    (void)d;
+    bool planar = g->planes > 1;
+    float *space = planar ? cpu_space((struct cpu *)d, g->features * sizeof(*out)) : NULL;
+
+    if (planar && !space)
+        return;
     for (size_t r = 0; r < rows; r++) {
         const char *x = (const char *)g->x + g->index[r] * g->stride;
+        float *to = planar ? space : out;
         if (g->type == SAMPLE_U8)
-            gather_u8(g->features, (const uint8_t *)x, g->mean, g->scale, out);
+            gather_u8(g->features, (const uint8_t *)x, g->mean, g->scale, to);
         else
             gather_f32(g->features, (const float *)(const void *)x, g->mean, g->scale,
-                       out);
+                       to);
+        if (planar)
+            interleave(g->planes, g->features / g->planes, space, out);
         out += g->features;
     }
 }
@@ -168,11 +192,23 @@ WIDE static void relu_backward_row(size_t n, const float *restrict y, float *res
     }
 }
 
+WIDE static void relu_backward(size_t n, const float *restrict y, float *restrict dy)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        dy[i] = y[i] == 0 ? 0 : dy[i];
+}
+
 static void cpu_activation_backward(struct device *d, enum device_activation activation,
                                     size_t rows, size_t cols, const float *y, float *dy,
                                     float *dbias)
 {
     (void)d;
+    if (!dbias) {
+        if (activation == ACTIVATION_RELU)
+            relu_backward(rows * cols, y, dy);
+        return;
+    }
     memset(dbias, 0, cols * sizeof(*dbias));
     for (size_t r = 0; r < rows; r++) {
         if (activation == ACTIVATION_RELU)
@@ -303,6 +339,11 @@ static const struct device_ops cpu_ops = {
     .gemm = cpu_gemm,
     .activation_backward = cpu_activation_backward,
     .softmax_loss = cpu_softmax_loss,
+    .conv = cpu_conv,
+    .conv_backward_data = cpu_conv_backward_data,
+    .conv_backward_weight = cpu_conv_backward_weight,
+    .max_pool = cpu_max_pool,
+    .max_pool_backward = cpu_max_pool_backward,
     .sgd = cpu_sgd,
     .adam = cpu_adam,
 };

@@ -47,24 +47,32 @@ static void dense_backward(const struct layer *l, struct device *d, const float 
                         });
 }
 
-static const struct layer_kind dense = {dense_forward, dense_backward};
+const struct layer_kind layer_kind_dense = {dense_forward, dense_backward};
+
+double layer_bound(size_t n, enum device_activation activation)
+{
+    /* A uniform distribution on [-b, b) has variance b^2 / 3. */
+    double gain2 = activation == ACTIVATION_RELU ? 2 : 1;
+
+    return sqrt(3 * gain2 / (double)n);
+}
 
 struct layer layer_dense(const char *name, size_t in, size_t out,
                          enum device_activation activation)
 {
-    /* A uniform distribution on [-b, b) has variance b^2 / 3. */
-    double gain2 = activation == ACTIVATION_RELU ? 2 : 1;
     struct layer l = {
-        .kind = &dense,
+        .kind = &layer_kind_dense,
         .in = in,
         .out = out,
+        .in_image = {1, 1, in},
+        .out_image = {1, 1, out},
         .activation = activation,
         .n_parameters = 2,
         .parameters = {[WEIGHT] = {.name = "weight",
                                    .ndim = 2,
                                    .dim = {out, in},
                                    .count = out * in,
-                                   .bound = sqrt(3 * gain2 / (double)in)},
+                                   .bound = layer_bound(in, activation)},
                        [BIAS] = {.name = "bias", .ndim = 1, .dim = {out}, .count = out}},
     };
     snprintf(l.name, sizeof(l.name), "%s", name);

@@ -39,14 +39,34 @@ struct device_gemm {
     enum device_activation activation;
 };
 
-/* out[r][f] = (x[index[r]][f] - mean[f]) * scale[f] */
+/* [h][w][c]; what is no image is one of 1 by 1. */
+struct image {
+    size_t h, w, c;
+};
+
+/* What slides over an image: size by size numbers, each `stride` beside the one before,
+ * and `pad` rows and columns of nothing around the image. */
+struct window {
+    size_t size, stride, pad;
+};
+
+/* A window that slides over images x [rows][in] and makes y [rows][out] of them. */
+struct device_slide {
+    size_t rows;
+    struct image in, out; /* out.h and out.w are what window_steps() says */
+    struct window window;
+};
+
+/* out[r][f] = (x[index[r]][f] - mean[f]) * scale[f]; with planes > 1, x being stored
+ * [planes][features / planes], the planes come last in out. */
 struct device_gather {
     const void *x;
     enum sample_type type;
     size_t stride; /* bytes from one sample to the next */
     size_t features;
-    const uint32_t *index; /* [rows] */
-    const float *mean, *scale;
+    const uint32_t *index;     /* [rows] */
+    const float *mean, *scale; /* [features], as stored */
+    size_t planes;
 };
 
 /* Sums over the samples seen since it was last set to zero. */
@@ -96,7 +116,8 @@ struct device_ops {
                    float *out);
     void (*gemm)(struct device *d, const struct device_gemm *g);
     /* From y = act(z + bias) [rows][cols] and dy, the gradient with respect to y:
-     * dy becomes that with respect to z, and dbias [cols] its sum over the rows. */
+     * dy becomes that with respect to z, and dbias [cols], unless NULL, its sum over the
+     * rows. */
     void (*activation_backward)(struct device *d, enum device_activation activation,
                                 size_t rows, size_t cols, const float *y, float *dy,
                                 float *dbias);
@@ -109,6 +130,27 @@ struct device_ops {
                          const float *logits, const int32_t *labels,
                          const uint32_t *index, float smoothing, float *gradient,
                          struct device_totals *totals);
+
+    /* ---- images ---- */
+
+    /* y = act(x * weight + bias), weight [out.c][size][size][in.c]: the correlation that
+     * people call convolution. bias [out.c]; NULL for neither bias nor activation. */
+    void (*conv)(struct device *d, const struct device_slide *s, const float *x,
+                 const float *weight, const float *bias,
+                 enum device_activation activation, float *y);
+    /* From dy, the gradient with respect to y before its activation: dx. */
+    void (*conv_backward_data)(struct device *d, const struct device_slide *s,
+                               const float *weight, const float *dy, float *dx);
+    /* And dweight, and dbias unless NULL. */
+    void (*conv_backward_weight)(struct device *d, const struct device_slide *s,
+                                 const float *x, const float *dy, float *dweight,
+                                 float *dbias);
+    /* y: the largest in the window, of each channel for itself; a NaN is the largest. */
+    void (*max_pool)(struct device *d, const struct device_slide *s, const float *x,
+                     float *y);
+    /* dx: dy goes to the first in the window that is the largest. */
+    void (*max_pool_backward)(struct device *d, const struct device_slide *s,
+                              const float *x, const float *y, const float *dy, float *dx);
 
     /* ---- optimiser steps over n parameters w with gradients g ---- */
 
@@ -123,6 +165,12 @@ struct device_ops {
     void (*adam)(struct device *d, const struct device_adam *s, size_t n, float *w,
                  const float *g, float *m, float *v);
 };
+
+/* How often a window fits along n; 0 if never. */
+static inline size_t window_steps(struct window w, size_t n)
+{
+    return n + 2 * w.pad < w.size ? 0 : (n + 2 * w.pad - w.size) / w.stride + 1;
+}
 
 static inline void device_close(struct device *d)
 {

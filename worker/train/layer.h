@@ -11,7 +11,7 @@
 struct parameter {
     const char *name; /* "weight" */
     int ndim;
-    size_t dim[2];
+    size_t dim[4];
     size_t count;
     double bound;  /* starts uniform in [-bound, bound); 0: starts as zeros */
     size_t offset; /* in the model's arrays of values and of gradients */
@@ -21,6 +21,8 @@ struct layer {
     const struct layer_kind *kind;
     char name[LAYER_NAME]; /* "dense1", as checkpoints have it */
     size_t in, out;
+    struct image in_image, out_image; /* in and out by their axes */
+    struct window window;             /* of what has one */
     enum device_activation activation;
     int n_parameters;
     struct parameter parameters[LAYER_PARAMETERS];
@@ -37,10 +39,19 @@ struct layer_kind {
                      float *dy, float *dx);
 };
 
-/* y = act(x W^T + b), W [out][in]. Starts as He et al. 2015 ("Delving deep into
- * rectifiers"): W uniform with variance gain^2 / in, gain^2 being 2 before a ReLU and
- * 1 else; b zero. */
+/* Weights start as He et al. 2015 ("Delving deep into rectifiers"): uniform with
+ * variance gain^2 / n, n being the inputs that an output is the sum of and gain^2 2
+ * before a ReLU, 1 else; biases start as zero. */
+double layer_bound(size_t n, enum device_activation activation);
+
+/* y = act(x W^T + b), W [out][in]. */
 struct layer layer_dense(const char *name, size_t in, size_t out,
                          enum device_activation activation);
+/* y = act(x * W + b), W [channels][size][size][in.c]. */
+struct layer layer_conv(const char *name, struct image in, size_t channels,
+                        struct window window, enum device_activation activation);
+struct layer layer_max_pool(const char *name, struct image in, struct window window);
+
+extern const struct layer_kind layer_kind_dense, layer_kind_conv, layer_kind_max_pool;
 
 #endif

@@ -178,7 +178,7 @@ static void test_validation_weighs_each_sample_alike(void **state)
     device->ops->gather(device,
                         &(struct device_gather){d->test.x, SAMPLE_F32, d->test.stride,
                                                 FEATURES, d->validation.index, d->mean,
-                                                d->scale},
+                                                d->scale, 1},
                         VALIDATION, x);
     device->ops->softmax_loss(device, VALIDATION, CLASSES,
                               model_forward(whole, VALIDATION, x), d->test.y,

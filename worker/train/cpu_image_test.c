@@ -1,0 +1,333 @@
+/* Convolution and pooling of the device against plain ones in double. The tolerance
+ * scales with rounding: so many times float32's epsilon, times the magnitudes that were
+ * added. Results are full of NaN before: each must be written. */
+#include "worker/train/cpu.h"
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "worker/train/reference.h"
+
+#include <float.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+static struct device *device;
+
+static int setup(void **state)
+{
+    (void)state;
+    device = cpu_open(1);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    device_close(device);
+    return 0;
+}
+
+/* n numbers in [-1, 1), others for each `which`. free() them. */
+static float *numbers(size_t n, uint32_t which)
+{
+    float *v = mem_resize(NULL, n, sizeof(*v));
+    for (size_t i = 0; i < n; i++)
+        v[i] = (float)(2 * rng_unit(1, RNG_TEST, (uint32_t)i, which, 0) - 1);
+    return v;
+}
+
+static double *widen(const float *v, size_t n)
+{
+    double *d = mem_resize(NULL, n, sizeof(*d));
+    for (size_t i = 0; i < n; i++)
+        d[i] = (double)v[i];
+    return d;
+}
+
+static void poison(float *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        v[i] = NAN;
+}
+
+static void assert_near(double got, double want, double magnitude)
+{
+    if (!(fabs(got - want) <= 8 * FLT_EPSILON * magnitude))
+        fail_msg("%.9g is not %.9g", got, want);
+}
+
+/* ---- convolution ---- */
+
+struct conv {
+    struct device_slide s;
+    size_t n_x, n_weight, n_y;
+    float *x, *weight, *y, *bias;
+    double *xd, *weightd, *yd;
+    double *want, *magnitude;
+};
+
+static void conv_make(struct conv *c, const struct device_slide *s)
+{
+    size_t size = s->window.size;
+
+    *c = (struct conv){.s = *s};
+    c->n_x = s->rows * reference_size(s->in);
+    c->n_weight = s->out.c * size * size * s->in.c;
+    c->n_y = s->rows * reference_size(s->out);
+    c->x = numbers(c->n_x, 1);
+    c->weight = numbers(c->n_weight, 2);
+    c->y = numbers(c->n_y, 3);
+    c->bias = numbers(s->out.c, 4);
+    c->xd = widen(c->x, c->n_x);
+    c->weightd = widen(c->weight, c->n_weight);
+    c->yd = widen(c->y, c->n_y);
+    size_t most = c->n_x + c->n_weight + c->n_y;
+    c->want = mem_resize(NULL, most, sizeof(double));
+    c->magnitude = mem_resize(NULL, most, sizeof(double));
+}
+
+static void conv_free(struct conv *c)
+{
+    void *all[] = {c->x,       c->weight, c->y,    c->bias,     c->xd,
+                   c->weightd, c->yd,     c->want, c->magnitude};
+    for (size_t i = 0; i < COUNT(all); i++)
+        free(all[i]);
+}
+
+static void refer(struct conv *c, enum reference_target target)
+{
+    reference_conv(&c->s, target, c->xd, c->weightd, c->yd, c->want, c->magnitude);
+}
+
+static void check_forward(struct conv *c, const float *bias, enum device_activation a)
+{
+    refer(c, REFERENCE_Y);
+    poison(c->y, c->n_y);
+    device->ops->conv(device, &c->s, c->x, c->weight, bias, a, c->y);
+    for (size_t i = 0; i < c->n_y; i++) {
+        double b = bias ? (double)bias[i % c->s.out.c] : 0, z = c->want[i] + b;
+        if (bias && a == ACTIVATION_RELU && z < 0)
+            z = 0;
+        assert_near((double)c->y[i], z, c->magnitude[i] + fabs(b));
+    }
+}
+
+static void check_backward(struct conv *c)
+{
+    float *dy = numbers(c->n_y, 3);
+
+    refer(c, REFERENCE_X);
+    poison(c->x, c->n_x);
+    device->ops->conv_backward_data(device, &c->s, c->weight, dy, c->x);
+    for (size_t i = 0; i < c->n_x; i++)
+        assert_near((double)c->x[i], c->want[i], c->magnitude[i]);
+    free(c->x);
+    c->x = numbers(c->n_x, 1);
+
+    refer(c, REFERENCE_WEIGHT);
+    for (int with_bias = 0; with_bias < 2; with_bias++) {
+        poison(c->weight, c->n_weight);
+        poison(c->bias, c->s.out.c);
+        device->ops->conv_backward_weight(device, &c->s, c->x, dy, c->weight,
+                                          with_bias ? c->bias : NULL);
+        for (size_t i = 0; i < c->n_weight; i++)
+            assert_near((double)c->weight[i], c->want[i], c->magnitude[i]);
+    }
+    for (size_t o = 0; o < c->s.out.c; o++) {
+        double sum = 0, magnitude = 0;
+        for (size_t i = o; i < c->n_y; i += c->s.out.c) {
+            sum += c->yd[i];
+            magnitude += fabs(c->yd[i]);
+        }
+        assert_near((double)c->bias[o], sum, magnitude);
+    }
+    free(dy);
+}
+
+/* rows, in, channels, window */
+static struct device_slide slide(size_t rows, struct image in, size_t channels,
+                                 struct window w)
+{
+    struct image out = {window_steps(w, in.h), window_steps(w, in.w), channels};
+    return (struct device_slide){rows, in, out, w};
+}
+
+static void test_convolution_and_its_gradients(void **state)
+{
+    (void)state;
+    const struct device_slide cases[] = {
+        slide(1, (struct image){1, 1, 1}, 1, (struct window){1, 1, 0}),
+        slide(1, (struct image){5, 5, 3}, 2, (struct window){5, 1, 0}),
+        slide(3, (struct image){28, 28, 1}, 6, (struct window){5, 1, 0}),
+        slide(5, (struct image){12, 12, 6}, 16, (struct window){5, 1, 0}),
+        slide(2, (struct image){9, 7, 3}, 5, (struct window){3, 1, 1}),
+        slide(4, (struct image){9, 10, 17}, 19, (struct window){3, 2, 1}),
+        slide(2, (struct image){8, 8, 16}, 32, (struct window){1, 2, 0}),
+        slide(2, (struct image){15, 11, 3}, 4, (struct window){7, 2, 3}),
+        slide(3, (struct image){2, 3, 2}, 3, (struct window){3, 3, 2}),
+        slide(67, (struct image){6, 6, 2}, 3, (struct window){3, 1, 1}),
+    };
+
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct conv c;
+        conv_make(&c, &cases[i]);
+        check_forward(&c, NULL, ACTIVATION_NONE);
+        check_forward(&c, c.bias, ACTIVATION_NONE);
+        check_forward(&c, c.bias, ACTIVATION_RELU);
+        check_backward(&c);
+        conv_free(&c);
+    }
+}
+
+/* The last batch of an epoch is shorter than the others, and validation's are longer. */
+static void test_convolution_with_changing_rows(void **state)
+{
+    (void)state;
+    static const size_t rows[] = {7, 3, 50, 7, 1};
+
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        const struct device_slide s =
+            slide(rows[i], (struct image){12, 12, 6}, 16, (struct window){5, 1, 0});
+        struct conv c;
+        conv_make(&c, &s);
+        check_forward(&c, c.bias, ACTIVATION_RELU);
+        check_backward(&c);
+        conv_free(&c);
+    }
+}
+
+static void test_convolution_keeps_a_nan(void **state)
+{
+    (void)state;
+    const struct device_slide s =
+        slide(1, (struct image){3, 3, 1}, 1, (struct window){3, 1, 0});
+    float x[9] = {0, 0, 0, 0, NAN}, weight[9] = {0}, bias[1] = {0}, y[1] = {0};
+
+    device->ops->conv(device, &s, x, weight, bias, ACTIVATION_RELU, y);
+    assert_true(isnan(y[0]));
+}
+
+/* ---- pooling ---- */
+
+static void check_pool(const struct device_slide *s, float *x)
+{
+    size_t n_x = s->rows * reference_size(s->in), n_y = s->rows * reference_size(s->out);
+    float *y = mem_alloc(n_y * sizeof(*y)), *dx = mem_alloc(n_x * sizeof(*dx));
+    float *dy = numbers(n_y, 2);
+    double *xd = widen(x, n_x), *want = mem_alloc(n_x * sizeof(*want));
+    double *magnitude = mem_alloc(n_x * sizeof(*magnitude));
+    size_t *places = mem_alloc(n_y * sizeof(*places));
+
+    reference_max_pool(s, xd, places);
+    poison(y, n_y);
+    device->ops->max_pool(device, s, x, y);
+    for (size_t i = 0; i < n_y; i++) {
+        assert_true(y[i] == x[places[i]]);
+        want[places[i]] += (double)dy[i];
+        magnitude[places[i]] += fabs((double)dy[i]);
+    }
+    poison(dx, n_x);
+    device->ops->max_pool_backward(device, s, x, y, dy, dx);
+    for (size_t i = 0; i < n_x; i++)
+        assert_near((double)dx[i], want[i], magnitude[i]);
+    void *all[] = {x, y, dx, dy, xd, want, magnitude, places};
+    for (size_t i = 0; i < COUNT(all); i++)
+        free(all[i]);
+}
+
+static void test_pooling_and_its_gradient(void **state)
+{
+    (void)state;
+    const struct device_slide cases[] = {
+        slide(1, (struct image){1, 1, 1}, 1, (struct window){1, 1, 0}),
+        slide(3, (struct image){24, 24, 6}, 6, (struct window){2, 2, 0}),
+        slide(2, (struct image){7, 5, 3}, 3, (struct window){2, 2, 0}),
+        slide(2, (struct image){9, 8, 16}, 16, (struct window){3, 2, 1}),
+        slide(1, (struct image){6, 6, 9}, 9, (struct window){3, 1, 1}),
+        slide(4, (struct image){7, 7, 1}, 1, (struct window){2, 3, 0}),
+    };
+
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const struct device_slide *s = &cases[i];
+        size_t n = s->rows * reference_size(s->in);
+        float *coarse = numbers(n, 1);
+        check_pool(s, numbers(n, 1));
+        /* Many alike: the first of them has the gradient. */
+        for (size_t k = 0; k < n; k++)
+            coarse[k] = roundf(coarse[k] * 2);
+        check_pool(s, coarse);
+    }
+}
+
+static void test_pooling_keeps_a_nan(void **state)
+{
+    (void)state;
+    const struct device_slide s =
+        slide(1, (struct image){2, 2, 1}, 1, (struct window){2, 2, 0});
+
+    for (size_t i = 0; i < 4; i++) {
+        float x[4] = {1, 2, 3, 4}, y[1] = {0};
+        x[i] = NAN;
+        device->ops->max_pool(device, &s, x, y);
+        assert_true(isnan(y[0]));
+    }
+}
+
+/* ---- samples that are stored channel by channel ---- */
+
+static void test_gather_brings_the_channels_last(void **state)
+{
+    (void)state;
+    enum { PLANES = 3, PIXELS = 35, N = 4, FEATURES = PLANES * PIXELS };
+    static const uint32_t index[] = {3, 0, 3};
+    uint8_t bytes[N * FEATURES];
+    float floats[N * FEATURES], out[COUNT(index) * FEATURES];
+    float *mean = numbers(FEATURES, 1), *scale = numbers(FEATURES, 2);
+
+    for (size_t i = 0; i < N * FEATURES; i++)
+        floats[i] = bytes[i] = (uint8_t)(i * 7);
+    for (int type = SAMPLE_U8; type <= SAMPLE_F32; type++) {
+        struct device_gather g = {
+            .x = type == SAMPLE_U8 ? (void *)bytes : (void *)floats,
+            .type = (enum sample_type)type,
+            .stride = type == SAMPLE_U8 ? FEATURES : FEATURES * sizeof(float),
+            .features = FEATURES,
+            .index = index,
+            .mean = mean,
+            .scale = scale,
+            .planes = PLANES,
+        };
+        poison(out, COUNT(out));
+        device->ops->gather(device, &g, COUNT(index), out);
+        for (size_t r = 0; r < COUNT(index); r++)
+            for (size_t f = 0; f < FEATURES; f++) {
+                double x = (double)floats[index[r] * FEATURES + f];
+                size_t at = f % PIXELS * PLANES + f / PIXELS;
+                assert_near((double)out[r * FEATURES + at],
+                            (x - (double)mean[f]) * (double)scale[f], x + 1);
+            }
+    }
+    free(mean);
+    free(scale);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_convolution_and_its_gradients),
+        cmocka_unit_test(test_convolution_with_changing_rows),
+        cmocka_unit_test(test_convolution_keeps_a_nan),
+        cmocka_unit_test(test_pooling_and_its_gradient),
+        cmocka_unit_test(test_pooling_keeps_a_nan),
+        cmocka_unit_test(test_gather_brings_the_channels_last),
+    };
+
+    return cmocka_run_group_tests_name("cpu_image", tests, setup, teardown);
+}

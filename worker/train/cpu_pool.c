@@ -1,0 +1,99 @@
+/* The largest under a window. The inner loops run over the channels, which lie side by
+ * side. */
+#include "worker/train/cpu_private.h"
+
+#include <string.h>
+
+/* Where the window is: its rows and columns that lie inside of the image. */
+struct place {
+    size_t top, bottom, left, right;
+};
+
+/* The part of a window's places from `at` that an image of n has. */
+static void clip(struct window w, size_t at, size_t n, size_t *from, size_t *to)
+{
+    size_t start = at * w.stride, end = start + w.size;
+
+    *from = start < w.pad ? 0 : start - w.pad;
+    *to = end < n + w.pad ? end - w.pad : n;
+}
+
+static struct place place_at(const struct device_slide *s, size_t oy, size_t ox)
+{
+    struct place p;
+
+    clip(s->window, oy, s->in.h, &p.top, &p.bottom);
+    clip(s->window, ox, s->in.w, &p.left, &p.right);
+    return p;
+}
+
+WIDE static void take_larger(size_t n, const float *restrict x, float *restrict y)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i] > y[i] || x[i] != x[i] ? x[i] : y[i];
+}
+
+/* y [c] from one image's x, at one place. */
+static void pool_place(const struct place *p, struct image in, const float *x, float *y)
+{
+    memcpy(y, x + (p->top * in.w + p->left) * in.c, in.c * sizeof(*y));
+    for (size_t r = p->top; r < p->bottom; r++)
+        for (size_t k = p->left; k < p->right; k++)
+            take_larger(in.c, x + (r * in.w + k) * in.c, y);
+}
+
+void cpu_max_pool(struct device *d, const struct device_slide *s, const float *x,
+                  float *y)
+{
+    (void)d;
+    for (size_t i = 0; i < s->rows; i++, x += s->in.h * s->in.w * s->in.c)
+        for (size_t oy = 0; oy < s->out.h; oy++)
+            for (size_t ox = 0; ox < s->out.w; ox++, y += s->out.c) {
+                struct place p = place_at(s, oy, ox);
+                pool_place(&p, s->in, x, y);
+            }
+}
+
+/* What of dy is left goes to x where it is the largest: not less than y, so that a NaN
+ * is. */
+WIDE static void give(size_t n, const float *restrict x, const float *restrict y,
+                      float *restrict left, float *restrict dx)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        float g = x[i] < y[i] ? 0 : left[i];
+        dx[i] += g;
+        left[i] = x[i] < y[i] ? left[i] : 0;
+    }
+}
+
+static void give_place(const struct place *p, struct image in, const float *x,
+                       const float *y, float *left, float *dx)
+{
+    for (size_t r = p->top; r < p->bottom; r++)
+        for (size_t k = p->left; k < p->right; k++) {
+            size_t at = (r * in.w + k) * in.c;
+            give(in.c, x + at, y, left, dx + at);
+        }
+}
+
+void cpu_max_pool_backward(struct device *d, const struct device_slide *s, const float *x,
+                           const float *y, const float *dy, float *dx)
+{
+    size_t size = s->in.h * s->in.w * s->in.c;
+    float *left = cpu_space((struct cpu *)d, s->out.c * sizeof(*left));
+
+    if (!left)
+        return;
+    memset(dx, 0, s->rows * size * sizeof(*dx));
+    for (size_t i = 0; i < s->rows; i++, x += size, dx += size)
+        for (size_t oy = 0; oy < s->out.h; oy++)
+            for (size_t ox = 0; ox < s->out.w; ox++) {
+                struct place p = place_at(s, oy, ox);
+                memcpy(left, dy, s->out.c * sizeof(*left));
+                give_place(&p, s->in, x, y, left, dx);
+                y += s->out.c;
+                dy += s->out.c;
+            }
+}

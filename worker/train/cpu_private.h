@@ -1,0 +1,37 @@
+/* What the files of the CPU device share. */
+#ifndef WORKER_TRAIN_CPU_PRIVATE_H
+#define WORKER_TRAIN_CPU_PRIVATE_H
+
+#include "worker/train/cpu.h"
+
+#if defined(__x86_64__) && defined(__gnu_linux__)
+#define WIDE __attribute__((target_clones("avx2", "default")))
+#else
+#define WIDE
+#endif
+
+struct cpu {
+    struct device device;
+    int threads;
+    struct err failure; /* the first of an operation */
+    void *space;        /* what an operation needs while it runs */
+    size_t space_bytes;
+};
+
+/* So many bytes, good until the next call. NULL without memory: download() says it. */
+void *cpu_space(struct cpu *cpu, size_t bytes);
+
+void cpu_conv(struct device *d, const struct device_slide *s, const float *x,
+              const float *weight, const float *bias, enum device_activation activation,
+              float *y);
+void cpu_conv_backward_data(struct device *d, const struct device_slide *s,
+                            const float *weight, const float *dy, float *dx);
+void cpu_conv_backward_weight(struct device *d, const struct device_slide *s,
+                              const float *x, const float *dy, float *dweight,
+                              float *dbias);
+void cpu_max_pool(struct device *d, const struct device_slide *s, const float *x,
+                  float *y);
+void cpu_max_pool_backward(struct device *d, const struct device_slide *s, const float *x,
+                           const float *y, const float *dy, float *dx);
+
+#endif

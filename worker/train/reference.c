@@ -1,0 +1,130 @@
+#include "worker/train/reference.h"
+
+#include "base/mem.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+size_t reference_size(struct image i)
+{
+    return i.h * i.w * i.c;
+}
+
+/* Where image i has (row, column), of which `pad` are outside; -1 outside. */
+static long place(struct image image, size_t i, size_t pad, size_t row, size_t col)
+{
+    if (row < pad || row - pad >= image.h || col < pad || col - pad >= image.w)
+        return -1;
+    return (long)(((i * image.h + row - pad) * image.w + col - pad) * image.c);
+}
+
+struct conv {
+    enum reference_target target;
+    const double *x, *weight, *y;
+    double *result, *magnitude;
+};
+
+static void multiply(const struct conv *c, size_t x, size_t weight, size_t y)
+{
+    double product = c->target == REFERENCE_X        ? c->weight[weight] * c->y[y]
+                     : c->target == REFERENCE_WEIGHT ? c->x[x] * c->y[y]
+                                                     : c->x[x] * c->weight[weight];
+    size_t at = c->target == REFERENCE_X ? x : c->target == REFERENCE_WEIGHT ? weight : y;
+
+    c->result[at] += product;
+    if (c->magnitude)
+        c->magnitude[at] += fabs(product);
+}
+
+/* All that meets one element of y. */
+static void conv_at(const struct device_slide *s, const struct conv *c, size_t i,
+                    size_t oy, size_t ox, size_t o)
+{
+    size_t size = s->window.size, stride = s->window.stride;
+    size_t y = ((i * s->out.h + oy) * s->out.w + ox) * s->out.c + o;
+
+    for (size_t k = 0; k < size * size; k++) {
+        long x = place(s->in, i, s->window.pad, oy * stride + k / size,
+                       ox * stride + k % size);
+        for (size_t in = 0; in < s->in.c && x >= 0; in++)
+            multiply(c, (size_t)x + in, (o * size * size + k) * s->in.c + in, y);
+    }
+}
+
+void reference_conv(const struct device_slide *s, enum reference_target target,
+                    const double *x, const double *weight, const double *y,
+                    double *result, double *magnitude)
+{
+    struct conv c = {target, x, weight, y, result, magnitude};
+    size_t n = target == REFERENCE_X ? s->rows * reference_size(s->in)
+               : target == REFERENCE_Y
+                   ? s->rows * reference_size(s->out)
+                   : s->out.c * s->window.size * s->window.size * s->in.c;
+
+    memset(result, 0, n * sizeof(*result));
+    if (magnitude)
+        memset(magnitude, 0, n * sizeof(*magnitude));
+    for (size_t i = 0; i < s->rows; i++)
+        for (size_t oy = 0; oy < s->out.h; oy++)
+            for (size_t ox = 0; ox < s->out.w; ox++)
+                for (size_t o = 0; o < s->out.c; o++)
+                    conv_at(s, &c, i, oy, ox, o);
+}
+
+void reference_max_pool(const struct device_slide *s, const double *x, size_t *places)
+{
+    size_t size = s->window.size, stride = s->window.stride, c = s->out.c;
+
+    for (size_t y = 0; y < s->rows * reference_size(s->out); y++) {
+        size_t ox = y / c % s->out.w, oy = y / c / s->out.w % s->out.h;
+        size_t i = y / reference_size(s->out);
+        bool found = false;
+        for (size_t k = 0; k < size * size; k++) {
+            long at = place(s->in, i, s->window.pad, oy * stride + k / size,
+                            ox * stride + k % size);
+            size_t here = (size_t)at + y % c;
+            if (at < 0 || (found && !(x[here] > x[places[y]])))
+                continue;
+            places[y] = here;
+            found = true;
+        }
+    }
+}
+
+static void dense(const struct layer *l, const double *weight, size_t rows,
+                  const double *x, double *y)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t o = 0; o < l->out; o++) {
+            double z = 0;
+            for (size_t i = 0; i < l->in; i++)
+                z += x[r * l->in + i] * weight[o * l->in + i];
+            y[r * l->out + o] = z;
+        }
+}
+
+void reference_layer(const struct layer *l, const double *values, size_t rows,
+                     const double *x, double *y)
+{
+    const struct device_slide s = {rows, l->in_image, l->out_image, l->window};
+    const double *weight = values + l->parameters[0].offset;
+    const double *bias = values + l->parameters[1].offset;
+
+    if (l->kind == &layer_kind_max_pool) {
+        size_t *places = mem_resize(NULL, rows * l->out, sizeof(*places));
+        reference_max_pool(&s, x, places);
+        for (size_t i = 0; i < rows * l->out; i++)
+            y[i] = x[places[i]];
+        free(places);
+        return;
+    }
+    if (l->kind == &layer_kind_conv)
+        reference_conv(&s, REFERENCE_Y, x, weight, NULL, y, NULL);
+    else
+        dense(l, weight, rows, x, y);
+    for (size_t i = 0; i < rows * l->out; i++) {
+        double z = y[i] + bias[i % l->out_image.c];
+        y[i] = l->activation == ACTIVATION_RELU && z < 0 ? 0 : z;
+    }
+}

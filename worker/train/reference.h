@@ -1,0 +1,27 @@
+/* The layers' mathematics in double and in plain loops, for tests to compare with. */
+#ifndef WORKER_TRAIN_REFERENCE_H
+#define WORKER_TRAIN_REFERENCE_H
+
+#include "worker/train/layer.h"
+
+/* One of a convolution's three arrays, [rows][in], [out.c][size][size][in.c] and
+ * [rows][out]: the result is the sum of the products of the other two, wherever the
+ * window brings them together. So y is the convolution, and with gradients in the place
+ * of values dx and dweight are its derivatives. */
+enum reference_target { REFERENCE_X, REFERENCE_WEIGHT, REFERENCE_Y };
+
+/* magnitude, unless NULL: the sum of the products' absolute values. */
+void reference_conv(const struct device_slide *s, enum reference_target target,
+                    const double *x, const double *weight, const double *y,
+                    double *result, double *magnitude);
+
+/* Of each element of y the place in x of the first that is the largest. */
+void reference_max_pool(const struct device_slide *s, const double *x, size_t *places);
+
+/* y of one layer; values are the model's parameters. */
+void reference_layer(const struct layer *l, const double *values, size_t rows,
+                     const double *x, double *y);
+
+size_t reference_size(struct image i);
+
+#endif
