@@ -47,7 +47,8 @@ static void training_make(struct training *t, struct device *device)
     t->data->mean = mem_alloc(FEATURES * sizeof(float));
     t->data->scale = mem_alloc(FEATURES * sizeof(float));
     t->model = model_create(
-        device, &(struct model_config){"mlp", FEATURES, CLASSES, hidden, 1, 8, 1}, NULL);
+        device, &(struct model_config){"mlp", {1, 1, FEATURES}, CLASSES, hidden, 1, 8, 1},
+        NULL);
     t->optimizer = optimizer_create(device, &(struct optimizer_config){"adam", 0.1, 0, 0},
                                     t->model->n, NULL);
     t->progress = (struct progress){2, 2, 100, 1};

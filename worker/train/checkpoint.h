@@ -4,7 +4,8 @@
  *     /                        attributes: schema, rung_version, model, layers, then
  *                              the settings of the run (lr, batch_size, ...)
  *     /input/mean, /scale      [features]: the model sees (x - mean) * scale
- *     /model/LAYER/PARAMETER   float32; dense: weight [out][in], bias [out]
+ *     /model/LAYER/PARAMETER   float32; dense: weight [out][in], bias [out];
+ *                              conv: weight [out][height][width][in]
  *     /optimizer               attributes: kind, updates, slots (how many follow)
  *     /optimizer/LAYER/PARAMETER/SLOT
  *     /rng                     attributes: generator, seed. It is counter-based: every

@@ -71,10 +71,11 @@ static void training_make(struct training *t, const char *optimizer, double mome
     t->data->scale = mem_alloc(FEATURES * sizeof(float));
     for (uint32_t i = 0; i < FEATURES; i++)
         t->data->mean[i] = t->data->scale[i] = (float)(i + which);
-    t->model = model_create(device,
-                            &(struct model_config){"mlp", FEATURES, CLASSES,
-                                                   (const size_t[]){hidden}, 1, 8, which},
-                            NULL);
+    t->model = model_create(
+        device,
+        &(struct model_config){
+            "mlp", {1, 1, FEATURES}, CLASSES, (const size_t[]){hidden}, 1, 8, which},
+        NULL);
     t->optimizer = optimizer_create(
         device, &(struct optimizer_config){optimizer, 0.1, momentum, 0, false},
         t->model->n, NULL);

@@ -22,6 +22,20 @@ void samples_free(struct samples *s)
     *s = (struct samples){.bytes = STR_INIT};
 }
 
+struct image samples_image(const struct samples *s, bool *planar)
+{
+    const size_t *dim = s->dim;
+
+    *planar = s->ndim == 3 && dim[0] <= dim[2];
+    if (*planar)
+        return (struct image){dim[1], dim[2], dim[0]};
+    if (s->ndim == 3)
+        return (struct image){dim[0], dim[1], dim[2]};
+    if (s->ndim == 2)
+        return (struct image){dim[0], dim[1], 1};
+    return (struct image){1, 1, s->features};
+}
+
 /* ---- formats: what a directory or a file is, by the names in it ---- */
 
 /* dir/name or dir/name.gz, whichever is there; NULL when none is. free() it. */

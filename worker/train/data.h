@@ -27,6 +27,11 @@ struct samples {
     float *floats;
 };
 
+/* What one sample is as an image. Two axes are [h][w]; of three the first counts the
+ * channels, *planar, if it is not longer than the last, else the last does. Anything
+ * else is no image: 1 by 1 with a channel a number. */
+struct image samples_image(const struct samples *s, bool *planar);
+
 void samples_free(struct samples *s); /* an empty one is fine */
 
 /* ---- formats; on failure *s is empty ---- */
@@ -72,8 +77,8 @@ struct data *data_open(const struct data_config *config, struct err *e);
 void data_close(struct data *d); /* NULL is fine */
 
 /* Sets mean and scale so that the training samples have mean 0 and deviation 1. A
- * table, one number a feature, is measured by feature; an image with channels by channel
- * (the first axis if it is not longer than the last, else the last); any other sample as
+ * table, one number a feature, is measured by feature; an image with channels by channel;
+ * any other sample as
  * a whole. What does not vary keeps the scale 1. */
 void data_measure(struct data *d);
 

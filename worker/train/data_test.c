@@ -483,6 +483,30 @@ static void assert_close(double got, double want)
         fail_msg("%.9g is not %.9g", got, want);
 }
 
+static void test_which_samples_are_images(void **state)
+{
+    (void)state;
+    static const struct {
+        struct samples s;
+        struct image image;
+        bool planar;
+    } vectors[] = {
+        {{.ndim = 1, .dim = {20}, .features = 20}, {1, 1, 20}, false},
+        {{.ndim = 2, .dim = {28, 27}, .features = 756}, {28, 27, 1}, false},
+        {{.ndim = 3, .dim = {3, 32, 30}, .features = 2880}, {32, 30, 3}, true},
+        {{.ndim = 3, .dim = {32, 30, 3}, .features = 2880}, {32, 30, 3}, false},
+        {{.ndim = 3, .dim = {3, 32, 3}, .features = 288}, {32, 3, 3}, true},
+        {{.ndim = 4, .dim = {2, 3, 4, 5}, .features = 120}, {1, 1, 120}, false},
+    };
+
+    for (size_t i = 0; i < sizeof(vectors) / sizeof(vectors[0]); i++) {
+        bool planar;
+        struct image image = samples_image(&vectors[i].s, &planar);
+        assert_memory_equal(&image, &vectors[i].image, sizeof(image));
+        assert_int_equal(planar, vectors[i].planar);
+    }
+}
+
 static void test_a_table_is_measured_by_feature(void **state)
 {
     (void)state;
@@ -627,6 +651,7 @@ int main(void)
         cmocka_unit_test(test_open_refuses_what_it_does_not_know),
         cmocka_unit_test(test_division_covers_all_samples_once),
         cmocka_unit_test(test_division_refuses_empty_parts),
+        cmocka_unit_test(test_which_samples_are_images),
         cmocka_unit_test(test_a_table_is_measured_by_feature),
         cmocka_unit_test(test_images_are_measured_by_channel_or_as_a_whole),
         cmocka_unit_test(test_byte_sums_do_not_overflow),

@@ -86,11 +86,11 @@ static double seconds_of_products(struct model *m, size_t batch, const float *x)
 static void run_case(size_t c, struct device *device, struct data *data)
 {
     size_t batch = cases[c].batch, rows = trainer_rows(batch);
-    struct model *m =
-        model_create(device,
-                     &(struct model_config){"mlp", FEATURES, CLASSES,
-                                            (const size_t[]){HIDDEN}, 1, rows, 1},
-                     NULL);
+    struct model *m = model_create(
+        device,
+        &(struct model_config){
+            "mlp", {1, 1, FEATURES}, CLASSES, (const size_t[]){HIDDEN}, 1, rows, 1},
+        NULL);
     struct optimizer *o = optimizer_create(
         device, &(struct optimizer_config){cases[c].optimizer, 1e-3, 0.9, 0, false}, m->n,
         NULL);

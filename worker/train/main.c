@@ -166,6 +166,7 @@ static int open_training(struct app *a, struct err *e)
 {
     const struct options *o = &a->options;
     struct training *t = &a->training;
+    bool planar;
     struct data_config data = {o->data, (size_t)o->limit, o->val_fraction};
 
     a->device = cpu_open((int)o->threads);
@@ -183,7 +184,7 @@ static int open_training(struct app *a, struct err *e)
     t->model = model_create(a->device,
                             &(struct model_config){
                                 .kind = o->model,
-                                .features = t->data->train.features,
+                                .sample = samples_image(&t->data->train, &planar),
                                 .classes = t->data->classes,
                                 .hidden = o->hidden.v,
                                 .n_hidden = o->hidden.n,

@@ -3,55 +3,16 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "worker/train/draw.h"
+#include "worker/train/models.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* Parameters start at multiples of 16 floats: a cache line, and what vector
  * instructions and libraries like best. */
 #define ALIGN(n) (((n) + 15) / 16 * 16)
 
-/* OpenBLAS counts in int, and a draw is numbered by 32 bits. */
+/* OpenBLAS counts in int. */
 #define SIZE_LIMIT ((size_t)1 << 31)
-
-const char *const model_kinds[] = {"mlp", NULL};
-
-/* ---- kinds: what layers there are ---- */
-
-static int build_mlp(struct model *m, const struct model_config *config, struct err *e)
-{
-    size_t in = config->features;
-
-    m->n_layers = config->n_hidden + 1;
-    m->layers = mem_alloc(m->n_layers * sizeof(*m->layers));
-    for (size_t i = 0; i < m->n_layers; i++) {
-        bool last = i == config->n_hidden;
-        size_t out = last ? config->classes : config->hidden[i];
-        char name[LAYER_NAME];
-
-        if (in == 0 || out == 0 || in >= SIZE_LIMIT / out)
-            return err_set(e, ERR_INVAL, "layer %zu: %zu by %zu weights cannot be", i + 1,
-                           out, in);
-        snprintf(name, sizeof(name), "dense%zu", i + 1);
-        m->layers[i] =
-            layer_dense(name, in, out, last ? ACTIVATION_NONE : ACTIVATION_RELU);
-        in = out;
-    }
-    return 0;
-}
-
-static int build(struct model *m, const struct model_config *config, struct err *e)
-{
-    static int (*const builders[])(struct model *, const struct model_config *,
-                                   struct err *) = {build_mlp};
-    size_t n = sizeof(builders) / sizeof(builders[0]);
-
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(config->kind, model_kinds[i]) == 0)
-            return builders[i](m, config, e);
-    return err_set(e, ERR_INVAL, "unknown model '%s'", config->kind);
-}
 
 /* ---- memory ---- */
 
@@ -132,7 +93,7 @@ struct model *model_create(struct device *d, const struct model_config *config,
     int rc;
 
     m->device = d;
-    rc = build(m, config, e);
+    rc = models_build(m, config, e);
     if (rc == 0) {
         place_parameters(m);
         rc = allocate_all(m, config->max_rows, e);
@@ -185,9 +146,19 @@ void model_backward(struct model *m, size_t rows, const float *x)
     }
 }
 
+static void describe_image(struct image i, struct str *out)
+{
+    if (i.h * i.w == 1)
+        str_addf(out, "%zu", i.c);
+    else
+        str_addf(out, "%zux%zux%zu", i.h, i.w, i.c);
+}
+
 void model_describe(const struct model *m, struct str *out)
 {
-    str_addf(out, "%zu", m->layers[0].in);
-    for (size_t i = 0; i < m->n_layers; i++)
-        str_addf(out, "-%zu", m->layers[i].out);
+    describe_image(m->layers[0].in_image, out);
+    for (size_t i = 0; i < m->n_layers; i++) {
+        str_addc(out, '-');
+        describe_image(m->layers[i].out_image, out);
+    }
 }

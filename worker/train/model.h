@@ -7,9 +7,10 @@
 #include "base/str.h"
 
 struct model_config {
-    const char *kind; /* "mlp" */
-    size_t features, classes;
-    const size_t *hidden; /* sizes of the hidden layers */
+    const char *kind;    /* one of model_kinds */
+    struct image sample; /* the shape of a sample */
+    size_t classes;
+    const size_t *hidden; /* sizes of the hidden dense layers */
     size_t n_hidden;
     size_t max_rows; /* the largest batch it will see */
     uint64_t seed;
@@ -21,6 +22,7 @@ struct model {
     struct device *device;
     struct layer *layers;
     size_t n_layers;
+    bool images;         /* it sees samples as [h][w][c], not as they are stored */
     size_t n;            /* elements of values: parameters, and gaps that stay zero */
     size_t n_parameters; /* without the gaps */
     float *values, *gradients;
@@ -33,7 +35,8 @@ struct model {
 extern const char *const model_kinds[];
 
 /* Starts with the weights that belong to the seed. NULL on failure: ERR_INVAL for an
- * unknown kind or sizes beyond 2^31, ERR_FULL without memory. */
+ * unknown kind, samples that are no images where the kind wants them, or sizes beyond
+ * 2^31; ERR_FULL without memory. */
 struct model *model_create(struct device *d, const struct model_config *config,
                            struct err *e);
 void model_destroy(struct model *m); /* NULL is fine */
@@ -43,7 +46,7 @@ const float *model_forward(struct model *m, size_t rows, const float *x);
 /* After forward with the same x, and with m->upstream set: sets m->gradients. */
 void model_backward(struct model *m, size_t rows, const float *x);
 
-/* "mlp"'s shape for people and checkpoints: "784-128-10". */
+/* The shape for people and checkpoints: "784-128-10", with images as "28x28x1". */
 void model_describe(const struct model *m, struct str *out);
 
 #endif

@@ -15,14 +15,11 @@ struct grouping {
 
 static struct grouping grouping_of(const struct samples *s)
 {
-    const size_t *dim = s->dim;
+    bool planar;
+    struct image i = samples_image(s, &planar);
 
-    if (s->ndim == 1)
-        return (struct grouping){1, dim[0]};
-    if (s->ndim == 3 && dim[0] <= dim[2])
-        return (struct grouping){dim[1] * dim[2], dim[0]};
-    if (s->ndim == 3)
-        return (struct grouping){1, dim[2]};
+    if (s->ndim == 1 || s->ndim == 3)
+        return (struct grouping){planar ? i.h * i.w : 1, i.c};
     return (struct grouping){s->features, 1};
 }
 

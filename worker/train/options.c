@@ -43,17 +43,20 @@ struct row {
 #define OPTION_NAME 32
 #define ADAMW_DECAY 0.01 /* PyTorch's default */
 
+/* Sizes of cnn's dense layers where nobody says them. */
+enum { CNN_L1 = 120, CNN_L2 = 84 };
+
 static const struct row rows[] = {
     {"data", "DATA", "fashion-mnist, a directory, or an HDF5 file", TEXT, TUNABLE | KEPT,
      AT(data), 0, 0, false, NULL},
-    {"model", "KIND", "mlp: dense layers with ReLU between", CHOICE, TUNABLE, AT(model),
-     0, 0, false, model_kinds},
-    {"hidden", "N,N,...", "sizes of the hidden layers", SIZES, TUNABLE | KEPT, AT(hidden),
-     1, COUNT_MAX, false, NULL},
+    {"model", "KIND", "mlp: dense layers; cnn: convolutions before them", CHOICE, TUNABLE,
+     AT(model), 0, 0, false, model_kinds},
+    {"hidden", "N,N,...", "sizes of hidden dense layers; of cnn 120,84", SIZES,
+     TUNABLE | KEPT, AT(hidden), 1, COUNT_MAX, false, NULL},
     {"l1", "N", "the same as --hidden N, or N,M with --l2 M", WHOLE, TUNABLE, AT(l1), 1,
      COUNT_MAX, false, NULL},
-    {"l2", "M", "size of the second hidden layer", WHOLE, TUNABLE, AT(l2), 1, COUNT_MAX,
-     false, NULL},
+    {"l2", "M", "size of the second hidden dense layer", WHOLE, TUNABLE, AT(l2), 1,
+     COUNT_MAX, false, NULL},
     {"lr", "R", "learning rate", REAL, TUNABLE | KEPT, AT(lr), 0, INFINITY, true, NULL},
     {"batch_size", "N", "samples in an optimiser step", WHOLE, TUNABLE | KEPT,
      AT(batch_size), 1, COUNT_MAX, false, NULL},
@@ -349,9 +352,13 @@ static int finish(struct options *o, bool given[], struct err *e)
     if (*given_at(given, AT(hidden)) && (o->l1 || o->l2))
         return err_set(e, ERR_INVAL,
                        "hidden and l1, l2 are two ways to say the same: give one");
-    if (o->l2 && !o->l1)
+    if (strcmp(o->model, "cnn") == 0 && !*given_at(given, AT(hidden)))
+        o->hidden = (struct sizes){
+            .v = {(size_t)(o->l1 ? o->l1 : CNN_L1), (size_t)(o->l2 ? o->l2 : CNN_L2)},
+            .n = 2};
+    else if (o->l2 && !o->l1)
         return err_set(e, ERR_INVAL, "l2 without l1: the first hidden layer has no size");
-    if (o->l1)
+    else if (o->l1)
         o->hidden =
             (struct sizes){.v = {(size_t)o->l1, (size_t)o->l2}, .n = o->l2 ? 2 : 1};
     if (isnan(o->weight_decay))

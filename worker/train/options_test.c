@@ -301,6 +301,29 @@ static void test_the_command_line_comes_before_parameters(void **state)
     assert_int_equal(o.hidden.v[0], 5);
 }
 
+static void test_sizes_of_cnn(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *words[WORDS];
+        size_t n, sizes[2];
+    } vectors[] = {
+        {{"--data", "x", "--model", "cnn"}, 2, {120, 84}},
+        {{"--data", "x", "--model", "cnn", "--l1", "8"}, 2, {8, 84}},
+        {{"--data", "x", "--model", "cnn", "--l2", "8"}, 2, {120, 8}},
+        {{"--data", "x", "--model", "cnn", "--hidden", "9"}, 1, {9}},
+    };
+
+    for (size_t i = 0; i < COUNT(vectors); i++) {
+        struct options o;
+        assert_int_equal(
+            parse(&o, vectors[i].words, (const char *const[WORDS]){NULL}, NULL), 0);
+        assert_int_equal(o.hidden.n, vectors[i].n);
+        for (size_t k = 0; k < o.hidden.n; k++)
+            assert_int_equal(o.hidden.v[k], vectors[i].sizes[k]);
+    }
+}
+
 static void test_threads_by_the_environment(void **state)
 {
     (void)state;
@@ -390,6 +413,7 @@ int main(void)
         cmocka_unit_test(test_switches),
         cmocka_unit_test(test_weight_decay_by_the_optimizer),
         cmocka_unit_test(test_the_command_line_comes_before_parameters),
+        cmocka_unit_test(test_sizes_of_cnn),
         cmocka_unit_test(test_threads_by_the_environment),
         cmocka_unit_test(test_help_names_all_options_and_their_defaults),
         cmocka_unit_test(test_settings_are_what_a_checkpoint_keeps),

@@ -71,6 +71,8 @@ static int feed_open(struct feed *f, struct trainer *t, const struct part *p,
     const struct samples *s = p->samples;
     const struct attached *a = &t->attached[s == &t->data->test];
     struct device *d = t->device;
+    bool planar;
+    struct image image = samples_image(s, &planar);
     void *order;
     int rc = d->ops->allocate(d, p->n * sizeof(*f->order), &order, e);
 
@@ -86,6 +88,7 @@ static int feed_open(struct feed *f, struct trainer *t, const struct part *p,
         .features = s->features,
         .mean = t->mean,
         .scale = t->scale,
+        .planes = t->model->images && planar ? image.c : 1,
     };
     d->ops->upload(d, f->order, p->index, p->n * sizeof(*f->order));
     return 0;

@@ -69,26 +69,55 @@ struct bench {
     struct trainer *trainer;
 };
 
-static void bench_open_with(struct bench *b, const char *optimizer, double lr,
-                            const struct trainer_config *config)
+/* Images of two planes, in noise; a bright spot in the first one says the class. */
+static void images_make(struct samples *s, size_t n, uint32_t which)
+{
+    enum { SIDE = 16, PIXELS = SIDE * SIDE };
+
+    *s = (struct samples){.bytes = STR_INIT};
+    s->name = mem_strdup("images");
+    s->n = n;
+    s->ndim = 3;
+    s->dim[0] = 2;
+    s->dim[1] = s->dim[2] = SIDE;
+    s->features = 2 * PIXELS;
+    s->type = SAMPLE_F32;
+    s->stride = s->features * sizeof(float);
+    s->floats = mem_alloc(n * s->stride);
+    s->x = s->floats;
+    s->y = mem_alloc(n * sizeof(*s->y));
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t class = i % CLASSES, top = class / 2 * 8, left = class % 2 * 8;
+        float *x = s->floats + i * s->features;
+        s->y[i] = (int32_t) class;
+        for (uint32_t f = 0; f < s->features; f++)
+            x[f] = (float)rng_unit(which, RNG_TEST, i, f, 0);
+        for (uint32_t k = 0; k < 16; k++)
+            x[(top + 2 + k / 4) * SIDE + left + 2 + k % 4] += 1;
+    }
+}
+
+static void bench_open_with(struct bench *b, const char *model, const char *optimizer,
+                            double lr, const struct trainer_config *config)
 {
     size_t batch = config->batch_size;
     struct data *d = mem_alloc(sizeof(*d));
+    bool images = strcmp(model, "cnn") == 0, planar;
 
-    samples_make(&d->train, TRAINING, 1);
-    samples_make(&d->test, VALIDATION, 2);
+    (images ? images_make : samples_make)(&d->train, TRAINING, 1);
+    (images ? images_make : samples_make)(&d->test, VALIDATION, 2);
     d->training = part_of(&d->train);
     d->validation = part_of(&d->test);
     d->classes = CLASSES;
-    d->mean = mem_alloc(FEATURES * sizeof(float));
-    d->scale = mem_alloc(FEATURES * sizeof(float));
+    d->mean = mem_alloc(d->train.features * sizeof(float));
+    d->scale = mem_alloc(d->train.features * sizeof(float));
     data_measure(d);
-    *b = (struct bench){.t = {.model_kind = "mlp", .data = d, .seed = 5}};
-    b->t.model = model_create(device,
-                              &(struct model_config){"mlp", FEATURES, CLASSES,
-                                                     (const size_t[]){16, 8}, 2,
-                                                     trainer_rows(batch), 5},
-                              NULL);
+    *b = (struct bench){.t = {.model_kind = model, .data = d, .seed = 5}};
+    b->t.model = model_create(
+        device,
+        &(struct model_config){model, samples_image(&d->train, &planar), CLASSES,
+                               (const size_t[]){16, 8}, 2, trainer_rows(batch), 5},
+        NULL);
     b->t.optimizer = optimizer_create(
         device, &(struct optimizer_config){optimizer, lr, 0.9, 1e-4, false},
         b->t.model->n, NULL);
@@ -98,7 +127,7 @@ static void bench_open_with(struct bench *b, const char *optimizer, double lr,
 
 static void bench_open(struct bench *b, const char *optimizer, double lr, size_t batch)
 {
-    bench_open_with(b, optimizer, lr,
+    bench_open_with(b, "mlp", optimizer, lr,
                     &(struct trainer_config){.batch_size = batch, .seed = 5});
 }
 
@@ -169,11 +198,11 @@ static void test_validation_weighs_each_sample_alike(void **state)
     struct metrics m = train(&b, 1);
     struct data *d = b.t.data;
     float *x = mem_alloc(VALIDATION * FEATURES * sizeof(*x));
-    struct model *whole =
-        model_create(device,
-                     &(struct model_config){"mlp", FEATURES, CLASSES,
-                                            (const size_t[]){16, 8}, 2, VALIDATION, 5},
-                     NULL);
+    struct model *whole = model_create(
+        device,
+        &(struct model_config){
+            "mlp", {1, 1, FEATURES}, CLASSES, (const size_t[]){16, 8}, 2, VALIDATION, 5},
+        NULL);
     memcpy(whole->values, b.t.model->values, whole->n * sizeof(float));
     device->ops->gather(device,
                         &(struct device_gather){d->test.x, SAMPLE_F32, d->test.stride,
@@ -220,7 +249,7 @@ static void test_labels_are_smoothed_in_training_alone(void **state)
 
     for (int i = 0; i < VALUES; i++) {
         struct bench b;
-        bench_open_with(&b, "sgd", 1e-12,
+        bench_open_with(&b, "mlp", "sgd", 1e-12,
                         &(struct trainer_config){
                             .batch_size = 32, .seed = 5, .label_smoothing = 0.25 * i});
         struct metrics m = train(&b, 1);
@@ -248,7 +277,7 @@ static double last_lr(const char *kind, size_t batch, int epochs)
                      .factor = 0.1}};
 
     assert_int_equal(schedule_check(&config.schedule, NULL), 0);
-    bench_open_with(&b, "sgd", 0.5, &config);
+    bench_open_with(&b, "mlp", "sgd", 0.5, &config);
     train(&b, epochs);
     double lr = b.t.optimizer->lr;
     bench_close(&b);
@@ -309,6 +338,20 @@ static void assert_same_state(const struct training *a, const struct training *b
     assert_int_equal(a->optimizer->updates, b->optimizer->updates);
 }
 
+static void test_cnn_learns_from_images_stored_by_planes(void **state)
+{
+    (void)state;
+    struct bench b;
+
+    bench_open_with(&b, "cnn", "sgd", 0.01,
+                    &(struct trainer_config){.batch_size = 32, .seed = 5});
+    struct metrics first = train(&b, 1), last = train(&b, 9);
+    assert_true(last.v[METRIC_LOSS] < 0.02);
+    assert_true(last.v[METRIC_LOSS] < 0.1 * first.v[METRIC_LOSS]);
+    assert_true(last.v[METRIC_VAL_ACCURACY] > 0.99);
+    bench_close(&b);
+}
+
 /* Four epochs at once, or interrupted after each number of them and gone on with in a
  * new process's memory: the same bits. Of 11 steps each; interrupted in the warm-up, on
  * the way up and on the way down. */
@@ -316,32 +359,33 @@ static void test_resuming_changes_nothing(void **state)
 {
     (void)state;
     static const struct {
-        const char *optimizer;
+        const char *model, *optimizer;
         struct schedule schedule;
     } vectors[] = {
-        {"sgd", {.kind = "constant"}},
-        {"adam", {.kind = "constant", .warmup = 15}},
-        {"adamw", {.kind = "cosine", .steps = 44, .warmup = 15, .final = 0.1}},
-        {"sgd", {.kind = "step", .every = 9, .factor = 0.5}},
-        {"sgd", {.kind = "onecycle", .steps = 44, .warmup = 15}},
+        {"mlp", "sgd", {.kind = "constant"}},
+        {"mlp", "adam", {.kind = "constant", .warmup = 15}},
+        {"mlp", "adamw", {.kind = "cosine", .steps = 44, .warmup = 15, .final = 0.1}},
+        {"mlp", "sgd", {.kind = "step", .every = 9, .factor = 0.5}},
+        {"mlp", "sgd", {.kind = "onecycle", .steps = 44, .warmup = 15}},
+        {"cnn", "sgd", {.kind = "constant"}},
     };
 
     for (size_t i = 0; i < COUNT(vectors); i++) {
         struct bench straight;
         struct trainer_config config = {
             .batch_size = 32, .seed = 5, .schedule = vectors[i].schedule};
-        const char *optimizer = vectors[i].optimizer;
-        bench_open_with(&straight, optimizer, 0.01, &config);
+        const char *model = vectors[i].model, *optimizer = vectors[i].optimizer;
+        bench_open_with(&straight, model, optimizer, 0.01, &config);
         train(&straight, 4);
         for (int stop = 1; stop < 4; stop++) {
             struct checkpoint_dir dir = {ROOT, false};
             struct str notes = STR_INIT;
             struct bench before, after;
-            bench_open_with(&before, optimizer, 0.01, &config);
+            bench_open_with(&before, model, optimizer, 0.01, &config);
             train(&before, stop);
             assert_int_equal(checkpoint_save(&dir, &before.t, NULL), 0);
             bench_close(&before);
-            bench_open_with(&after, optimizer, 0.01, &config);
+            bench_open_with(&after, model, optimizer, 0.01, &config);
             assert_int_equal(checkpoint_load(&dir, stop, &after.t, &notes, NULL), 0);
             train(&after, 4 - stop);
             assert_same_state(&straight.t, &after.t);
@@ -372,11 +416,11 @@ static void test_fashion_mnist(void **state)
     /* The constants that everybody uses are 0.2860 and 0.3530, of pixels over 255. */
     assert_true(fabs((double)d->mean[0] / 255 - 0.2860) < 1e-4);
     assert_true(fabs(1 / (double)d->scale[0] / 255 - 0.3530) < 1e-4);
-    struct model *m =
-        model_create(device,
-                     &(struct model_config){"mlp", 784, 10, (const size_t[]){128}, 1,
-                                            trainer_rows(64), 0},
-                     NULL);
+    struct model *m = model_create(
+        device,
+        &(struct model_config){
+            "mlp", {1, 1, 784}, 10, (const size_t[]){128}, 1, trainer_rows(64), 0},
+        NULL);
     struct optimizer *o = optimizer_create(
         device, &(struct optimizer_config){"sgd", 0.01, 0.9, 0, false}, m->n, NULL);
     struct trainer *t =
@@ -396,6 +440,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_divergence_is_no_error),
         cmocka_unit_test(test_it_learns),
+        cmocka_unit_test(test_cnn_learns_from_images_stored_by_planes),
         cmocka_unit_test(test_validation_weighs_each_sample_alike),
         cmocka_unit_test(test_training_weighs_each_sample_alike),
         cmocka_unit_test(test_labels_are_smoothed_in_training_alone),
