@@ -20,6 +20,7 @@
 
 static void cpu_close(struct device *d)
 {
+    cpu_conv_close((struct cpu *)d);
     free(((struct cpu *)d)->space);
     free(d);
 }
@@ -28,8 +29,8 @@ static void cpu_describe(const struct device *d, char *text, size_t size)
 {
     int threads = ((const struct cpu *)d)->threads;
 
-    snprintf(text, size, "cpu, %d thread%s (OpenBLAS %s)", threads,
-             threads == 1 ? "" : "s", openblas_get_corename());
+    snprintf(text, size, "cpu, %d thread%s (OpenBLAS %s%s)", threads,
+             threads == 1 ? "" : "s", openblas_get_corename(), cpu_conv_library());
 }
 
 static int cpu_allocate(struct device *d, size_t bytes, void **p, struct err *e)
@@ -355,5 +356,6 @@ struct device *cpu_open(int threads)
     cpu->device.ops = &cpu_ops;
     cpu->threads = threads;
     openblas_set_num_threads(threads);
+    cpu_conv_open(cpu);
     return &cpu->device;
 }

@@ -182,3 +182,18 @@ void cpu_conv_backward_weight(struct device *d, const struct device_slide *s,
     for (size_t i = 0; i < s->rows * p.places; i++)
         add(s->out.c, dy + i * s->out.c, dbias);
 }
+
+void cpu_conv_open(struct cpu *cpu)
+{
+    (void)cpu;
+}
+
+void cpu_conv_close(struct cpu *cpu)
+{
+    (void)cpu;
+}
+
+const char *cpu_conv_library(void)
+{
+    return "";
+}

@@ -16,11 +16,16 @@ struct cpu {
     struct err failure; /* the first of an operation */
     void *space;        /* what an operation needs while it runs */
     size_t space_bytes;
+    struct convolver *convolver; /* a library's, if one convolves */
 };
 
 /* So many bytes, good until the next call. NULL without memory: download() says it. */
 void *cpu_space(struct cpu *cpu, size_t bytes);
 
+/* Convolution is cpu_onednn.c's, or, built without oneDNN, cpu_conv.c's. */
+void cpu_conv_open(struct cpu *cpu);
+void cpu_conv_close(struct cpu *cpu);
+const char *cpu_conv_library(void); /* ", oneDNN", or "" */
 void cpu_conv(struct device *d, const struct device_slide *s, const float *x,
               const float *weight, const float *bias, enum device_activation activation,
               float *y);
