@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "store/tensors.h"
 #include "worker/train/checkpoint.h"
 #include "worker/train/cpu.h"
 
@@ -400,6 +401,31 @@ static void test_resuming_changes_nothing(void **state)
     }
 }
 
+static void test_a_checkpoint_has_filters_by_their_axes(void **state)
+{
+    (void)state;
+    static const size_t shape[] = {6, 5, 5, 2};
+    struct checkpoint_dir dir = {ROOT, false};
+    struct tensor_info info;
+    struct tensors *t;
+    struct bench b;
+
+    bench_open_with(&b, "cnn", "sgd", 0.01,
+                    &(struct trainer_config){.batch_size = 32, .seed = 5});
+    train(&b, 1);
+    assert_int_equal(checkpoint_save(&dir, &b.t, NULL), 0);
+    assert_int_equal(tensors_open(ROOT "/" CHECKPOINT_NAME, &t, NULL), 0);
+    assert_int_equal(tensors_info(t, "/model/conv1/weight", &info, NULL), 0);
+    assert_int_equal(info.type, TENSOR_F32);
+    assert_int_equal(info.ndim, 4);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(info.dim[i], shape[i]);
+    assert_int_equal(tensors_info(t, "/model/conv2/bias", &info, NULL), 0);
+    assert_int_equal(info.count, 16);
+    tensors_close(t);
+    bench_close(&b);
+}
+
 /* The published figure for such a network is 0.87 to 0.89; three epochs reach 0.86. */
 static void test_fashion_mnist(void **state)
 {
@@ -447,6 +473,7 @@ int main(void)
         cmocka_unit_test(test_each_step_has_its_learning_rate),
         cmocka_unit_test(test_tick_counts_to_the_end),
         cmocka_unit_test(test_resuming_changes_nothing),
+        cmocka_unit_test(test_a_checkpoint_has_filters_by_their_axes),
         cmocka_unit_test(test_fashion_mnist),
     };
 
