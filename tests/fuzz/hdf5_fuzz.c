@@ -49,9 +49,9 @@ static void training_make(struct training *t, struct device *device)
     t->model = model_create(
         device, &(struct model_config){"mlp", {1, 1, FEATURES}, CLASSES, hidden, 1, 8, 1},
         NULL);
-    t->optimizer = optimizer_create(device, &(struct optimizer_config){"adam", 0.1, 0, 0},
-                                    t->model->n, NULL);
-    t->progress = (struct progress){2, 2, 100, 1};
+    t->optimizer = optimizer_create(
+        device, &(struct optimizer_config){"adam", 0.1, 0, 0, false}, t->model->n, NULL);
+    t->progress = (struct progress){2, 2, 100, 1, 0};
     for (int i = 1; i <= 2; i++)
         vec_push(&t->history, ((struct epoch_record){i, {{0.5, 0.25, i}}}));
 }
