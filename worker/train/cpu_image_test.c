@@ -34,29 +34,6 @@ static int teardown(void **state)
     return 0;
 }
 
-/* n numbers in [-1, 1), others for each `which`. free() them. */
-static float *numbers(size_t n, uint32_t which)
-{
-    float *v = mem_resize(NULL, n, sizeof(*v));
-    for (size_t i = 0; i < n; i++)
-        v[i] = (float)(2 * rng_unit(1, RNG_TEST, (uint32_t)i, which, 0) - 1);
-    return v;
-}
-
-static double *widen(const float *v, size_t n)
-{
-    double *d = mem_resize(NULL, n, sizeof(*d));
-    for (size_t i = 0; i < n; i++)
-        d[i] = (double)v[i];
-    return d;
-}
-
-static void poison(float *v, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        v[i] = NAN;
-}
-
 static void assert_near(double got, double want, double magnitude)
 {
     if (!(fabs(got - want) <= 8 * FLT_EPSILON * magnitude))
@@ -81,13 +58,13 @@ static void conv_make(struct conv *c, const struct device_slide *s)
     c->n_x = s->rows * reference_size(s->in);
     c->n_weight = s->out.c * size * size * s->in.c;
     c->n_y = s->rows * reference_size(s->out);
-    c->x = numbers(c->n_x, 1);
-    c->weight = numbers(c->n_weight, 2);
-    c->y = numbers(c->n_y, 3);
-    c->bias = numbers(s->out.c, 4);
-    c->xd = widen(c->x, c->n_x);
-    c->weightd = widen(c->weight, c->n_weight);
-    c->yd = widen(c->y, c->n_y);
+    c->x = reference_numbers(c->n_x, 1);
+    c->weight = reference_numbers(c->n_weight, 2);
+    c->y = reference_numbers(c->n_y, 3);
+    c->bias = reference_numbers(s->out.c, 4);
+    c->xd = reference_widen(c->x, c->n_x);
+    c->weightd = reference_widen(c->weight, c->n_weight);
+    c->yd = reference_widen(c->y, c->n_y);
     size_t most = c->n_x + c->n_weight + c->n_y;
     c->want = mem_resize(NULL, most, sizeof(double));
     c->magnitude = mem_resize(NULL, most, sizeof(double));
@@ -109,7 +86,7 @@ static void refer(struct conv *c, enum reference_target target)
 static void check_forward(struct conv *c, const float *bias, enum device_activation a)
 {
     refer(c, REFERENCE_Y);
-    poison(c->y, c->n_y);
+    reference_poison(c->y, c->n_y);
     device->ops->conv(device, &c->s, c->x, c->weight, bias, a, c->y);
     for (size_t i = 0; i < c->n_y; i++) {
         double b = bias ? (double)bias[i % c->s.out.c] : 0, z = c->want[i] + b;
@@ -121,20 +98,20 @@ static void check_forward(struct conv *c, const float *bias, enum device_activat
 
 static void check_backward(struct conv *c)
 {
-    float *dy = numbers(c->n_y, 3);
+    float *dy = reference_numbers(c->n_y, 3);
 
     refer(c, REFERENCE_X);
-    poison(c->x, c->n_x);
+    reference_poison(c->x, c->n_x);
     device->ops->conv_backward_data(device, &c->s, c->weight, dy, c->x);
     for (size_t i = 0; i < c->n_x; i++)
         assert_near((double)c->x[i], c->want[i], c->magnitude[i]);
     free(c->x);
-    c->x = numbers(c->n_x, 1);
+    c->x = reference_numbers(c->n_x, 1);
 
     refer(c, REFERENCE_WEIGHT);
     for (int with_bias = 0; with_bias < 2; with_bias++) {
-        poison(c->weight, c->n_weight);
-        poison(c->bias, c->s.out.c);
+        reference_poison(c->weight, c->n_weight);
+        reference_poison(c->bias, c->s.out.c);
         device->ops->conv_backward_weight(device, &c->s, c->x, dy, c->weight,
                                           with_bias ? c->bias : NULL);
         for (size_t i = 0; i < c->n_weight; i++)
@@ -220,20 +197,20 @@ static void check_pool(const struct device_slide *s, float *x)
 {
     size_t n_x = s->rows * reference_size(s->in), n_y = s->rows * reference_size(s->out);
     float *y = mem_alloc(n_y * sizeof(*y)), *dx = mem_alloc(n_x * sizeof(*dx));
-    float *dy = numbers(n_y, 2);
-    double *xd = widen(x, n_x), *want = mem_alloc(n_x * sizeof(*want));
+    float *dy = reference_numbers(n_y, 2);
+    double *xd = reference_widen(x, n_x), *want = mem_alloc(n_x * sizeof(*want));
     double *magnitude = mem_alloc(n_x * sizeof(*magnitude));
     size_t *places = mem_alloc(n_y * sizeof(*places));
 
     reference_max_pool(s, xd, places);
-    poison(y, n_y);
+    reference_poison(y, n_y);
     device->ops->max_pool(device, s, x, y);
     for (size_t i = 0; i < n_y; i++) {
         assert_true(y[i] == x[places[i]]);
         want[places[i]] += (double)dy[i];
         magnitude[places[i]] += fabs((double)dy[i]);
     }
-    poison(dx, n_x);
+    reference_poison(dx, n_x);
     device->ops->max_pool_backward(device, s, x, y, dy, dx);
     for (size_t i = 0; i < n_x; i++)
         assert_near((double)dx[i], want[i], magnitude[i]);
@@ -257,8 +234,8 @@ static void test_pooling_and_its_gradient(void **state)
     for (size_t i = 0; i < COUNT(cases); i++) {
         const struct device_slide *s = &cases[i];
         size_t n = s->rows * reference_size(s->in);
-        float *coarse = numbers(n, 1);
-        check_pool(s, numbers(n, 1));
+        float *coarse = reference_numbers(n, 1);
+        check_pool(s, reference_numbers(n, 1));
         /* Many alike: the first of them has the gradient. */
         for (size_t k = 0; k < n; k++)
             coarse[k] = roundf(coarse[k] * 2);
@@ -289,7 +266,7 @@ static void test_gather_brings_the_channels_last(void **state)
     static const uint32_t index[] = {3, 0, 3};
     uint8_t bytes[N * FEATURES];
     float floats[N * FEATURES], out[COUNT(index) * FEATURES];
-    float *mean = numbers(FEATURES, 1), *scale = numbers(FEATURES, 2);
+    float *mean = reference_numbers(FEATURES, 1), *scale = reference_numbers(FEATURES, 2);
 
     for (size_t i = 0; i < N * FEATURES; i++)
         floats[i] = bytes[i] = (uint8_t)(i * 7);
@@ -304,7 +281,7 @@ static void test_gather_brings_the_channels_last(void **state)
             .scale = scale,
             .planes = PLANES,
         };
-        poison(out, COUNT(out));
+        reference_poison(out, COUNT(out));
         device->ops->gather(device, &g, COUNT(index), out);
         for (size_t r = 0; r < COUNT(index); r++)
             for (size_t f = 0; f < FEATURES; f++) {

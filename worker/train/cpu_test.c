@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "worker/train/reference.h"
 
 #include <float.h>
 #include <math.h>
@@ -31,15 +32,6 @@ static int teardown(void **state)
     (void)state;
     device_close(device);
     return 0;
-}
-
-/* n numbers in [-1, 1), others for each `which`. free() them. */
-static float *numbers(size_t n, uint32_t which)
-{
-    float *v = mem_resize(NULL, n, sizeof(*v));
-    for (size_t i = 0; i < n; i++)
-        v[i] = (float)(2 * rng_unit(1, RNG_TEST, (uint32_t)i, which, 0) - 1);
-    return v;
 }
 
 static void assert_near(double got, double want, double magnitude)
@@ -83,7 +75,7 @@ static void test_gather_picks_and_normalises(void **state)
     static const uint32_t index[] = {4, 0, 4, 2};
     uint8_t bytes[N * STRIDE];
     float floats[N * STRIDE], out[COUNT(index) * FEATURES];
-    float *mean = numbers(FEATURES, 1), *scale = numbers(FEATURES, 2);
+    float *mean = reference_numbers(FEATURES, 1), *scale = reference_numbers(FEATURES, 2);
 
     for (size_t i = 0; i < N * STRIDE; i++)
         floats[i] = bytes[i] = (uint8_t)(i * 7);
@@ -113,7 +105,8 @@ static void test_gather_picks_and_normalises(void **state)
 static void check_gemm(bool ta, bool tb, size_t m, size_t n, size_t k, const float *bias,
                        enum device_activation activation)
 {
-    float *a = numbers(m * k, 1), *b = numbers(k * n, 2), *c = numbers(m * n, 3);
+    float *a = reference_numbers(m * k, 1), *b = reference_numbers(k * n, 2),
+          *c = reference_numbers(m * n, 3);
 
     device->ops->gemm(device,
                       &(struct device_gemm){ta, tb, m, n, k, a, b, c, bias, activation});
@@ -141,7 +134,7 @@ static void test_gemm_in_all_its_forms(void **state)
     static const size_t sizes[][3] = {{1, 1, 1}, {3, 5, 7}, {64, 10, 33}, {17, 130, 129}};
 
     for (size_t s = 0; s < COUNT(sizes); s++) {
-        float *bias = numbers(sizes[s][1], 4);
+        float *bias = reference_numbers(sizes[s][1], 4);
         for (int t = 0; t < 4; t++) {
             check_gemm(t & 1, t & 2, sizes[s][0], sizes[s][1], sizes[s][2], NULL,
                        ACTIVATION_NONE);
@@ -170,7 +163,8 @@ static void test_activation_backward(void **state)
     enum { ROWS = 9, COLS = 21 };
 
     for (int relu = 0; relu < 2; relu++) {
-        float *y = numbers(ROWS * COLS, 1), *dy = numbers(ROWS * COLS, 2);
+        float *y = reference_numbers(ROWS * COLS, 1),
+              *dy = reference_numbers(ROWS * COLS, 2);
         float *given = mem_dup(dy, ROWS * COLS * sizeof(*dy)), dbias[COLS];
         for (size_t i = 0; i < ROWS * COLS; i++)
             y[i] = relu && y[i] < 0 ? 0 : y[i];
@@ -210,7 +204,7 @@ static double loss_of(const float *z, size_t classes, size_t label, double smoot
 static void check_softmax_loss(float smoothing)
 {
     enum { ROWS = 13, CLASSES = 7 };
-    float *z = numbers(ROWS * CLASSES, 1), g[ROWS * CLASSES];
+    float *z = reference_numbers(ROWS * CLASSES, 1), g[ROWS * CLASSES];
     int32_t labels[ROWS];
     uint32_t index[ROWS];
     struct device_totals totals = {1.5, 2}, want = totals;

@@ -34,19 +34,6 @@ static int teardown(void **state)
     return 0;
 }
 
-static double draw(size_t i, uint32_t which)
-{
-    return 2 * rng_unit(1, RNG_TEST, (uint32_t)i, which, 0) - 1;
-}
-
-static float *numbers(size_t n, uint32_t which)
-{
-    float *v = mem_resize(NULL, n, sizeof(*v));
-    for (size_t i = 0; i < n; i++)
-        v[i] = (float)draw(i, which);
-    return v;
-}
-
 static void assert_near(double got, double want, double tolerance)
 {
     if (!(fabs(got - want) <= tolerance))
@@ -183,20 +170,6 @@ static double layer_sum(const struct layer *l, const double *values, const doubl
     return sum;
 }
 
-static double *widen(const float *v, size_t n)
-{
-    double *d = mem_resize(NULL, n, sizeof(*d));
-    for (size_t i = 0; i < n; i++)
-        d[i] = (double)v[i];
-    return d;
-}
-
-static void poison(float *v, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        v[i] = NAN;
-}
-
 static void check_layer(struct layer l, size_t rows)
 {
     size_t n = 0, n_x = rows * l.in, n_y = rows * l.out;
@@ -205,15 +178,17 @@ static void check_layer(struct layer l, size_t rows)
         l.parameters[k].offset = n;
         n += l.parameters[k].count;
     }
-    float *values = numbers(n, 1), *x = numbers(n_x, 2), *dy = numbers(n_y, 3);
-    float *y = numbers(n_y, 4), *dx = numbers(n_x, 5), *g = numbers(n, 6);
+    float *values = reference_numbers(n, 1), *x = reference_numbers(n_x, 2),
+          *dy = reference_numbers(n_y, 3);
+    float *y = reference_numbers(n_y, 4), *dx = reference_numbers(n_x, 5),
+          *g = reference_numbers(n, 6);
     float *weights = mem_dup(dy, n_y * sizeof(*dy));
-    double *w = widen(values, n), *xd = widen(x, n_x);
+    double *w = reference_widen(values, n), *xd = reference_widen(x, n_x);
     const double step = 1e-6;
 
-    poison(y, n_y);
-    poison(dx, n_x);
-    poison(g, n);
+    reference_poison(y, n_y);
+    reference_poison(dx, n_x);
+    reference_poison(g, n);
     l.kind->forward(&l, device, values, rows, x, y);
     l.kind->backward(&l, device, values, g, rows, x, y, dy, dx);
     for (size_t i = 0; i < n + n_x; i++) {
@@ -312,8 +287,9 @@ static void check_network(const char *kind, struct image sample, const size_t *h
         device, &(struct model_config){kind, sample, CLASSES, hidden, n_hidden, ROWS, 3},
         NULL);
     size_t n_x = rows * reference_size(sample);
-    float *x = numbers(n_x, 7);
-    double *values = widen(m->values, m->n), *xd = widen(x, n_x), want[ROWS * CLASSES];
+    float *x = reference_numbers(n_x, 7);
+    double *values = reference_widen(m->values, m->n), *xd = reference_widen(x, n_x),
+           want[ROWS * CLASSES];
     struct device_totals totals = {0, 0};
     int32_t labels[ROWS];
     uint32_t index[ROWS];

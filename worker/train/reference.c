@@ -1,6 +1,7 @@
 #include "worker/train/reference.h"
 
 #include "base/mem.h"
+#include "base/rng.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -127,4 +128,28 @@ void reference_layer(const struct layer *l, const double *values, size_t rows,
         double z = y[i] + bias[i % l->out_image.c];
         y[i] = l->activation == ACTIVATION_RELU && z < 0 ? 0 : z;
     }
+}
+
+float *reference_numbers(size_t n, uint32_t which)
+{
+    float *v = mem_resize(NULL, n, sizeof(*v));
+
+    for (size_t i = 0; i < n; i++)
+        v[i] = (float)(2 * rng_unit(1, RNG_TEST, (uint32_t)i, which, 0) - 1);
+    return v;
+}
+
+double *reference_widen(const float *v, size_t n)
+{
+    double *d = mem_resize(NULL, n, sizeof(*d));
+
+    for (size_t i = 0; i < n; i++)
+        d[i] = (double)v[i];
+    return d;
+}
+
+void reference_poison(float *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        v[i] = NAN;
 }

@@ -24,4 +24,9 @@ void reference_layer(const struct layer *l, const double *values, size_t rows,
 
 size_t reference_size(struct image i);
 
+/* n numbers in [-1, 1), others for each `which`. free() them. */
+float *reference_numbers(size_t n, uint32_t which);
+double *reference_widen(const float *v, size_t n); /* free() it */
+void reference_poison(float *v, size_t n);         /* NaN: each is to be written */
+
 #endif
