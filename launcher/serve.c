@@ -61,9 +61,7 @@ struct server {
     struct slurm_calls calls_before; /* of earlier controllers */
     char *no_accounts; /* why the last answer of Slurm's accounting was none; NULL */
     char **taken;      /* requests of this round, removed when it is durable */
-    double began;
     int status;
-    bool ended;
 };
 
 /* ---- what the controller's mind asks for ---- */
@@ -793,7 +791,7 @@ static void join_chain(struct server *s)
 
 int serve(const char *dir, const struct serve_options *o)
 {
-    struct server s = {.dir = dir, .o = o, .signals = -1, .began = clock_mono()};
+    struct server s = {.dir = dir, .o = o, .signals = -1};
     struct err e = {0};
     int rc = set_up(&s, &e);
 
