@@ -55,12 +55,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         {"train-images-idx3-ubyte", "train-labels-idx1-ubyte"},
         {"train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte"},
         {"data_batch_1.bin", "test_batch.bin"},
+        {"train.bin", "test.bin"},
     };
     size_t which, first;
 
     if (n < 3)
         return 0;
-    which = data[0] % 3;
+    which = data[0] % (sizeof(names) / sizeof(names[0]));
     first = (size_t)data[1] << 8 | data[2];
     data += 3;
     n -= 3;

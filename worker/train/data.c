@@ -93,10 +93,10 @@ static bool starts_ends(const char *name, const char *start, const char *end)
            strcmp(name + n - n_end, end) == 0;
 }
 
-/* Reads the CIFAR-10 files whose name starts so, in the order of their names; 1 if
+/* Reads the files whose names start so and end in .bin, in the order of their names; 1 if
  * there is none. */
-static int read_cifar_part(const char *dir, const char *start, struct samples *s,
-                           struct err *e)
+static int read_cifar_part(enum cifar kind, const char *dir, const char *start,
+                           struct samples *s, struct err *e)
 {
     char **names, **paths;
     size_t n, found = 0;
@@ -108,7 +108,7 @@ static int read_cifar_part(const char *dir, const char *start, struct samples *s
     for (size_t i = 0; i < n; i++)
         if (starts_ends(names[i], start, ".bin"))
             paths[found++] = path_join(dir, names[i]);
-    rc = found ? samples_read_cifar(paths, found, s, e) : 1;
+    rc = found ? samples_read_cifar(kind, paths, found, s, e) : 1;
     while (found > 0)
         free(paths[--found]);
     free(paths);
@@ -116,21 +116,32 @@ static int read_cifar_part(const char *dir, const char *start, struct samples *s
     return rc;
 }
 
-static int read_cifar(const char *dir, struct data *d, struct err *e)
+static int read_cifar(enum cifar kind, const char *dir, const char *train,
+                      const char *test, struct data *d, struct err *e)
 {
-    int rc = read_cifar_part(dir, "data_batch", &d->train, e);
+    int rc = read_cifar_part(kind, dir, train, &d->train, e);
 
     if (rc != 0)
         return rc;
-    rc = read_cifar_part(dir, "test_batch", &d->test, e);
+    rc = read_cifar_part(kind, dir, test, &d->test, e);
     return rc < 0 ? rc : 0;
+}
+
+static int read_cifar_10(const char *dir, struct data *d, struct err *e)
+{
+    return read_cifar(CIFAR_10, dir, "data_batch", "test_batch", d, e);
+}
+
+static int read_cifar_100(const char *dir, struct data *d, struct err *e)
+{
+    return read_cifar(CIFAR_100, dir, "train.bin", "test.bin", d, e);
 }
 
 static int read_source(const char *source, struct data *d, struct err *e)
 {
     /* Each returns 1 when the directory holds none of its files. */
-    static int (*const formats[])(const char *, struct data *,
-                                  struct err *) = {read_idx, read_cifar};
+    static int (*const formats[])(const char *, struct data *, struct err *) = {
+        read_idx, read_cifar_10, read_cifar_100};
     bool known = strcmp(source, "fashion-mnist") == 0;
     const char *path = known ? FASHION_MNIST : source;
     struct stat st;
@@ -150,7 +161,7 @@ static int read_source(const char *source, struct data *d, struct err *e)
     }
     return err_set(e, ERR_NOENT,
                    "%s: neither idx files (train-images-idx3-ubyte, also .gz) nor "
-                   "CIFAR-10's (data_batch_1.bin) are in it",
+                   "CIFAR's (data_batch_1.bin; CIFAR-100: train.bin) are in it",
                    path);
 }
 
@@ -160,6 +171,7 @@ static int count_classes(struct data *d, struct err *e)
 {
     const struct samples *s = &d->train, *t = &d->test;
 
+    d->classes = s->classes;
     for (size_t i = 0; i < s->n; i++)
         if ((size_t)s->y[i] >= d->classes)
             d->classes = (size_t)s->y[i] + 1;

@@ -19,6 +19,7 @@ struct samples {
     int ndim; /* the shape of one sample: [dim[0]]...[dim[ndim-1]] */
     size_t dim[SAMPLE_DIMS];
     size_t features; /* the product of dim */
+    size_t classes;  /* that there are, whichever labels occur; 0: nothing says so */
     enum sample_type type;
     const void *x; /* the first sample, inside one of the two owners */
     size_t stride; /* bytes from one to the next */
@@ -41,8 +42,15 @@ void samples_free(struct samples *s); /* an empty one is fine */
  * number of labels than of images. */
 int samples_read_idx(const char *images, const char *labels, struct samples *s,
                      struct err *e);
-/* CIFAR-10's binary files one after another: a label from 0 to 9, then [3][32][32]. */
-int samples_read_cifar(char *const paths[], size_t n, struct samples *s, struct err *e);
+enum cifar {
+    CIFAR_10,  /* records of a label from 0 to 9, then [3][32][32] */
+    CIFAR_100, /* of a coarse label from 0 to 19, a fine one from 0 to 99, which is the
+                  class, then the same */
+};
+/* CIFAR's binary files one after another. ERR_CORRUPT: no whole number of records, or a
+ * label that cannot be. */
+int samples_read_cifar(enum cifar kind, char *const paths[], size_t n, struct samples *s,
+                       struct err *e);
 /* HDF5: X, of any shape whose first axis numbers the samples, and y, whole numbers from
  * 0, [n] or [n][1]. */
 int samples_read_hdf5(const char *path, struct samples *s, struct err *e);

@@ -1,5 +1,5 @@
-/* CIFAR-10's binary version (www.cs.toronto.edu/~kriz/cifar.html). A sample's pixels
- * are used where they lie in the files' bytes, between two labels. */
+/* The binary versions of CIFAR-10 and CIFAR-100 (www.cs.toronto.edu/~kriz/cifar.html). A
+ * sample's pixels are used where they lie in the files' bytes, between two labels. */
 #include "worker/train/data.h"
 
 #include "base/file.h"
@@ -7,14 +7,46 @@
 
 #include <stdlib.h>
 
-#define PIXELS     (3 * 32 * 32)
-#define RECORD     (1 + PIXELS)
-#define LABEL_MAX  9
+#define PIXELS     ((size_t)3 * 32 * 32)
 #define SIZE_LIMIT ((size_t)1 << 40)
+#define LABELS_MAX 2
 
-static int read_one(const char *path, struct str *bytes, struct err *e)
+/* A record: labels, of which the last is the class, then the pixels. */
+struct format {
+    const char *name;
+    size_t labels;
+    struct {
+        const char *name;
+        unsigned count;
+    } label[LABELS_MAX];
+};
+
+static const struct format formats[] = {
+    [CIFAR_10] = {"CIFAR-10", 1, {{"label", 10}}},
+    [CIFAR_100] = {"CIFAR-100", 2, {{"coarse label", 20}, {"fine label", 100}}},
+};
+
+static size_t record_size(const struct format *f)
 {
-    size_t before = bytes->len;
+    return f->labels + PIXELS;
+}
+
+static int check_labels(const char *path, const struct format *f, const char *bytes,
+                        size_t n, struct err *e)
+{
+    for (size_t i = 0; i < n; i++, bytes += record_size(f))
+        for (size_t k = 0; k < f->labels; k++)
+            if ((unsigned char)bytes[k] >= f->label[k].count)
+                return err_set(e, ERR_CORRUPT, "%s: sample %zu has %s %d, not 0 to %u",
+                               path, i, f->label[k].name, (unsigned char)bytes[k],
+                               f->label[k].count - 1);
+    return 0;
+}
+
+static int read_one(const char *path, const struct format *f, struct str *bytes,
+                    struct err *e)
+{
+    size_t before = bytes->len, record = record_size(f);
     int rc = file_read_gz(path, SIZE_LIMIT, bytes, e);
 
     if (rc < 0)
@@ -22,40 +54,39 @@ static int read_one(const char *path, struct str *bytes, struct err *e)
     size_t size = bytes->len - before;
     if (size == 0)
         return err_set(e, ERR_CORRUPT, "%s: empty", path);
-    if (size % RECORD)
+    if (size % record)
         return err_set(e, ERR_CORRUPT,
-                       "%s: %zu bytes are no whole number of CIFAR-10's records of %d",
-                       path, size, RECORD);
-    for (size_t at = before; at < bytes->len; at += RECORD)
-        if ((unsigned char)bytes->p[at] > LABEL_MAX)
-            return err_set(e, ERR_CORRUPT, "%s: sample %zu has label %d, not 0 to %d",
-                           path, (at - before) / RECORD, (unsigned char)bytes->p[at],
-                           LABEL_MAX);
-    return 0;
+                       "%s: %zu bytes are no whole number of %s's records of %zu", path,
+                       size, f->name, record);
+    return check_labels(path, f, bytes->p + before, size / record, e);
 }
 
-int samples_read_cifar(char *const paths[], size_t n, struct samples *s, struct err *e)
+int samples_read_cifar(enum cifar kind, char *const paths[], size_t n, struct samples *s,
+                       struct err *e)
 {
+    const struct format *f = &formats[kind];
+
     *s = (struct samples){
         .name = mem_strdup(paths[0]),
         .ndim = 3,
         .dim = {3, 32, 32},
         .features = PIXELS,
+        .classes = f->label[f->labels - 1].count,
         .type = SAMPLE_U8,
-        .stride = RECORD,
+        .stride = record_size(f),
         .bytes = STR_INIT,
     };
     for (size_t i = 0; i < n; i++) {
-        int rc = read_one(paths[i], &s->bytes, e);
+        int rc = read_one(paths[i], f, &s->bytes, e);
         if (rc < 0) {
             samples_free(s);
             return rc;
         }
     }
-    s->n = s->bytes.len / RECORD;
-    s->x = s->bytes.p + 1;
+    s->n = s->bytes.len / s->stride;
+    s->x = s->bytes.p + f->labels;
     s->y = mem_resize(NULL, s->n, sizeof(*s->y));
     for (size_t i = 0; i < s->n; i++)
-        s->y[i] = (unsigned char)s->bytes.p[i * RECORD];
+        s->y[i] = (unsigned char)s->bytes.p[i * s->stride + f->labels - 1];
     return 0;
 }

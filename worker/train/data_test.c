@@ -149,17 +149,23 @@ static void test_idx_reads_plain_and_gzipped_files(void **state)
     assert_text(&e, "images.gz");
 }
 
-/* ---- CIFAR-10 ---- */
+/* ---- CIFAR ---- */
 
-#define RECORD 3073
+#define PIXELS       3072
+#define RECORD(kind) (PIXELS + 1 + ((kind) == CIFAR_100))
 
-/* n records; record i has label i % 10 and pixels of i. */
-static char *cifar(size_t n)
+/* n records; record i has pixels of i and the label i % 10; with CIFAR-100 the coarse
+ * label i % 20 and the fine label i % 100. */
+static char *cifar(enum cifar kind, size_t n)
 {
-    char *bytes = mem_alloc(n * RECORD);
+    char *bytes = mem_alloc(n * RECORD(kind)), *p = bytes;
+
     for (size_t i = 0; i < n; i++) {
-        memset(bytes + i * RECORD, (int)i, RECORD);
-        bytes[i * RECORD] = (char)(i % 10);
+        if (kind == CIFAR_100)
+            *p++ = (char)(i % 20);
+        *p++ = (char)(i % (kind == CIFAR_100 ? 100 : 10));
+        memset(p, (int)i, PIXELS);
+        p += PIXELS;
     }
     return bytes;
 }
@@ -168,44 +174,60 @@ static void test_cifar_refuses_bad_files(void **state)
 {
     (void)state;
     static const struct {
+        enum cifar kind;
         size_t n;  /* bytes of a good file */
         size_t at; /* change the one at */
         char to;
         const char *text;
     } vectors[] = {
-        {0, 0, 0, "bad.bin: empty"},
-        {RECORD - 1, 0, 0, "bad.bin: 3072 bytes are no whole number"},
-        {3 * RECORD + 1, 0, 0, "no whole number"},
-        {3 * RECORD, RECORD, 10, "bad.bin: sample 1 has label 10, not 0 to 9"},
-        {3 * RECORD, 0, (char)0xff, "bad.bin: sample 0 has label 255"},
+        {CIFAR_10, 0, 0, 0, "bad.bin: empty"},
+        {CIFAR_10, 3072, 0, 0, "bad.bin: 3072 bytes are no whole number of CIFAR-10's"},
+        {CIFAR_10, 3 * 3073 + 1, 0, 0, "no whole number of CIFAR-10's records of 3073"},
+        {CIFAR_10, 3 * 3073, 3073, 10, "bad.bin: sample 1 has label 10, not 0 to 9"},
+        {CIFAR_10, 3 * 3073, 0, (char)0xff, "bad.bin: sample 0 has label 255"},
+        {CIFAR_100, 0, 0, 0, "bad.bin: empty"},
+        {CIFAR_100, 3 * 3074 - 1, 0, 0, "no whole number of CIFAR-100's records of 3074"},
+        {CIFAR_100, 3073, 0, 0, "bad.bin: 3073 bytes are no whole number"},
+        {CIFAR_100, 3 * 3074, 2 * 3074, 20, "sample 2 has coarse label 20, not 0 to 19"},
+        {CIFAR_100, 3 * 3074, 3075, 100, "sample 1 has fine label 100, not 0 to 99"},
     };
     char good[] = ROOT "/good.bin", bad[] = ROOT "/bad.bin";
-    char *bytes = cifar(4), *const paths[] = {good, bad};
+    char *const paths[] = {good, bad};
 
-    put_file(good, bytes, 2 * RECORD);
     for (size_t i = 0; i < COUNT(vectors); i++) {
         struct samples s;
         struct err e = {0};
-        char kept = bytes[vectors[i].at];
+        char *bytes = cifar(vectors[i].kind, 4);
+        put_file(good, bytes, 2 * RECORD(vectors[i].kind));
         bytes[vectors[i].at] = vectors[i].to;
         put_file(bad, bytes, vectors[i].n);
-        bytes[vectors[i].at] = kept;
-        assert_int_equal(samples_read_cifar(paths, 2, &s, &e), ERR_CORRUPT);
+        free(bytes);
+        assert_int_equal(samples_read_cifar(vectors[i].kind, paths, 2, &s, &e),
+                         ERR_CORRUPT);
         assert_text(&e, vectors[i].text);
         assert_null(s.name);
     }
-    free(bytes);
+}
+
+/* Sample i has pixels of i. */
+static void assert_pixels(const struct samples *s)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        const unsigned char *x = (const unsigned char *)s->x + i * s->stride;
+        assert_int_equal(x[0], i);
+        assert_int_equal(x[PIXELS - 1], i);
+    }
 }
 
 static void test_cifar_directory_joins_batches_in_order(void **state)
 {
     (void)state;
-    char *bytes = cifar(12);
+    char *bytes = cifar(CIFAR_10, 12);
 
     assert_int_equal(dir_make(ROOT "/cifar", 0777, NULL), 0);
-    put_file(ROOT "/cifar/data_batch_2.bin", bytes + 4 * RECORD, 8 * RECORD);
-    put_file(ROOT "/cifar/data_batch_1.bin", bytes, 4 * RECORD);
-    put_file(ROOT "/cifar/test_batch.bin", bytes, 3 * RECORD);
+    put_file(ROOT "/cifar/data_batch_2.bin", bytes + 4 * 3073, 8 * 3073);
+    put_file(ROOT "/cifar/data_batch_1.bin", bytes, 4 * 3073);
+    put_file(ROOT "/cifar/test_batch.bin", bytes, 3 * 3073);
     put_file(ROOT "/cifar/readme.html", "x", 1);
     struct data *d = data_open(&(struct data_config){ROOT "/cifar", 0, NAN}, NULL);
     assert_non_null(d);
@@ -213,10 +235,35 @@ static void test_cifar_directory_joins_batches_in_order(void **state)
     assert_int_equal(d->training.n, 12);
     assert_int_equal(d->validation.n, 3);
     assert_int_equal(d->classes, 10);
-    for (size_t i = 0; i < 12; i++) {
+    assert_pixels(&d->train);
+    for (size_t i = 0; i < 12; i++)
         assert_int_equal(d->train.y[i], i % 10);
-        assert_int_equal(((const char *)d->train.x)[i * d->train.stride + 3071], i);
-    }
+    data_close(d);
+    free(bytes);
+}
+
+/* Of a hundred classes, whichever occur; the fine label is the class. */
+static void test_cifar_100_is_told_by_the_names_of_its_files(void **state)
+{
+    (void)state;
+    char *bytes = cifar(CIFAR_100, 42);
+    struct err e = {0};
+
+    assert_int_equal(dir_make(ROOT "/cifar100", 0777, NULL), 0);
+    put_file(ROOT "/cifar100/test.bin", bytes, 30 * 3074);
+    assert_null(data_open(&(struct data_config){ROOT "/cifar100", 0, NAN}, &e));
+    assert_text(&e, "CIFAR-100: train.bin");
+    put_file(ROOT "/cifar100/train.bin", bytes, 42 * 3074);
+    put_file(ROOT "/cifar100/fine_label_names.txt", "apple\n", 6);
+    struct data *d = data_open(&(struct data_config){ROOT "/cifar100", 0, NAN}, NULL);
+    assert_non_null(d);
+    assert_int_equal(d->training.n, 42);
+    assert_int_equal(d->validation.n, 30);
+    assert_int_equal(d->classes, 100);
+    assert_pixels(&d->train);
+    assert_pixels(&d->test);
+    for (size_t i = 0; i < 42; i++)
+        assert_int_equal(d->train.y[i], i);
     data_close(d);
     free(bytes);
 }
@@ -646,6 +693,7 @@ int main(void)
         cmocka_unit_test(test_idx_reads_plain_and_gzipped_files),
         cmocka_unit_test(test_cifar_refuses_bad_files),
         cmocka_unit_test(test_cifar_directory_joins_batches_in_order),
+        cmocka_unit_test(test_cifar_100_is_told_by_the_names_of_its_files),
         cmocka_unit_test(test_hdf5_refuses_bad_files),
         cmocka_unit_test(test_hdf5_keeps_bytes_and_turns_the_rest_to_floats),
         cmocka_unit_test(test_open_refuses_what_it_does_not_know),

@@ -431,10 +431,12 @@ void options_help(struct str *out)
         "usage: rung-train --data DATA [OPTION...]\n\n"
         "Trains a classifier and reports each epoch. DATA is fashion-mnist (Debian's\n"
         "dataset-fashion-mnist), a directory that holds MNIST's idx files (also .gz) or\n"
-        "CIFAR-10's binary ones, or an HDF5 file with X [samples]... and y [samples].\n"
-        "Inside a sweep of rung it does as it is told, and what is not given here comes\n"
-        "from the trial's parameters of the same name (batch_size for "
-        "--batch-size).\n\n");
+        "the binary ones of CIFAR-10 (data_batch_1.bin) or CIFAR-100 (train.bin), or an\n"
+        "HDF5 file with X [samples]... and y [samples]. Inside a sweep of rung it does "
+        "as\n"
+        "it is told, and what is not given here comes from the trial's parameters of "
+        "the\n"
+        "same name (batch_size for --batch-size).\n\n");
     for (size_t i = 0; i < ROWS; i++) {
         char option[64], name[OPTION_NAME];
         snprintf(option, sizeof(option), "--%s%s%s", option_name(name, rows[i].name),
