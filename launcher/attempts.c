@@ -214,6 +214,7 @@ static void make_step(struct attempts *p)
                        .options = batch_options(f->srun.v, f->srun.n),
                        .n_options = f->srun.n,
                        .rung = p->rung,
+                       .shim = p->shim,
                        .kill_seconds = p->kill_seconds};
     for (size_t i = 0; i < f->slurm.n; i++)
         s->gres |= strncmp(f->slurm.v[i].name, "gres", 4) == 0 ||
@@ -228,6 +229,7 @@ void attempts_open(struct attempts *p)
     p->rung = own_program(NULL);
     if (!p->rung) /* there is no /proc */
         p->rung = mem_strdup("rung");
+    p->shim = program_beside("rung-exec");
     p->gpus = gpus_new(p->dir, p->slots, p->file->resources.gpus);
     make_step(p);
 }
@@ -238,4 +240,5 @@ void attempts_close(struct attempts *p)
     free((void *)p->step.options);
     levels_free(&p->milestones);
     free(p->rung);
+    free(p->shim);
 }

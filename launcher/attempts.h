@@ -16,6 +16,7 @@ struct attempts {
     double kill_seconds; /* between SIGTERM and SIGKILL */
     /* ours: */
     char *rung; /* our own program */
+    char *shim; /* rung-exec; NULL: there is none */
     struct gpus *gpus;
     struct levels milestones;
     struct step step; /* of all of them, but for trial and milestone */

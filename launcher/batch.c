@@ -1,5 +1,6 @@
 #include "launcher/batch.h"
 
+#include "base/file.h"
 #include "slurm/script.h"
 
 #include <stdlib.h>
@@ -16,6 +17,21 @@ char *own_program(struct err *e)
         return NULL;
     }
     return mem_strndup(path, (size_t)n);
+}
+
+char *program_beside(const char *name)
+{
+    char *own = own_program(NULL), *path;
+
+    if (!own)
+        return NULL;
+    *strrchr(own, '/') = '\0';
+    path = path_join(own, name);
+    free(own);
+    if (access(path, X_OK) == 0)
+        return path;
+    free(path);
+    return NULL;
 }
 
 int batch_check(const struct sweepfile *f, struct err *e)

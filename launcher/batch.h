@@ -8,6 +8,9 @@
 /* Our own program's path, as a job has to name it; free() it. NULL and *e. */
 char *own_program(struct err *e);
 
+/* A program of that name in the same directory; free() it. NULL if there is none. */
+char *program_beside(const char *name);
+
 /* May the sweep run under Slurm? ERR_INVAL for what cannot be. */
 int batch_check(const struct sweepfile *f, struct err *e);
 

@@ -75,7 +75,8 @@ static void say_python(struct doctor *d)
 
 void doctor_rung(struct doctor *d)
 {
-    char *own = own_program(NULL), *train = find_program("rung-train");
+    char *own = own_program(NULL), *train = find_program("rung-train"),
+         *shim = program_beside("rung-exec");
     char running[H5_VERSION_MAX], built[H5_VERSION_MAX];
 
     d->group = "rung";
@@ -90,7 +91,11 @@ void doctor_rung(struct doctor *d)
     else
         doctor_say(d, MARK_OK, "rung-train", NULL,
                    "not here: it was left out, and wants OpenBLAS to be built");
+    if (!shim)
+        doctor_say(d, MARK_NOTE, "rung-exec", "install it beside rung",
+                   "not beside rung: job steps take longer to start");
     say_python(d);
+    free(shim);
     free(own);
     free(train);
 }

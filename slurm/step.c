@@ -99,8 +99,9 @@ char **step_command(const struct step *s, char **words)
                  o->value ? o->value : "");
         end_word(&w);
     }
-    add(&w, s->rung);
-    add(&w, "exec");
+    add(&w, s->shim ? s->shim : s->rung);
+    if (!s->shim)
+        add(&w, "exec");
     str_addf(&w.text, "--kill=%g", s->kill_seconds);
     end_word(&w);
     add(&w, "--");

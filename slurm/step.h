@@ -1,5 +1,5 @@
 /* Job steps: the srun command that starts an attempt's ranks in a slot of the job that we
- * are in, each of them under `rung exec`. Nothing here runs anything. */
+ * are in, each of them under the shim. Nothing here runs anything. */
 #ifndef SLURM_STEP_H
 #define SLURM_STEP_H
 
@@ -16,7 +16,8 @@ struct step {
     bool gres;      /* the job's own options name generic resources */
     const struct script_option *options; /* srun's; the last word on everything */
     size_t n_options;
-    const char *rung;    /* our own program, absolute */
+    const char *rung;    /* our own program, absolute: `rung exec` is the shim where */
+    const char *shim;    /* there is no rung-exec (NULL), which starts sooner */
     double kill_seconds; /* between SIGTERM and SIGKILL */
 };
 

@@ -83,6 +83,18 @@ static void the_whole_command(void **state)
     str_free(&got);
 }
 
+static void a_shim_of_its_own(void **state)
+{
+    struct step s = plain;
+    struct str got = STR_INIT;
+
+    (void)state;
+    s.shim = "/opt/bin/rung-exec";
+    command_of(&s, &got);
+    assert_non_null(strstr(got.p, " --mpi=none /opt/bin/rung-exec --kill=30 -- train "));
+    str_free(&got);
+}
+
 static void memory_is_said(void **state)
 {
     struct step s = plain;
@@ -153,9 +165,9 @@ static void the_environment(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_whole_command), cmocka_unit_test(memory_is_said),
-        cmocka_unit_test(gpus_are_said),     cmocka_unit_test(ranks_and_options),
-        cmocka_unit_test(the_environment),
+        cmocka_unit_test(the_whole_command), cmocka_unit_test(a_shim_of_its_own),
+        cmocka_unit_test(memory_is_said),    cmocka_unit_test(gpus_are_said),
+        cmocka_unit_test(ranks_and_options), cmocka_unit_test(the_environment),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

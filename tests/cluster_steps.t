@@ -159,7 +159,7 @@ test_expect_success MPI 'MPI ranks on two nodes find each other by PMIx, each un
         "resources: {nodes: 2, tasks: 4, cpus: 2}" && under_slurm pmix &&
     cat sum.[0-3] && test $(cat sum.[0-3] | grep -c "4 ranks, sum 6$") = 4 &&
     test $(cat sum.[0-3] | cut -d " " -f 4 | sort | uniq -c | grep -c " 2 ") = 2 &&
-    test $(grep -l "/rung exec .*-- sh mpi.sh" parent.[0-3] | wc -l) = 4 &&
+    test $(grep -l "/rung-exec .*-- sh mpi.sh" parent.[0-3] | wc -l) = 4 &&
     events pmix report "\"loss\":6" && events pmix report "\"loss\":4" &&
     attempts pmix outcome exit_code signal >got && echo "completed 0 0" >expect &&
     test_cmp expect got && settled pmix
