@@ -213,7 +213,7 @@ test_expect_success H5PY 'HDF5 as h5py writes it: compressed, any number type, a
         grep "480 samples of 4x5 to train, 120 to validate, 3 classes" err &&
         tail -n 1 out | grep "val_accuracy \(0.9\|1\)" || return 1
     done &&
-    fails 1 "huge.h5: X takes " --data huge.h5
+    fails 1 "huge.h5: its samples take " --data huge.h5
 '
 
 test_expect_success H5PY 'a checkpoint as h5py and pandas read it' '

@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/units.h"
 #include "worker/train/draw.h"
 
 #include <math.h>
@@ -34,6 +35,17 @@ struct image samples_image(const struct samples *s, bool *planar)
     if (s->ndim == 2)
         return (struct image){dim[0], dim[1], 1};
     return (struct image){1, 1, s->features};
+}
+
+int samples_fit_memory(const char *name, double bytes, struct err *e)
+{
+    double have = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGE_SIZE);
+    char a[UNITS_MAX], b[UNITS_MAX];
+
+    if (bytes < have)
+        return 0;
+    return err_set(e, ERR_RANGE, "%s: its samples take %s of memory; this machine has %s",
+                   name, size_format(a, bytes), size_format(b, have));
 }
 
 /* ---- formats: what a directory or a file is, by the names in it ---- */
@@ -137,6 +149,13 @@ static int read_cifar_100(const char *dir, struct data *d, struct err *e)
     return read_cifar(CIFAR_100, dir, "train.bin", "test.bin", d, e);
 }
 
+static bool is_synthetic(const char *source)
+{
+    size_t n = strlen(SAMPLES_SYNTHETIC);
+    return strncmp(source, SAMPLES_SYNTHETIC, n) == 0 &&
+           (source[n] == ':' || source[n] == '\0');
+}
+
 static int read_source(const char *source, struct data *d, struct err *e)
 {
     /* Each returns 1 when the directory holds none of its files. */
@@ -146,6 +165,8 @@ static int read_source(const char *source, struct data *d, struct err *e)
     const char *path = known ? FASHION_MNIST : source;
     struct stat st;
 
+    if (is_synthetic(source))
+        return samples_synthesize(source, &d->train, e);
     if (stat(path, &st) < 0)
         return known ? err_set(e, ERR_NOENT,
                                "fashion-mnist is not in " FASHION_MNIST

@@ -55,10 +55,21 @@ int samples_read_cifar(enum cifar kind, char *const paths[], size_t n, struct sa
  * 0, [n] or [n][1]. */
 int samples_read_hdf5(const char *path, struct samples *s, struct err *e);
 
+#define SAMPLES_SYNTHETIC "synthetic"
+/* No file: "synthetic:32x32x3,samples=50000,classes=10" makes samples of that shape, at
+ * most 7 dimensions, that a model can learn from; 10000 of 10 classes unless said, as
+ * many of each class. The same text gives the same samples everywhere; with fewer, the
+ * first of them. */
+int samples_synthesize(const char *source, struct samples *s, struct err *e);
+
+/* ERR_RANGE where this machine has not so much memory: a few bytes may claim any size,
+ * so look before asking for it. */
+int samples_fit_memory(const char *name, double bytes, struct err *e);
+
 /* ---- data sets ---- */
 
 struct data_config {
-    const char *source;  /* "fashion-mnist", a directory or an HDF5 file */
+    const char *source;  /* "fashion-mnist", "synthetic:...", a directory, an HDF5 file */
     size_t limit;        /* use this many samples of each part; 0: all */
     double val_fraction; /* of samples that validate where there is no test part;
                             NaN: a tenth */

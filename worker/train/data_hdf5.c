@@ -1,25 +1,10 @@
 #include "worker/train/data.h"
 
 #include "base/mem.h"
-#include "base/units.h"
 #include "store/tensors.h"
 
 #include <math.h>
 #include <stdlib.h>
-#include <unistd.h>
-
-/* A file of a few bytes may claim any size: look before asking for the memory. */
-static int fits_memory(const char *path, const struct tensor_info *info, struct err *e)
-{
-    double need = (double)info->count * (info->type == TENSOR_U8 ? 1 : sizeof(float));
-    double have = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGE_SIZE);
-    char a[UNITS_MAX], b[UNITS_MAX];
-
-    if (need < have)
-        return 0;
-    return err_set(e, ERR_RANGE, "%s: X takes %s of memory; this machine has %s", path,
-                   size_format(a, need), size_format(b, have));
-}
 
 static int shape_of_x(const char *path, struct tensors *t, struct samples *s,
                       struct tensor_info *info, struct err *e)
@@ -39,7 +24,8 @@ static int shape_of_x(const char *path, struct tensors *t, struct samples *s,
     s->ndim = info->ndim - 1;
     for (int i = 0; i < s->ndim; i++)
         s->dim[i] = info->dim[i + 1];
-    return fits_memory(path, info, e);
+    return samples_fit_memory(
+        path, (double)info->count * (info->type == TENSOR_U8 ? 1 : sizeof(float)), e);
 }
 
 static int read_x(const char *path, struct tensors *t, struct samples *s, struct err *e)

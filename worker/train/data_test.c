@@ -522,6 +522,127 @@ static void test_division_refuses_empty_parts(void **state)
     assert_text(&e, "has a test part");
 }
 
+/* ---- made samples ---- */
+
+static void test_synthetic_refuses_what_it_cannot_make(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *source, *text;
+    } vectors[] = {
+        {"synthetic", "synthetic: the shape of a sample is missing, as in synthetic:32x"},
+        {"synthetic:", "the shape of a sample is missing"},
+        {"synthetic:,samples=3", "the shape of a sample is missing"},
+        {"synthetic:x3", "'' is no whole number from 1 to"},
+        {"synthetic:3x", "'' is no whole number"},
+        {"synthetic:0", "'0' is no whole number"},
+        {"synthetic:3x-1", "'-1' is no whole number"},
+        {"synthetic:28*28", "'28*28' is no whole number"},
+        {"synthetic:1x1x1x1x1x1x1x1", "more than 7 dimensions"},
+        {"synthetic:65536x65536", "too many numbers"},
+        {"synthetic:2147483647x2147483647x2147483647", "too many numbers"},
+        {"synthetic:4,", "'' is unknown; what can follow the shape is samples=N and"},
+        {"synthetic:4,sample=3", "'sample=3' is unknown (did you mean 'samples='?)"},
+        {"synthetic:4,classes", "'classes' is unknown (did you mean 'classes='?)"},
+        {"synthetic:4,classes=", "'' is no whole number from 1 to 65536"},
+        {"synthetic:4,classes=70000", "'70000' is no whole number"},
+        {"synthetic:4,samples=1e3", "'1e3' is no whole number"},
+        {"synthetic:4,samples=9", "fewer samples than classes, 9 and 10"},
+        {"synthetic:4,classes=1", "nothing to learn"},
+        {"synthetic:2000000000,samples=4000000000", "its samples take "},
+    };
+
+    for (size_t i = 0; i < COUNT(vectors); i++) {
+        struct err e = {0};
+        assert_null(data_open(&(struct data_config){vectors[i].source, 0, NAN}, &e));
+        assert_text(&e, vectors[i].text);
+        assert_text(&e, vectors[i].source);
+    }
+}
+
+/* The share of the second half's samples that are nearest to the mean that the first
+ * half's samples of their class have. */
+static double nearest_mean_accuracy(const struct samples *s)
+{
+    size_t n = s->n / 2, right = 0;
+    double *means = mem_alloc(s->classes * s->features * sizeof(*means));
+    const uint8_t *x = s->x;
+
+    for (size_t i = 0; i < n; i++)
+        for (size_t f = 0; f < s->features; f++)
+            means[(size_t)s->y[i] * s->features + f] +=
+                (double)x[i * s->stride + f] * (double)s->classes / (double)n;
+    for (size_t i = n; i < s->n; i++) {
+        double least = INFINITY;
+        size_t best = 0;
+        for (size_t c = 0; c < s->classes; c++) {
+            double distance = 0;
+            for (size_t f = 0; f < s->features; f++) {
+                double d = (double)x[i * s->stride + f] - means[c * s->features + f];
+                distance += d * d;
+            }
+            if (distance < least) {
+                least = distance;
+                best = c;
+            }
+        }
+        right += best == (size_t)s->y[i];
+    }
+    free(means);
+    return (double)right / (double)(s->n - n);
+}
+
+/* Neither for nothing nor without a rest, whatever the shape. */
+static void test_synthetic_samples_can_be_learned(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *source;
+        size_t n, features, classes;
+        double least, most;
+    } vectors[] = {
+        {"synthetic:784,samples=2000", 2000, 784, 10, 0.85, 0.99},
+        {"synthetic:28x28,samples=2000", 2000, 784, 10, 0.85, 0.99},
+        {"synthetic:16x16x3,samples=2000", 2000, 768, 10, 0.85, 0.99},
+        {"synthetic:3x16x16,samples=2000,classes=2", 2000, 768, 2, 0.95, 1},
+        {"synthetic:5x4x3x2,classes=50,samples=4000", 4000, 120, 50, 0.3, 0.95},
+        {"synthetic:2,classes=2,samples=1000", 1000, 2, 2, 0.7, 1},
+    };
+
+    for (size_t i = 0; i < COUNT(vectors); i++) {
+        struct samples s;
+        size_t count[64] = {0};
+        assert_int_equal(samples_synthesize(vectors[i].source, &s, NULL), 0);
+        assert_int_equal(s.n, vectors[i].n);
+        assert_int_equal(s.features, vectors[i].features);
+        assert_int_equal(s.classes, vectors[i].classes);
+        for (size_t k = 0; k < s.n; k++)
+            count[s.y[k]]++;
+        for (size_t c = 0; c < s.classes; c++)
+            assert_int_equal(count[c], s.n / s.classes);
+        double accuracy = nearest_mean_accuracy(&s);
+        if (!(accuracy >= vectors[i].least && accuracy <= vectors[i].most))
+            fail_msg("%s: %g", vectors[i].source, accuracy);
+        samples_free(&s);
+    }
+}
+
+/* On every machine: what is trained on is what the text says. */
+static void test_synthetic_samples_are_always_the_same(void **state)
+{
+    (void)state;
+    static const uint8_t first[] = {0xa2, 0x9d, 0x6e, 0x83, 0xa4, 0xa1, 0xa1, 0x83};
+    struct samples few, many;
+
+    assert_int_equal(samples_synthesize("synthetic:5x4,samples=20", &few, NULL), 0);
+    assert_int_equal(samples_synthesize("synthetic:5x4,samples=10000", &many, NULL), 0);
+    assert_memory_equal(few.x, many.x, few.n * few.stride);
+    assert_memory_equal(few.y, many.y, few.n * sizeof(*few.y));
+    assert_memory_equal(few.x, first, sizeof(first));
+    samples_free(&few);
+    samples_free(&many);
+}
+
 /* ---- normalisation ---- */
 
 static void assert_close(double got, double want)
@@ -699,6 +820,9 @@ int main(void)
         cmocka_unit_test(test_open_refuses_what_it_does_not_know),
         cmocka_unit_test(test_division_covers_all_samples_once),
         cmocka_unit_test(test_division_refuses_empty_parts),
+        cmocka_unit_test(test_synthetic_refuses_what_it_cannot_make),
+        cmocka_unit_test(test_synthetic_samples_can_be_learned),
+        cmocka_unit_test(test_synthetic_samples_are_always_the_same),
         cmocka_unit_test(test_which_samples_are_images),
         cmocka_unit_test(test_a_table_is_measured_by_feature),
         cmocka_unit_test(test_images_are_measured_by_channel_or_as_a_whole),

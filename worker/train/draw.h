@@ -8,9 +8,12 @@
 #include <stdint.h>
 
 enum draw {
-    DRAW_START, /* (layer, index): a weight's start */
-    DRAW_ORDER, /* (epoch, position): the order of samples in an epoch */
-    DRAW_SPLIT, /* (0, position): which samples validate, which are left out */
+    DRAW_START,            /* (layer, index): a weight's start */
+    DRAW_ORDER,            /* (epoch, position): the order of samples in an epoch */
+    DRAW_SPLIT,            /* (0, position): which samples validate, which are left out */
+    DRAW_SYNTHETIC_CLASS,  /* (class, cell): what samples of a class have in common */
+    DRAW_SYNTHETIC_SAMPLE, /* (sample, cell): what each has for itself */
+    DRAW_SYNTHETIC_NOISE,  /* (0, place), (1, sample) */
 };
 
 /* Shuffles order[n] (Fisher and Yates; Durstenfeld's form). n is below 2^32. */

@@ -47,8 +47,8 @@ struct row {
 enum { CNN_L1 = 120, CNN_L2 = 84 };
 
 static const struct row rows[] = {
-    {"data", "DATA", "fashion-mnist, a directory, or an HDF5 file", TEXT, TUNABLE | KEPT,
-     AT(data), 0, 0, false, NULL},
+    {"data", "DATA", "fashion-mnist, a directory, HDF5 file or synthetic:...", TEXT,
+     TUNABLE | KEPT, AT(data), 0, 0, false, NULL},
     {"model", "KIND", "mlp: dense layers; cnn: convolutions before them", CHOICE, TUNABLE,
      AT(model), 0, 0, false, model_kinds},
     {"hidden", "N,N,...", "sizes of hidden dense layers; of cnn 120,84", SIZES,
@@ -348,7 +348,8 @@ static int finish(struct options *o, bool given[], struct err *e)
 {
     if (!o->data)
         return err_set(e, ERR_INVAL,
-                       "--data is needed: fashion-mnist, a directory or an HDF5 file");
+                       "--data is needed: fashion-mnist, a directory, an HDF5 file, or "
+                       "synthetic:SHAPE");
     if (*given_at(given, AT(hidden)) && (o->l1 || o->l2))
         return err_set(e, ERR_INVAL,
                        "hidden and l1, l2 are two ways to say the same: give one");
