@@ -174,7 +174,7 @@ static int read_source(const char *source, struct data *d, struct err *e)
                                "directory of its idx files will do as well")
                      : err_sys(e, "%s", path);
     if (!S_ISDIR(st.st_mode))
-        return samples_read_hdf5(path, &d->train, e);
+        return samples_read_hdf5(path, &d->train, &d->test, e);
     for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
         int rc = formats[i](path, d, e);
         if (rc <= 0)
@@ -219,6 +219,12 @@ static int check(struct data *d, struct err *e)
         return err_set(e, ERR_CORRUPT,
                        "%s: its samples have another shape than those of %s", t->name,
                        s->name);
+    if (t->n && t->type != s->type)
+        return err_set(
+            e, ERR_CORRUPT,
+            "%s: one of it and %s holds bytes, the other does not: they may not "
+            "be of one scale; store both as the same type",
+            t->name, s->name);
     return count_classes(d, e);
 }
 

@@ -52,8 +52,10 @@ enum cifar {
 int samples_read_cifar(enum cifar kind, char *const paths[], size_t n, struct samples *s,
                        struct err *e);
 /* HDF5: X, of any shape whose first axis numbers the samples, and y, whole numbers from
- * 0, [n] or [n][1]. */
-int samples_read_hdf5(const char *path, struct samples *s, struct err *e);
+ * 0, [n] or [n][1]; and, if one of them is there, X_test and y_test, else test is empty.
+ */
+int samples_read_hdf5(const char *path, struct samples *train, struct samples *test,
+                      struct err *e);
 
 #define SAMPLES_SYNTHETIC "synthetic"
 /* No file: "synthetic:32x32x3,samples=50000,classes=10" makes samples of that shape, at

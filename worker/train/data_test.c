@@ -295,7 +295,11 @@ static int read_h5(const struct h5_case *c, struct samples *s, struct err *e)
                          0);
     assert_int_equal(tensors_save(t, ROOT "/file.h5", NULL), 0);
     tensors_close(t);
-    return samples_read_hdf5(ROOT "/file.h5", s, e);
+    struct samples none;
+    int rc = samples_read_hdf5(ROOT "/file.h5", s, &none, e);
+    assert_int_equal(none.n, 0);
+    assert_null(none.name);
+    return rc;
 }
 
 static void test_hdf5_refuses_bad_files(void **state)
@@ -356,7 +360,7 @@ static void test_hdf5_refuses_bad_files(void **state)
          1,
          {3},
          huge_y,
-         "of sample 2 is not from 0"},
+         "of sample 2 in y is not from 0"},
     };
 
     for (size_t i = 0; i < COUNT(cases); i++) {
@@ -405,6 +409,101 @@ static void test_hdf5_keeps_bytes_and_turns_the_rest_to_floats(void **state)
 }
 
 /* ---- data sets ---- */
+
+/* What a test part of 2 samples is like. */
+struct test_case {
+    const char *x, *y; /* their names; NULL: left out */
+    enum tensor_type type;
+    int ndim;
+    size_t dim[3];
+    int32_t label;
+    const char *text; /* NULL: it is fine */
+};
+
+static struct data *open_with_test(const struct test_case *c, struct err *e)
+{
+    static const float x[] = {1, 2, 3, 4, 5, 6, 7, 8}, bad_x[] = {1, NAN, 3, 4};
+    static const int32_t y[] = {0, 1, 0, 2};
+    static const uint8_t bytes[] = {1, 2, 3, 4};
+    const int32_t test_y[] = {1, c->label};
+    const void *test_x = c->type == TENSOR_U8    ? (const void *)bytes
+                         : c->label == INT32_MAX ? (const void *)bad_x
+                                                 : (const void *)x;
+    struct tensors *t;
+
+    assert_int_equal(tensors_create(&t, NULL), 0);
+    assert_int_equal(tensors_put(t, "/X", TENSOR_F32, 2, (const size_t[]){4, 2}, x, NULL),
+                     0);
+    assert_int_equal(tensors_put(t, "/y", TENSOR_I32, 1, (const size_t[]){4}, y, NULL),
+                     0);
+    if (c->x)
+        assert_int_equal(tensors_put(t, c->x, c->type, c->ndim, c->dim, test_x, NULL), 0);
+    if (c->y)
+        assert_int_equal(
+            tensors_put(t, c->y, TENSOR_I32, 1, (const size_t[]){2}, test_y, NULL), 0);
+    assert_int_equal(tensors_save(t, ROOT "/parts.h5", NULL), 0);
+    tensors_close(t);
+    return data_open(&(struct data_config){ROOT "/parts.h5", 0, NAN}, e);
+}
+
+static void test_hdf5_may_have_a_test_part(void **state)
+{
+    (void)state;
+    static const struct test_case cases[] = {
+        {"/X_test", NULL, TENSOR_F32, 2, {2, 2}, 0, "parts.h5: there is no /y_test"},
+        {NULL, "/y_test", TENSOR_F32, 2, {2, 2}, 0, "parts.h5: there is no /X_test"},
+        {"/X_test",
+         "/y_test",
+         TENSOR_F32,
+         2,
+         {1, 2},
+         0,
+         "y_test must have one label for"},
+        {"/X_test",
+         "/y_test",
+         TENSOR_F32,
+         2,
+         {2, 1},
+         0,
+         "X_test: its samples have anoth"},
+        {"/X_test", "/y_test", TENSOR_F32, 3, {2, 2, 1}, 0, "another shape than those"},
+        {"/X_test", "/y_test", TENSOR_F32, 1, {2}, 0, "X_test must be numbers of two or"},
+        {"/X_test", "/y_test", TENSOR_U8, 2, {2, 2}, 0, "X_test: one of it and "},
+        {"/X_test", "/y_test", TENSOR_F32, 2, {2, 2}, 3, "X_test: sample 1 has label 3"},
+        {"/X_test",
+         "/y_test",
+         TENSOR_F32,
+         2,
+         {2, 2},
+         -1,
+         "label -1 of sample 1 in y_test"},
+        {"/X_test",
+         "/y_test",
+         TENSOR_F32,
+         2,
+         {2, 2},
+         INT32_MAX,
+         "0 of X_test holds a NaN"},
+        {"/X_test", "/y_test", TENSOR_F32, 2, {2, 2}, 2, NULL},
+    };
+
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct err e = {0};
+        struct data *d = open_with_test(&cases[i], &e);
+        if (cases[i].text) {
+            assert_null(d);
+            assert_text(&e, cases[i].text);
+            continue;
+        }
+        assert_non_null(d);
+        assert_int_equal(d->training.n, 4);
+        assert_int_equal(d->validation.n, 2);
+        assert_ptr_equal(d->validation.samples, &d->test);
+        assert_true(((const float *)d->test.x)[3] == 4);
+        assert_int_equal(d->test.y[1], 2);
+        data_close(d);
+    }
+}
 
 static void test_open_refuses_what_it_does_not_know(void **state)
 {
@@ -817,6 +916,7 @@ int main(void)
         cmocka_unit_test(test_cifar_100_is_told_by_the_names_of_its_files),
         cmocka_unit_test(test_hdf5_refuses_bad_files),
         cmocka_unit_test(test_hdf5_keeps_bytes_and_turns_the_rest_to_floats),
+        cmocka_unit_test(test_hdf5_may_have_a_test_part),
         cmocka_unit_test(test_open_refuses_what_it_does_not_know),
         cmocka_unit_test(test_division_covers_all_samples_once),
         cmocka_unit_test(test_division_refuses_empty_parts),
