@@ -5,31 +5,34 @@
 
 enum { WEIGHT, BIAS };
 
-static struct device_slide slide(const struct layer *l, size_t rows)
+static struct device_slide slide(const struct layer_call *c)
 {
-    return (struct device_slide){rows, l->in_image, l->out_image, l->window};
+    const struct layer *l = c->layer;
+    return (struct device_slide){c->batch->rows, l->in_image, l->out_image, l->window};
 }
 
-static void conv_forward(const struct layer *l, struct device *d, const float *values,
-                         size_t rows, const float *x, float *y)
+static void conv_forward(const struct layer_call *c)
 {
-    struct device_slide s = slide(l, rows);
+    const struct layer *l = c->layer;
+    struct device_slide s = slide(c);
 
-    d->ops->conv(d, &s, x, values + l->parameters[WEIGHT].offset,
-                 values + l->parameters[BIAS].offset, l->activation, y);
+    c->device->ops->conv(c->device, &s, c->x[0], c->values + l->parameters[WEIGHT].offset,
+                         c->values + l->parameters[BIAS].offset, l->activation, c->y);
 }
 
-static void conv_backward(const struct layer *l, struct device *d, const float *values,
-                          float *gradients, size_t rows, const float *x, const float *y,
-                          float *dy, float *dx)
+static void conv_backward(const struct layer_call *c)
 {
-    struct device_slide s = slide(l, rows);
+    const struct layer *l = c->layer;
+    struct device *d = c->device;
+    struct device_slide s = slide(c);
 
-    d->ops->activation_backward(d, l->activation, rows, l->out, y, dy, NULL);
-    d->ops->conv_backward_weight(d, &s, x, dy, gradients + l->parameters[WEIGHT].offset,
-                                 gradients + l->parameters[BIAS].offset);
-    if (dx)
-        d->ops->conv_backward_data(d, &s, values + l->parameters[WEIGHT].offset, dy, dx);
+    d->ops->activation_backward(d, l->activation, s.rows, l->out, c->y, c->dy, NULL);
+    d->ops->conv_backward_weight(d, &s, c->x[0], c->dy,
+                                 c->gradients + l->parameters[WEIGHT].offset,
+                                 c->gradients + l->parameters[BIAS].offset);
+    if (c->dx[0])
+        d->ops->conv_backward_data(d, &s, c->values + l->parameters[WEIGHT].offset, c->dy,
+                                   c->dx[0]);
 }
 
 const struct layer_kind layer_kind_conv = {conv_forward, conv_backward};
@@ -41,10 +44,13 @@ struct layer layer_conv(const char *name, struct image in, size_t channels,
     size_t patch = window.size * window.size * in.c;
     struct layer l = {
         .kind = &layer_kind_conv,
-        .in = in.h * in.w * in.c,
-        .out = out.h * out.w * out.c,
+        .in = image_size(in),
+        .out = image_size(out),
         .in_image = in,
         .out_image = out,
+        .n_inputs = 1,
+        .backward_x = true,
+        .backward_y = activation != ACTIVATION_NONE,
         .window = window,
         .activation = activation,
         .n_parameters = 2,

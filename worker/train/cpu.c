@@ -219,6 +219,69 @@ static void cpu_activation_backward(struct device *d, enum device_activation act
     }
 }
 
+/* y may be a or b, which `restrict` would deny. */
+WIDE static void add(size_t n, const float *a, const float *b, float *y)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        y[i] = a[i] + b[i];
+}
+
+WIDE static void add_relu(size_t n, const float *a, const float *b, float *y)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        float z = a[i] + b[i];
+        y[i] = z < 0 ? 0 : z;
+    }
+}
+
+static void cpu_add(struct device *d, enum device_activation activation, size_t n,
+                    const float *a, const float *b, float *y)
+{
+    (void)d;
+    (activation == ACTIVATION_RELU ? add_relu : add)(n, a, b, y);
+}
+
+WIDE static void relu_backward_to(size_t n, const float *restrict y,
+                                  const float *restrict dy, float *restrict da)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        da[i] = y[i] == 0 ? 0 : dy[i];
+}
+
+WIDE static void relu_backward_to_both(size_t n, const float *restrict y,
+                                       const float *restrict dy, float *restrict da,
+                                       float *restrict db)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        float g = y[i] == 0 ? 0 : dy[i];
+        da[i] = g;
+        db[i] = g;
+    }
+}
+
+static void cpu_add_backward(struct device *d, enum device_activation activation,
+                             size_t n, const float *y, const float *dy, float *da,
+                             float *db)
+{
+    float *both[] = {da, db};
+
+    (void)d;
+    if (activation == ACTIVATION_RELU && da && db) {
+        relu_backward_to_both(n, y, dy, da, db);
+        return;
+    }
+    for (int i = 0; i < 2; i++) {
+        if (both[i] && activation == ACTIVATION_RELU)
+            relu_backward_to(n, y, dy, both[i]);
+        else if (both[i])
+            memcpy(both[i], dy, n * sizeof(*dy));
+    }
+}
+
 /* The sum of z[c] - from. */
 static double sum_from(size_t n, const float *z, float from)
 {
@@ -339,6 +402,8 @@ static const struct device_ops cpu_ops = {
     .gather = cpu_gather,
     .gemm = cpu_gemm,
     .activation_backward = cpu_activation_backward,
+    .add = cpu_add,
+    .add_backward = cpu_add_backward,
     .softmax_loss = cpu_softmax_loss,
     .conv = cpu_conv,
     .conv_backward_data = cpu_conv_backward_data,

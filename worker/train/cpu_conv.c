@@ -100,11 +100,6 @@ static size_t images_at(const struct plan *p, size_t start)
     return left < p->images ? left : p->images;
 }
 
-static size_t image_size(struct image i)
-{
-    return i.h * i.w * i.c;
-}
-
 static void gather_images(const struct plan *p, const float *x, size_t start, size_t n)
 {
     for (size_t i = 0; i < n; i++)

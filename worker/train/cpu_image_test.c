@@ -55,9 +55,9 @@ static void conv_make(struct conv *c, const struct device_slide *s)
     size_t size = s->window.size;
 
     *c = (struct conv){.s = *s};
-    c->n_x = s->rows * reference_size(s->in);
+    c->n_x = s->rows * image_size(s->in);
     c->n_weight = s->out.c * size * size * s->in.c;
-    c->n_y = s->rows * reference_size(s->out);
+    c->n_y = s->rows * image_size(s->out);
     c->x = reference_numbers(c->n_x, 1);
     c->weight = reference_numbers(c->n_weight, 2);
     c->y = reference_numbers(c->n_y, 3);
@@ -195,7 +195,7 @@ static void test_convolution_keeps_a_nan(void **state)
 
 static void check_pool(const struct device_slide *s, float *x)
 {
-    size_t n_x = s->rows * reference_size(s->in), n_y = s->rows * reference_size(s->out);
+    size_t n_x = s->rows * image_size(s->in), n_y = s->rows * image_size(s->out);
     float *y = mem_alloc(n_y * sizeof(*y)), *dx = mem_alloc(n_x * sizeof(*dx));
     float *dy = reference_numbers(n_y, 2);
     double *xd = reference_widen(x, n_x), *want = mem_alloc(n_x * sizeof(*want));
@@ -233,7 +233,7 @@ static void test_pooling_and_its_gradient(void **state)
 
     for (size_t i = 0; i < COUNT(cases); i++) {
         const struct device_slide *s = &cases[i];
-        size_t n = s->rows * reference_size(s->in);
+        size_t n = s->rows * image_size(s->in);
         float *coarse = reference_numbers(n, 1);
         check_pool(s, reference_numbers(n, 1));
         /* Many alike: the first of them has the gradient. */

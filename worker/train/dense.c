@@ -5,45 +5,49 @@
 
 enum { WEIGHT, BIAS };
 
-static void dense_forward(const struct layer *l, struct device *d, const float *values,
-                          size_t rows, const float *x, float *y)
+static void dense_forward(const struct layer_call *c)
 {
+    const struct layer *l = c->layer;
+    struct device *d = c->device;
+
     d->ops->gemm(d, &(struct device_gemm){
                         .b_transposed = true,
-                        .m = rows,
+                        .m = c->batch->rows,
                         .n = l->out,
                         .k = l->in,
-                        .a = x,
-                        .b = values + l->parameters[WEIGHT].offset,
-                        .c = y,
-                        .bias = values + l->parameters[BIAS].offset,
+                        .a = c->x[0],
+                        .b = c->values + l->parameters[WEIGHT].offset,
+                        .c = c->y,
+                        .bias = c->values + l->parameters[BIAS].offset,
                         .activation = l->activation,
                     });
 }
 
-static void dense_backward(const struct layer *l, struct device *d, const float *values,
-                           float *gradients, size_t rows, const float *x, const float *y,
-                           float *dy, float *dx)
+static void dense_backward(const struct layer_call *c)
 {
-    d->ops->activation_backward(d, l->activation, rows, l->out, y, dy,
-                                gradients + l->parameters[BIAS].offset);
+    const struct layer *l = c->layer;
+    struct device *d = c->device;
+    size_t rows = c->batch->rows;
+
+    d->ops->activation_backward(d, l->activation, rows, l->out, c->y, c->dy,
+                                c->gradients + l->parameters[BIAS].offset);
     d->ops->gemm(d, &(struct device_gemm){
                         .a_transposed = true,
                         .m = l->out,
                         .n = l->in,
                         .k = rows,
-                        .a = dy,
-                        .b = x,
-                        .c = gradients + l->parameters[WEIGHT].offset,
+                        .a = c->dy,
+                        .b = c->x[0],
+                        .c = c->gradients + l->parameters[WEIGHT].offset,
                     });
-    if (dx)
+    if (c->dx[0])
         d->ops->gemm(d, &(struct device_gemm){
                             .m = rows,
                             .n = l->in,
                             .k = l->out,
-                            .a = dy,
-                            .b = values + l->parameters[WEIGHT].offset,
-                            .c = dx,
+                            .a = c->dy,
+                            .b = c->values + l->parameters[WEIGHT].offset,
+                            .c = c->dx[0],
                         });
 }
 
@@ -66,6 +70,9 @@ struct layer layer_dense(const char *name, size_t in, size_t out,
         .out = out,
         .in_image = {1, 1, in},
         .out_image = {1, 1, out},
+        .n_inputs = 1,
+        .backward_x = true,
+        .backward_y = activation != ACTIVATION_NONE,
         .activation = activation,
         .n_parameters = 2,
         .parameters = {[WEIGHT] = {.name = "weight",

@@ -44,6 +44,11 @@ struct image {
     size_t h, w, c;
 };
 
+static inline size_t image_size(struct image i)
+{
+    return i.h * i.w * i.c;
+}
+
 /* What slides over an image: size by size numbers, each `stride` beside the one before,
  * and `pad` rows and columns of nothing around the image. */
 struct window {
@@ -121,6 +126,12 @@ struct device_ops {
     void (*activation_backward)(struct device *d, enum device_activation activation,
                                 size_t rows, size_t cols, const float *y, float *dy,
                                 float *dbias);
+    /* y = act(a + b), each [n]; y may be one of the two. */
+    void (*add)(struct device *d, enum device_activation activation, size_t n,
+                const float *a, const float *b, float *y);
+    /* From that y and dy: da and db, each unless NULL. */
+    void (*add_backward)(struct device *d, enum device_activation activation, size_t n,
+                         const float *y, const float *dy, float *da, float *db);
     /* Cross-entropy of softmax(logits [rows][classes]) against labels[index[row]]. Adds
      * to totals; gradient, unless NULL, becomes that of the mean over the rows. With
      * smoothing above 0 the target is not 1 for the label and 0 for the others, but

@@ -65,7 +65,9 @@ static double seconds_of_products(struct model *m, size_t batch, const float *x)
     struct device *d = m->device;
     const float *w1 = m->values + first->parameters[0].offset;
     const float *w2 = m->values + second->parameters[0].offset;
-    float *y1 = m->outputs[0], *y2 = m->outputs[1], *dx = m->scratch[1];
+    float *y1 = mem_alloc(batch * HIDDEN * sizeof(float));
+    float *y2 = mem_alloc(batch * CLASSES * sizeof(float));
+    float *dx = mem_alloc(batch * HIDDEN * sizeof(float));
     struct device_gemm products[] = {
         {false, true, batch, HIDDEN, FEATURES, x, w1, y1, NULL, ACTIVATION_NONE},
         {false, true, batch, CLASSES, HIDDEN, y1, w2, y2, NULL, ACTIVATION_NONE},
@@ -80,16 +82,20 @@ static double seconds_of_products(struct model *m, size_t batch, const float *x)
     for (size_t start = 0; start < SAMPLES; start += batch)
         for (size_t i = 0; i < sizeof(products) / sizeof(products[0]); i++)
             d->ops->gemm(d, &products[i]);
-    return cpu_seconds() - begun;
+    double seconds = cpu_seconds() - begun;
+    free(y1);
+    free(y2);
+    free(dx);
+    return seconds;
 }
 
 static void run_case(size_t c, struct device *device, struct data *data)
 {
-    size_t batch = cases[c].batch, rows = trainer_rows(batch);
+    size_t batch = cases[c].batch;
     struct model *m = model_create(
         device,
         &(struct model_config){
-            "mlp", {1, 1, FEATURES}, CLASSES, (const size_t[]){HIDDEN}, 1, rows, 1},
+            "mlp", {1, 1, FEATURES}, CLASSES, (const size_t[]){HIDDEN}, 1, 1},
         NULL);
     struct optimizer *o = optimizer_create(
         device, &(struct optimizer_config){cases[c].optimizer, 1e-3, 0.9, 0, false}, m->n,

@@ -5,8 +5,12 @@
 
 #include "worker/train/device.h"
 
+#define LAYER_INPUTS     2
 #define LAYER_PARAMETERS 2
 #define LAYER_NAME       32
+
+/* In the place of a layer's number: the samples. It is the number before 0. */
+#define LAYER_SAMPLES ((size_t)-1)
 
 struct parameter {
     const char *name; /* "weight" */
@@ -22,21 +26,38 @@ struct layer {
     char name[LAYER_NAME]; /* "dense1", as checkpoints have it */
     size_t in, out;
     struct image in_image, out_image; /* in and out by their axes */
-    struct window window;             /* of what has one */
+    int n_inputs;
+    size_t inputs[LAYER_INPUTS]; /* layers before it in the model, or LAYER_SAMPLES */
+    bool backward_x, backward_y; /* whether backward reads x and y */
+    struct window window;        /* of what has one */
     enum device_activation activation;
     int n_parameters;
     struct parameter parameters[LAYER_PARAMETERS];
 };
 
+/* Rows on their way through a model. */
+struct batch {
+    size_t rows;
+    const float *x; /* [rows][in] of the first layer */
+    bool training;  /* backward may follow */
+};
+
+/* What a layer works on. Arrays of x have [rows][in], those of y [rows][out]. */
+struct layer_call {
+    const struct layer *layer;
+    struct device *device;
+    const struct batch *batch;
+    const float *values; /* all the model's parameters */
+    float *gradients;    /* with respect to them: the mean over rows is in dy already */
+    const float *x[LAYER_INPUTS];
+    float *y;
+    /* Gradients of the loss: dy is used up; dx are NULL where nobody wants them. */
+    float *dy, *dx[LAYER_INPUTS];
+};
+
 struct layer_kind {
-    /* y [rows][out] from x [rows][in]; values holds all the model's parameters. */
-    void (*forward)(const struct layer *l, struct device *d, const float *values,
-                    size_t rows, const float *x, float *y);
-    /* From dy, the gradient with respect to y, which is used up: the gradients of the
-     * parameters (the mean over rows is in dy already) and, unless NULL, dx. */
-    void (*backward)(const struct layer *l, struct device *d, const float *values,
-                     float *gradients, size_t rows, const float *x, const float *y,
-                     float *dy, float *dx);
+    void (*forward)(const struct layer_call *c);  /* sets y */
+    void (*backward)(const struct layer_call *c); /* sets its gradients and dx */
 };
 
 /* Weights start as He et al. 2015 ("Delving deep into rectifiers"): uniform with
@@ -51,7 +72,11 @@ struct layer layer_dense(const char *name, size_t in, size_t out,
 struct layer layer_conv(const char *name, struct image in, size_t channels,
                         struct window window, enum device_activation activation);
 struct layer layer_max_pool(const char *name, struct image in, struct window window);
+/* y = act(x[0] + x[1]). */
+struct layer layer_add(const char *name, struct image in,
+                       enum device_activation activation);
 
-extern const struct layer_kind layer_kind_dense, layer_kind_conv, layer_kind_max_pool;
+extern const struct layer_kind layer_kind_dense, layer_kind_conv, layer_kind_max_pool,
+    layer_kind_add;
 
 #endif

@@ -1,7 +1,7 @@
 /* rung-train: trains a classifier, reports each epoch, and does as the sweep says.
  *
  * Where things are: options.c what it can be told, data*.c what it learns from, model.c
- * and dense.c the network, optimizer.c its steps, schedule.c how large they are,
+ * and pass.c the network, optimizer.c its steps, schedule.c how large they are,
  * trainer.c the epochs, checkpoint.c what survives; cpu.c does the arithmetic behind
  * device.h. Here they meet librung. */
 #include "config.h"
@@ -188,7 +188,6 @@ static int open_training(struct app *a, struct err *e)
                                 .classes = t->data->classes,
                                 .hidden = o->hidden.v,
                                 .n_hidden = o->hidden.n,
-                                .max_rows = trainer_rows(a->batch_size),
                                 .seed = t->seed,
                             },
                             e);

@@ -11,9 +11,6 @@
  * instructions and libraries like best. */
 #define ALIGN(n) (((n) + 15) / 16 * 16)
 
-/* OpenBLAS counts in int. */
-#define SIZE_LIMIT ((size_t)1 << 31)
-
 /* ---- memory ---- */
 
 static void place_parameters(struct model *m)
@@ -35,32 +32,6 @@ static int allocate(struct model *m, size_t n, float **p, struct err *e)
 
     if (rc == 0)
         *p = memory;
-    return rc;
-}
-
-static int allocate_all(struct model *m, size_t max_rows, struct err *e)
-{
-    size_t widest = 0;
-    int rc = 0;
-
-    m->outputs = mem_alloc(m->n_layers * sizeof(*m->outputs));
-    for (size_t i = 0; i < m->n_layers && rc == 0; i++) {
-        size_t out = m->layers[i].out;
-        if (out >= SIZE_LIMIT / max_rows)
-            return err_set(e, ERR_INVAL, "a batch of %zu is too large for %zu outputs",
-                           max_rows, out);
-        if (i + 1 < m->n_layers && out > widest)
-            widest = out;
-        rc = allocate(m, max_rows * out, &m->outputs[i], e);
-    }
-    for (int k = 0; k < 2 && rc == 0; k++)
-        rc = allocate(m, max_rows * widest, &m->scratch[k], e);
-    if (rc == 0)
-        rc = allocate(m, max_rows * m->layers[m->n_layers - 1].out, &m->upstream, e);
-    if (rc == 0)
-        rc = allocate(m, m->n, &m->values, e);
-    if (rc == 0)
-        rc = allocate(m, m->n, &m->gradients, e);
     return rc;
 }
 
@@ -86,23 +57,29 @@ static void draw_start(struct model *m, uint64_t seed)
     free(host);
 }
 
+int model_start(struct model *m, uint64_t seed, struct err *e)
+{
+    int rc;
+
+    place_parameters(m);
+    rc = allocate(m, m->n, &m->values, e);
+    if (rc == 0)
+        rc = allocate(m, m->n, &m->gradients, e);
+    if (rc == 0)
+        draw_start(m, seed);
+    return rc;
+}
+
 struct model *model_create(struct device *d, const struct model_config *config,
                            struct err *e)
 {
     struct model *m = mem_alloc(sizeof(*m));
-    int rc;
 
     m->device = d;
-    rc = models_build(m, config, e);
-    if (rc == 0) {
-        place_parameters(m);
-        rc = allocate_all(m, config->max_rows, e);
-    }
-    if (rc < 0) {
+    if (models_build(m, config, e) < 0 || model_start(m, config->seed, e) < 0) {
         model_destroy(m);
         return NULL;
     }
-    draw_start(m, config->seed);
     return m;
 }
 
@@ -110,41 +87,22 @@ void model_destroy(struct model *m)
 {
     if (!m)
         return;
-    for (size_t i = 0; m->outputs && i < m->n_layers; i++)
-        m->device->ops->release(m->device, m->outputs[i]);
-    float *all[] = {m->scratch[0], m->scratch[1], m->upstream, m->values, m->gradients};
-    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-        m->device->ops->release(m->device, all[i]);
-    free(m->outputs);
+    m->device->ops->release(m->device, m->values);
+    m->device->ops->release(m->device, m->gradients);
     free(m->layers);
     free(m);
 }
 
-/* ---- forward and backward ---- */
-
-const float *model_forward(struct model *m, size_t rows, const float *x)
+bool model_can_cut(const struct model *m, size_t layer)
 {
-    for (size_t i = 0; i < m->n_layers; i++) {
-        const struct layer *l = &m->layers[i];
-        l->kind->forward(l, m->device, m->values, rows, x, m->outputs[i]);
-        x = m->outputs[i];
-    }
-    return x;
+    for (size_t i = layer; i < m->n_layers; i++)
+        for (int k = 0; k < m->layers[i].n_inputs; k++)
+            if (m->layers[i].inputs[k] + 1 < layer) /* LAYER_SAMPLES + 1 is 0 */
+                return false;
+    return true;
 }
 
-void model_backward(struct model *m, size_t rows, const float *x)
-{
-    float *dy = m->upstream;
-
-    for (size_t i = m->n_layers; i-- > 0;) {
-        const struct layer *l = &m->layers[i];
-        /* Nothing below the first layer wants its gradient. */
-        float *dx = i ? m->scratch[i % 2] : NULL;
-        l->kind->backward(l, m->device, m->values, m->gradients, rows,
-                          i ? m->outputs[i - 1] : x, m->outputs[i], dy, dx);
-        dy = dx;
-    }
-}
+/* ---- for people ---- */
 
 static void describe_image(struct image i, struct str *out)
 {

@@ -1,4 +1,5 @@
-/* A model: a list of layers, the last of which gives one number a class. */
+/* A model: layers, each of which takes what layers before it give, or the samples. The
+ * last gives one number a class. pass.h runs it. */
 #ifndef WORKER_TRAIN_MODEL_H
 #define WORKER_TRAIN_MODEL_H
 
@@ -12,12 +13,12 @@ struct model_config {
     size_t classes;
     const size_t *hidden; /* sizes of the hidden dense layers */
     size_t n_hidden;
-    size_t max_rows; /* the largest batch it will see */
     uint64_t seed;
 };
 
-/* The parameters of all layers lie in one array, their gradients in another of the
- * same shape, so that an optimiser step or an all-reduce is one operation. */
+/* The parameters of all layers lie in one array, layer after layer, their gradients in
+ * another of the same shape, so that an optimiser step or an all-reduce is one
+ * operation. */
 struct model {
     struct device *device;
     struct layer *layers;
@@ -26,9 +27,6 @@ struct model {
     size_t n;            /* elements of values: parameters, and gaps that stay zero */
     size_t n_parameters; /* without the gaps */
     float *values, *gradients;
-    float **outputs; /* of each layer, [max_rows][out]; the last are the logits */
-    float *upstream; /* gradient with respect to the logits, set before backward */
-    float *scratch[2];
 };
 
 /* Names of the kinds, NULL at the end. */
@@ -41,10 +39,13 @@ struct model *model_create(struct device *d, const struct model_config *config,
                            struct err *e);
 void model_destroy(struct model *m); /* NULL is fine */
 
-/* Returns the logits [rows][classes], valid until the next call. */
-const float *model_forward(struct model *m, size_t rows, const float *x);
-/* After forward with the same x, and with m->upstream set: sets m->gradients. */
-void model_backward(struct model *m, size_t rows, const float *x);
+/* Gives a model that has its device and layers, and nothing else, its parameters: what
+ * model_create() does with the layers of a kind. */
+int model_start(struct model *m, uint64_t seed, struct err *e);
+
+/* Whether the model can be cut before a layer: all that it and those after it take from
+ * those before it is the output of the last of them. */
+bool model_can_cut(const struct model *m, size_t layer);
 
 /* The shape for people and checkpoints: "784-128-10", with images as "28x28x1". */
 void model_describe(const struct model *m, struct str *out);

@@ -1,6 +1,6 @@
 /* The network against a plain one in double: forward by formula, gradients by central
  * differences of the loss. */
-#include "worker/train/model.h"
+#include "worker/train/pass.h"
 
 #include "base/mem.h"
 #include "base/rng.h"
@@ -49,22 +49,20 @@ static void test_bad_configurations_are_refused(void **state)
         struct model_config config;
         const char *text;
     } vectors[] = {
-        {{"mpl", {1, 1, 4}, 2, (const size_t[]){3}, 1, 1, 0}, "unknown model 'mpl'"},
-        {{"mlp", {1, 1, 4}, 2, (const size_t[]){0}, 1, 1, 0},
+        {{"mpl", {1, 1, 4}, 2, (const size_t[]){3}, 1, 0}, "unknown model 'mpl'"},
+        {{"mlp", {1, 1, 4}, 2, (const size_t[]){0}, 1, 0},
          "layer 1: 0 by 4 weights cannot be"},
-        {{"mlp", {1, 1, 0}, 2, (const size_t[]){3}, 1, 1, 0}, "layer 1"},
-        {{"mlp", {1, 1, 4}, 2, (const size_t[]){3, (size_t)1 << 31}, 2, 1, 0}, "layer 2"},
-        {{"mlp", {1, 1, 4}, 2, (const size_t[]){3}, 1, (size_t)1 << 31, 0},
-         "a batch of 2147483648"},
-        {{"cnn", {1, 1, 784}, 2, (const size_t[]){3}, 1, 1, 0},
+        {{"mlp", {1, 1, 0}, 2, (const size_t[]){3}, 1, 0}, "layer 1"},
+        {{"mlp", {1, 1, 4}, 2, (const size_t[]){3, (size_t)1 << 31}, 2, 0}, "layer 2"},
+        {{"cnn", {1, 1, 784}, 2, (const size_t[]){3}, 1, 0},
          "these are no images, but 784 numbers each"},
-        {{"cnn", {28, 15, 1}, 2, (const size_t[]){3}, 1, 1, 0},
+        {{"cnn", {28, 15, 1}, 2, (const size_t[]){3}, 1, 0},
          "pool2: images are too small for this model: a window of 2x2 meets 8x1"},
-        {{"cnn", {4, 28, 1}, 2, (const size_t[]){3}, 1, 1, 0},
+        {{"cnn", {4, 28, 1}, 2, (const size_t[]){3}, 1, 0},
          "conv1: images are too small for this model: a window of 5x5 meets 4x28"},
-        {{"cnn", {(size_t)1 << 20, (size_t)1 << 20, 1}, 2, NULL, 0, 1, 0},
+        {{"cnn", {(size_t)1 << 20, (size_t)1 << 20, 1}, 2, NULL, 0, 0},
          "conv1: images of 1048576x1048576x1 are too large"},
-        {{"cnn", {28, 28, (size_t)1 << 28}, 2, NULL, 0, 1, 0}, "are too large"},
+        {{"cnn", {28, 28, (size_t)1 << 28}, 2, NULL, 0, 0}, "are too large"},
     };
 
     for (size_t i = 0; i < COUNT(vectors); i++) {
@@ -79,8 +77,8 @@ static void test_bad_configurations_are_refused(void **state)
 static struct model *make(uint64_t seed, const size_t *hidden, size_t n_hidden)
 {
     struct model *m = model_create(
-        device,
-        &(struct model_config){"mlp", {1, 1, 300}, 10, hidden, n_hidden, 16, seed}, NULL);
+        device, &(struct model_config){"mlp", {1, 1, 300}, 10, hidden, n_hidden, seed},
+        NULL);
     assert_non_null(m);
     return m;
 }
@@ -141,10 +139,10 @@ static void test_description(void **state)
     assert_string_equal(m->layers[2].name, "dense3");
     model_destroy(m);
 
-    m = model_create(device,
-                     &(struct model_config){
-                         "cnn", {28, 28, 1}, 10, (const size_t[]){120, 84}, 2, 1, 1},
-                     NULL);
+    m = model_create(
+        device,
+        &(struct model_config){"cnn", {28, 28, 1}, 10, (const size_t[]){120, 84}, 2, 1},
+        NULL);
     str_cut(&text, 0);
     model_describe(m, &text);
     assert_string_equal(text.p, "28x28x1-24x24x6-12x12x6-8x8x16-4x4x16-120-84-10");
@@ -157,55 +155,102 @@ static void test_description(void **state)
 
 /* ---- a layer ---- */
 
-/* sum(weights * y) in double. */
-static double layer_sum(const struct layer *l, const double *values, const double *x,
-                        size_t rows, const float *weights)
-{
-    double *y = mem_resize(NULL, rows * l->out, sizeof(*y)), sum = 0;
+/* What check_layer() varies and compares: the parameters, then the inputs, [n]. */
+struct probe {
+    const struct layer *layer;
+    size_t rows, n_values, n_x, n_y, n;
+    float *values, *x[LAYER_INPUTS]; /* one array */
+    double *exact;                   /* of the same */
+    float *gradients, *dx[LAYER_INPUTS];
+    float *weights; /* of y in the sum that is differentiated */
+};
 
-    reference_layer(l, values, rows, x, y);
-    for (size_t i = 0; i < rows * l->out; i++)
-        sum += y[i] * (double)weights[i];
+static void probe_make(struct probe *p, struct layer *l, size_t rows)
+{
+    *p = (struct probe){.layer = l, .rows = rows};
+    for (int k = 0; k < l->n_parameters; k++) {
+        l->parameters[k].offset = p->n_values;
+        p->n_values += l->parameters[k].count;
+    }
+    p->n_x = rows * l->in;
+    p->n_y = rows * l->out;
+    p->n = p->n_values + (size_t)l->n_inputs * p->n_x;
+    p->values = reference_numbers(p->n, 1);
+    p->exact = reference_widen(p->values, p->n);
+    p->gradients = mem_alloc(p->n * sizeof(float));
+    reference_poison(p->gradients, p->n);
+    for (int k = 0; k < l->n_inputs; k++) {
+        p->x[k] = p->values + p->n_values + (size_t)k * p->n_x;
+        p->dx[k] = p->gradients + p->n_values + (size_t)k * p->n_x;
+    }
+    p->weights = reference_numbers(p->n_y, 3);
+}
+
+static void probe_free(struct probe *p)
+{
+    free(p->values);
+    free(p->exact);
+    free(p->gradients);
+    free(p->weights);
+}
+
+/* sum(weights * y) in double. */
+static double probe_sum(const struct probe *p)
+{
+    double *y = mem_resize(NULL, p->n_y, sizeof(*y)), sum = 0;
+    const double *x[LAYER_INPUTS];
+
+    for (int k = 0; k < LAYER_INPUTS; k++)
+        x[k] = p->exact + p->n_values + (size_t)k * p->n_x;
+    reference_layer(p->layer, p->exact, p->rows, x, y);
+    for (size_t i = 0; i < p->n_y; i++)
+        sum += y[i] * (double)p->weights[i];
     free(y);
     return sum;
 }
 
+static void probe_run(struct probe *p)
+{
+    const struct batch batch = {.rows = p->rows, .x = p->x[0], .training = true};
+    struct layer_call c = {
+        .layer = p->layer,
+        .device = device,
+        .batch = &batch,
+        .values = p->values,
+        .gradients = p->gradients,
+        .y = mem_alloc(p->n_y * sizeof(float)),
+        .dy = mem_dup(p->weights, p->n_y * sizeof(float)),
+    };
+
+    for (int k = 0; k < p->layer->n_inputs; k++) {
+        c.x[k] = p->x[k];
+        c.dx[k] = p->dx[k];
+    }
+    reference_poison(c.y, p->n_y);
+    p->layer->kind->forward(&c);
+    p->layer->kind->backward(&c);
+    free(c.y);
+    free(c.dy);
+}
+
 static void check_layer(struct layer l, size_t rows)
 {
-    size_t n = 0, n_x = rows * l.in, n_y = rows * l.out;
-
-    for (int k = 0; k < l.n_parameters; k++) {
-        l.parameters[k].offset = n;
-        n += l.parameters[k].count;
-    }
-    float *values = reference_numbers(n, 1), *x = reference_numbers(n_x, 2),
-          *dy = reference_numbers(n_y, 3);
-    float *y = reference_numbers(n_y, 4), *dx = reference_numbers(n_x, 5),
-          *g = reference_numbers(n, 6);
-    float *weights = mem_dup(dy, n_y * sizeof(*dy));
-    double *w = reference_widen(values, n), *xd = reference_widen(x, n_x);
     const double step = 1e-6;
+    struct probe p;
 
-    reference_poison(y, n_y);
-    reference_poison(dx, n_x);
-    reference_poison(g, n);
-    l.kind->forward(&l, device, values, rows, x, y);
-    l.kind->backward(&l, device, values, g, rows, x, y, dy, dx);
-    for (size_t i = 0; i < n + n_x; i++) {
-        double *at = i < n ? &w[i] : &xd[i - n], kept = *at;
-        *at = kept + step;
-        double up = layer_sum(&l, w, xd, rows, weights);
-        *at = kept - step;
-        double down = layer_sum(&l, w, xd, rows, weights);
-        *at = kept;
-        assert_near((double)(i < n ? g[i] : dx[i - n]), (up - down) / (2 * step),
+    probe_make(&p, &l, rows);
+    probe_run(&p);
+    for (size_t i = 0; i < p.n; i++) {
+        double kept = p.exact[i];
+        p.exact[i] = kept + step;
+        double up = probe_sum(&p);
+        p.exact[i] = kept - step;
+        double down = probe_sum(&p);
+        p.exact[i] = kept;
+        assert_near((double)p.gradients[i], (up - down) / (2 * step),
                     4 * FLT_EPSILON * (double)(rows + l.out) + 1e-7);
     }
-    float *all[] = {values, x, dy, y, dx, g, weights};
-    for (size_t i = 0; i < COUNT(all); i++)
-        free(all[i]);
-    free(w);
-    free(xd);
+    probe_free(&p);
 }
 
 static void test_dense_gradients_are_differences(void **state)
@@ -252,22 +297,32 @@ static void test_pool_gradients_are_differences(void **state)
                 2);
 }
 
+static void test_add_gradients_are_differences(void **state)
+{
+    (void)state;
+
+    check_layer(layer_add("add", (struct image){3, 2, 5}, ACTIVATION_NONE), 3);
+    check_layer(layer_add("add", (struct image){3, 7, 3}, ACTIVATION_RELU), 4);
+}
+
 /* ---- the whole network ---- */
 
 /* Mean cross-entropy over the rows, in double; logits [rows][classes] if not NULL. */
 static double network_loss(const struct model *m, const double *values, const double *x,
                            const int32_t *labels, size_t rows, double *logits)
 {
-    enum { MOST = 2 * 12 * 12 * 6 };
-    double loss = 0, space[2][MOST];
-    const double *a = x;
+    double **outputs = mem_alloc(m->n_layers * sizeof(*outputs)), loss = 0;
     size_t classes = m->layers[m->n_layers - 1].out;
 
-    for (size_t k = 0; k < m->n_layers; k++) {
-        assert_true(rows * m->layers[k].out <= MOST);
-        reference_layer(&m->layers[k], values, rows, a, space[k % 2]);
-        a = space[k % 2];
+    for (size_t i = 0; i < m->n_layers; i++) {
+        const struct layer *l = &m->layers[i];
+        const double *inputs[LAYER_INPUTS];
+        for (int k = 0; k < l->n_inputs; k++)
+            inputs[k] = l->inputs[k] == LAYER_SAMPLES ? x : outputs[l->inputs[k]];
+        outputs[i] = mem_resize(NULL, rows * l->out, sizeof(double));
+        reference_layer(l, values, rows, inputs, outputs[i]);
     }
+    const double *a = outputs[m->n_layers - 1];
     if (logits)
         memcpy(logits, a, rows * classes * sizeof(*a));
     for (size_t r = 0; r < rows; r++, a += classes) {
@@ -276,20 +331,46 @@ static double network_loss(const struct model *m, const double *values, const do
             sum += exp(a[c]);
         loss += log(sum) - a[labels[r]];
     }
+    for (size_t i = 0; i < m->n_layers; i++)
+        free(outputs[i]);
+    free(outputs);
     return loss / (double)rows;
 }
 
-static void check_network(const char *kind, struct image sample, const size_t *hidden,
-                          size_t n_hidden, size_t rows)
+enum { CLASSES = 3, ROWS = 9 };
+
+/* The gradients in m, of the parameters and in dx of the samples, are differences. */
+static void check_gradients(const struct model *m, const float *x, const float *dx,
+                            const int32_t *labels, size_t rows)
 {
-    enum { CLASSES = 3, ROWS = 9 };
-    struct model *m = model_create(
-        device, &(struct model_config){kind, sample, CLASSES, hidden, n_hidden, ROWS, 3},
-        NULL);
-    size_t n_x = rows * reference_size(sample);
-    float *x = reference_numbers(n_x, 7);
+    size_t n_x = rows * m->layers[0].in;
+    double *values = reference_widen(m->values, m->n), *xd = reference_widen(x, n_x);
+    const double step = 1e-6;
+
+    for (size_t i = 0; i < m->n + n_x; i++) {
+        double *at = i < m->n ? &values[i] : &xd[i - m->n], kept = *at;
+        *at = kept + step;
+        double up = network_loss(m, values, xd, labels, rows, NULL);
+        *at = kept - step;
+        double down = network_loss(m, values, xd, labels, rows, NULL);
+        *at = kept;
+        assert_near((double)(i < m->n ? m->gradients[i] : dx[i - m->n]),
+                    (up - down) / (2 * step), 1e-6);
+    }
+    free(values);
+    free(xd);
+}
+
+/* Checks a model with batches of `rows`, at most ROWS, and destroys it. */
+static void check_model(struct model *m, size_t rows)
+{
+    struct pass *p =
+        pass_create(m, &(struct pass_config){0, m->n_layers, ROWS, ROWS}, NULL);
+    size_t n_x = rows * m->layers[0].in;
+    float *x = reference_numbers(n_x, 7), *dx = mem_alloc(n_x * sizeof(*dx));
     double *values = reference_widen(m->values, m->n), *xd = reference_widen(x, n_x),
            want[ROWS * CLASSES];
+    struct batch batch = {.rows = rows, .x = x};
     struct device_totals totals = {0, 0};
     int32_t labels[ROWS];
     uint32_t index[ROWS];
@@ -298,31 +379,35 @@ static void check_network(const char *kind, struct image sample, const size_t *h
         index[r] = r;
         labels[r] = (int32_t)(r % CLASSES);
     }
+    reference_poison(dx, n_x);
     double loss = network_loss(m, values, xd, labels, rows, want);
-    const float *logits = model_forward(m, rows, x);
-    for (size_t i = 0; i < rows * CLASSES; i++)
-        assert_near((double)logits[i], want[i], 1e-5);
-    device->ops->softmax_loss(device, rows, CLASSES, logits, labels, index, 0,
-                              m->upstream, &totals);
-    assert_near(totals.loss / (double)rows, loss, 1e-5);
-    model_backward(m, rows, x);
-    for (size_t k = 0; k < m->n_layers; k++)
-        for (int p = 0; p < m->layers[k].n_parameters; p++) {
-            const struct parameter *q = &m->layers[k].parameters[p];
-            for (size_t i = q->offset; i < q->offset + q->count; i++) {
-                double kept = values[i], step = 1e-6;
-                values[i] = kept + step;
-                double up = network_loss(m, values, xd, labels, rows, NULL);
-                values[i] = kept - step;
-                double down = network_loss(m, values, xd, labels, rows, NULL);
-                values[i] = kept;
-                assert_near((double)m->gradients[i], (up - down) / (2 * step), 1e-6);
-            }
-        }
+    for (int training = 0; training < 2; training++) {
+        batch.training = training;
+        const float *logits = pass_forward(p, &batch);
+        for (size_t i = 0; i < rows * CLASSES; i++)
+            assert_near((double)logits[i], want[i], 1e-5);
+        device->ops->softmax_loss(device, rows, CLASSES, logits, labels, index, 0,
+                                  training ? pass_upstream(p) : NULL, &totals);
+        assert_near(totals.loss / (double)rows, loss * (training + 1), 1e-5);
+    }
+    pass_backward(p, dx, NULL, NULL);
+    check_gradients(m, x, dx, labels, rows);
     free(x);
+    free(dx);
     free(values);
     free(xd);
+    pass_destroy(p);
     model_destroy(m);
+}
+
+static void check_network(const char *kind, struct image sample, const size_t *hidden,
+                          size_t n_hidden, size_t rows)
+{
+    check_model(
+        model_create(device,
+                     &(struct model_config){kind, sample, CLASSES, hidden, n_hidden, 3},
+                     NULL),
+        rows);
 }
 
 static void test_network_agrees_with_a_plain_one(void **state)
@@ -346,6 +431,175 @@ static void test_cnn_agrees_with_a_plain_one(void **state)
     check_network("cnn", (struct image){16, 17, 2}, (const size_t[]){5}, 1, 1);
 }
 
+/* ---- branches and parts ---- */
+
+/* Takes layers as they stand in an array. */
+static struct model *model_of(const struct layer *layers, size_t n)
+{
+    struct model *m = mem_alloc(sizeof(*m));
+
+    m->device = device;
+    m->layers = mem_dup(layers, n * sizeof(*layers));
+    m->n_layers = n;
+    assert_int_equal(model_start(m, 1, NULL), 0);
+    return m;
+}
+
+static struct layer taking(struct layer l, size_t first, size_t second)
+{
+    l.inputs[0] = first;
+    l.inputs[1] = second;
+    return l;
+}
+
+/* One output goes to three layers, one of them far behind; another to two. */
+static struct model *branching(void)
+{
+    const struct image six = {1, 1, 6};
+    const enum device_activation relu = ACTIVATION_RELU, none = ACTIVATION_NONE;
+    const struct layer layers[] = {
+        taking(layer_dense("a", 11, 6, relu), LAYER_SAMPLES, 0),
+        taking(layer_dense("b", 6, 6, relu), 0, 0),
+        taking(layer_add("c", six, relu), 1, 0),
+        taking(layer_dense("d", 6, 6, none), 2, 0),
+        taking(layer_add("e", six, none), 3, 2),
+        taking(layer_add("f", six, relu), 4, 0),
+        taking(layer_dense("g", 6, CLASSES, none), 5, 0),
+    };
+
+    return model_of(layers, COUNT(layers));
+}
+
+static void test_branches_agree_with_plain_ones(void **state)
+{
+    (void)state;
+    const struct image six = {1, 1, 6};
+    const struct layer twice[] = {
+        taking(layer_dense("a", 6, 6, ACTIVATION_RELU), LAYER_SAMPLES, 0),
+        taking(layer_add("b", six, ACTIVATION_NONE), 0, LAYER_SAMPLES),
+        taking(layer_add("c", six, ACTIVATION_NONE), 1, 1),
+        taking(layer_dense("d", 6, CLASSES, ACTIVATION_NONE), 2, 0),
+    };
+
+    check_model(branching(), 9);
+    check_model(branching(), 4);
+    check_model(model_of(twice, COUNT(twice)), 5);
+}
+
+static void note_layer(void *arg, size_t layer)
+{
+    struct str *order = arg;
+    str_addf(order, " %zu", layer);
+}
+
+/* A row's gradient as if the loss were the sum of its logits, weighted. */
+static void set_upstream(struct pass *p, size_t rows)
+{
+    float *weights = reference_numbers(rows * CLASSES, 8);
+
+    device->ops->upload(device, pass_upstream(p), weights,
+                        rows * CLASSES * sizeof(*weights));
+    free(weights);
+}
+
+static void test_parts_give_the_bits_of_the_whole(void **state)
+{
+    (void)state;
+    enum { FEATURES = 11, PARTS = 3 };
+    static const size_t cuts[] = {0, 1, 6, 7};
+    struct model *m = branching();
+    float *x = reference_numbers(ROWS * FEATURES, 7), *dx[2], dy[2][ROWS * 6];
+    struct batch batch = {.rows = ROWS, .x = x, .training = true};
+    struct pass *parts[PARTS], *whole;
+    struct str order = STR_INIT;
+
+    for (size_t i = 0; i <= 7; i++)
+        assert_int_equal(model_can_cut(m, i), i == 0 || i == 1 || i == 6 || i == 7);
+    whole = pass_create(m, &(struct pass_config){0, 7, ROWS, 0}, NULL);
+    float *logits =
+        mem_dup(pass_forward(whole, &batch), ROWS * CLASSES * sizeof(*logits));
+    set_upstream(whole, ROWS);
+    dx[0] = mem_alloc(ROWS * FEATURES * sizeof(float));
+    pass_backward(whole, dx[0], note_layer, &order);
+    assert_string_equal(order.p, " 6 5 4 3 2 1 0");
+    float *gradients = mem_dup(m->gradients, m->n * sizeof(float));
+
+    str_cut(&order, 0);
+    for (size_t i = 0; i < PARTS; i++) {
+        parts[i] =
+            pass_create(m, &(struct pass_config){cuts[i], cuts[i + 1], ROWS, 0}, NULL);
+        batch.x = pass_forward(parts[i], &batch);
+    }
+    assert_memory_equal(batch.x, logits, ROWS * CLASSES * sizeof(float));
+    memset(m->gradients, 0, m->n * sizeof(float));
+    set_upstream(parts[2], ROWS);
+    pass_backward(parts[2], dy[1], note_layer, &order);
+    memcpy(pass_upstream(parts[1]), dy[1], sizeof(dy[1]));
+    pass_backward(parts[1], dy[0], note_layer, &order);
+    memcpy(pass_upstream(parts[0]), dy[0], sizeof(dy[0]));
+    dx[1] = mem_alloc(ROWS * FEATURES * sizeof(float));
+    pass_backward(parts[0], dx[1], note_layer, &order);
+    assert_string_equal(order.p, " 6 5 4 3 2 1 0");
+    assert_memory_equal(m->gradients, gradients, m->n * sizeof(float));
+    assert_memory_equal(dx[0], dx[1], ROWS * FEATURES * sizeof(float));
+
+    for (size_t i = 0; i < PARTS; i++)
+        pass_destroy(parts[i]);
+    pass_destroy(whole);
+    void *all[] = {x, logits, gradients, dx[0], dx[1]};
+    for (size_t i = 0; i < COUNT(all); i++)
+        free(all[i]);
+    str_free(&order);
+    model_destroy(m);
+}
+
+/* ---- memory ---- */
+
+static size_t rows_in_evaluation(size_t n_hidden, size_t width, size_t rows, size_t most)
+{
+    size_t hidden[8];
+
+    for (size_t i = 0; i < n_hidden; i++)
+        hidden[i] = width;
+    struct model *m = model_create(
+        device, &(struct model_config){"mlp", {1, 1, 8}, 2, hidden, n_hidden, 1}, NULL);
+    struct pass *p =
+        pass_create(m, &(struct pass_config){0, m->n_layers, rows, most}, NULL);
+    size_t got = pass_rows(p);
+    pass_destroy(p);
+    model_destroy(m);
+    return got;
+}
+
+static void test_evaluation_has_the_rows_that_fit(void **state)
+{
+    (void)state;
+
+    /* A small model: as many as it may. */
+    assert_int_equal(rows_in_evaluation(3, 32, 1, 512), 512);
+    assert_int_equal(rows_in_evaluation(3, 32, 600, 512), 600);
+    assert_int_equal(rows_in_evaluation(3, 32, 7, 0), 7);
+    /* Ten of 2048 at once in training, 8 outputs and two gradients; in evaluation two
+     * outputs. Logits and their gradient are there when others are not. */
+    assert_int_equal(rows_in_evaluation(8, 2048, 600, 100000), 600 * 10 / 2);
+    /* Training needs less than 16 MiB. */
+    assert_int_equal(rows_in_evaluation(8, 2048, 10, 100000),
+                     ((size_t)1 << 22) / (2 * 2048));
+}
+
+static void test_large_batches_are_refused(void **state)
+{
+    (void)state;
+    struct model *m = make(1, (const size_t[]){200}, 1);
+    struct err e = {0};
+
+    assert_null(pass_create(m, &(struct pass_config){0, 2, (size_t)1 << 31, 0}, &e));
+    assert_int_equal(e.code, ERR_INVAL);
+    assert_non_null(strstr(e.text, "a batch of 2147483648 is too large"));
+    pass_destroy(NULL);
+    model_destroy(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -356,8 +610,13 @@ int main(void)
         cmocka_unit_test(test_dense_gradients_are_differences),
         cmocka_unit_test(test_conv_gradients_are_differences),
         cmocka_unit_test(test_pool_gradients_are_differences),
+        cmocka_unit_test(test_add_gradients_are_differences),
         cmocka_unit_test(test_network_agrees_with_a_plain_one),
         cmocka_unit_test(test_cnn_agrees_with_a_plain_one),
+        cmocka_unit_test(test_branches_agree_with_plain_ones),
+        cmocka_unit_test(test_parts_give_the_bits_of_the_whole),
+        cmocka_unit_test(test_evaluation_has_the_rows_that_fit),
+        cmocka_unit_test(test_large_batches_are_refused),
     };
 
     return cmocka_run_group_tests_name("model", tests, setup, teardown);

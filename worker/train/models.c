@@ -20,10 +20,12 @@ struct chain {
     struct err *e;
 };
 
+/* Adds a layer; its first input is the last layer's output. */
 static void add(struct chain *c, struct layer l)
 {
     struct model *m = c->m;
 
+    l.inputs[0] = m->n_layers - 1; /* of the first one LAYER_SAMPLES */
     m->layers = mem_resize(m->layers, m->n_layers + 1, sizeof(*m->layers));
     m->layers[m->n_layers++] = l;
     c->at = l.out_image;

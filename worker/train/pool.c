@@ -2,29 +2,25 @@
 
 #include <stdio.h>
 
-static struct device_slide slide(const struct layer *l, size_t rows)
+static struct device_slide slide(const struct layer_call *c)
 {
-    return (struct device_slide){rows, l->in_image, l->out_image, l->window};
+    const struct layer *l = c->layer;
+    return (struct device_slide){c->batch->rows, l->in_image, l->out_image, l->window};
 }
 
-static void pool_forward(const struct layer *l, struct device *d, const float *values,
-                         size_t rows, const float *x, float *y)
+static void pool_forward(const struct layer_call *c)
 {
-    struct device_slide s = slide(l, rows);
+    struct device_slide s = slide(c);
 
-    (void)values;
-    d->ops->max_pool(d, &s, x, y);
+    c->device->ops->max_pool(c->device, &s, c->x[0], c->y);
 }
 
-static void pool_backward(const struct layer *l, struct device *d, const float *values,
-                          float *gradients, size_t rows, const float *x, const float *y,
-                          float *dy, float *dx)
+static void pool_backward(const struct layer_call *c)
 {
-    struct device_slide s = slide(l, rows);
+    struct device_slide s = slide(c);
 
-    (void)values, (void)gradients;
-    if (dx)
-        d->ops->max_pool_backward(d, &s, x, y, dy, dx);
+    if (c->dx[0])
+        c->device->ops->max_pool_backward(c->device, &s, c->x[0], c->y, c->dy, c->dx[0]);
 }
 
 const struct layer_kind layer_kind_max_pool = {pool_forward, pool_backward};
@@ -34,10 +30,13 @@ struct layer layer_max_pool(const char *name, struct image in, struct window win
     struct image out = {window_steps(window, in.h), window_steps(window, in.w), in.c};
     struct layer l = {
         .kind = &layer_kind_max_pool,
-        .in = in.h * in.w * in.c,
-        .out = out.h * out.w * out.c,
+        .in = image_size(in),
+        .out = image_size(out),
         .in_image = in,
         .out_image = out,
+        .n_inputs = 1,
+        .backward_x = true,
+        .backward_y = true,
         .window = window,
     };
 

@@ -7,11 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-size_t reference_size(struct image i)
-{
-    return i.h * i.w * i.c;
-}
-
 /* Where image i has (row, column), of which `pad` are outside; -1 outside. */
 static long place(struct image image, size_t i, size_t pad, size_t row, size_t col)
 {
@@ -58,9 +53,9 @@ void reference_conv(const struct device_slide *s, enum reference_target target,
                     double *result, double *magnitude)
 {
     struct conv c = {target, x, weight, y, result, magnitude};
-    size_t n = target == REFERENCE_X ? s->rows * reference_size(s->in)
+    size_t n = target == REFERENCE_X ? s->rows * image_size(s->in)
                : target == REFERENCE_Y
-                   ? s->rows * reference_size(s->out)
+                   ? s->rows * image_size(s->out)
                    : s->out.c * s->window.size * s->window.size * s->in.c;
 
     memset(result, 0, n * sizeof(*result));
@@ -77,9 +72,9 @@ void reference_max_pool(const struct device_slide *s, const double *x, size_t *p
 {
     size_t size = s->window.size, stride = s->window.stride, c = s->out.c;
 
-    for (size_t y = 0; y < s->rows * reference_size(s->out); y++) {
+    for (size_t y = 0; y < s->rows * image_size(s->out); y++) {
         size_t ox = y / c % s->out.w, oy = y / c / s->out.w % s->out.h;
-        size_t i = y / reference_size(s->out);
+        size_t i = y / image_size(s->out);
         bool found = false;
         for (size_t k = 0; k < size * size; k++) {
             long at = place(s->in, i, s->window.pad, oy * stride + k / size,
@@ -105,27 +100,35 @@ static void dense(const struct layer *l, const double *weight, size_t rows,
         }
 }
 
+static void max_pool(const struct device_slide *s, const double *x, double *y)
+{
+    size_t n = s->rows * image_size(s->out);
+    size_t *places = mem_resize(NULL, n, sizeof(*places));
+
+    reference_max_pool(s, x, places);
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[places[i]];
+    free(places);
+}
+
 void reference_layer(const struct layer *l, const double *values, size_t rows,
-                     const double *x, double *y)
+                     const double *const x[], double *y)
 {
     const struct device_slide s = {rows, l->in_image, l->out_image, l->window};
     const double *weight = values + l->parameters[0].offset;
-    const double *bias = values + l->parameters[1].offset;
+    const double *bias = l->n_parameters == 2 ? values + l->parameters[1].offset : NULL;
 
-    if (l->kind == &layer_kind_max_pool) {
-        size_t *places = mem_resize(NULL, rows * l->out, sizeof(*places));
-        reference_max_pool(&s, x, places);
+    if (l->kind == &layer_kind_max_pool)
+        max_pool(&s, x[0], y);
+    else if (l->kind == &layer_kind_conv)
+        reference_conv(&s, REFERENCE_Y, x[0], weight, NULL, y, NULL);
+    else if (l->kind == &layer_kind_dense)
+        dense(l, weight, rows, x[0], y);
+    else if (l->kind == &layer_kind_add)
         for (size_t i = 0; i < rows * l->out; i++)
-            y[i] = x[places[i]];
-        free(places);
-        return;
-    }
-    if (l->kind == &layer_kind_conv)
-        reference_conv(&s, REFERENCE_Y, x, weight, NULL, y, NULL);
-    else
-        dense(l, weight, rows, x, y);
+            y[i] = x[0][i] + x[1][i];
     for (size_t i = 0; i < rows * l->out; i++) {
-        double z = y[i] + bias[i % l->out_image.c];
+        double z = y[i] + (bias ? bias[i % l->out_image.c] : 0);
         y[i] = l->activation == ACTIVATION_RELU && z < 0 ? 0 : z;
     }
 }

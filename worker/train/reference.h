@@ -18,11 +18,9 @@ void reference_conv(const struct device_slide *s, enum reference_target target,
 /* Of each element of y the place in x of the first that is the largest. */
 void reference_max_pool(const struct device_slide *s, const double *x, size_t *places);
 
-/* y of one layer; values are the model's parameters. */
+/* y of one layer from its inputs x; values are the model's parameters. */
 void reference_layer(const struct layer *l, const double *values, size_t rows,
-                     const double *x, double *y);
-
-size_t reference_size(struct image i);
+                     const double *const x[], double *y);
 
 /* n numbers in [-1, 1), others for each `which`. free() them. */
 float *reference_numbers(size_t n, uint32_t which);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VALIDATION_ROWS 512
+#define VALIDATION_ROWS 512 /* at most, where batches have fewer */
 
 #define METRIC_NAME_(id, name) #name,
 const char *const metric_names[METRICS] = {METRIC_MAP(METRIC_NAME_)};
@@ -36,14 +36,10 @@ struct trainer {
     struct feed training, validation;
     const void *mean, *scale;
     uint32_t *shuffled; /* [training.part->n], before it goes to the device */
-    float *x;           /* [rows][features], the batch at hand */
+    struct pass *pass;
+    float *x; /* [pass_rows()][features], the batch at hand */
     struct device_totals *totals;
 };
-
-size_t trainer_rows(size_t batch_size)
-{
-    return batch_size > VALIDATION_ROWS ? batch_size : VALIDATION_ROWS;
-}
 
 int64_t trainer_steps(size_t samples, size_t batch_size)
 {
@@ -98,8 +94,9 @@ static int open_all(struct trainer *t, struct err *e)
 {
     struct device *d = t->device;
     size_t features = t->data->train.features;
-    size_t rows = trainer_rows(t->config.batch_size);
     void *x, *totals;
+    const struct pass_config pass = {0, t->model->n_layers, t->config.batch_size,
+                                     VALIDATION_ROWS};
     int rc = attach_samples(d, &t->data->train, &t->attached[0], e);
 
     if (rc == 0)
@@ -112,8 +109,10 @@ static int open_all(struct trainer *t, struct err *e)
         rc = feed_open(&t->training, t, &t->data->training, e);
     if (rc == 0)
         rc = feed_open(&t->validation, t, &t->data->validation, e);
+    if (rc == 0 && !(t->pass = pass_create(t->model, &pass, e)))
+        rc = ERR_FULL; /* e may say another: it is negative */
     if (rc == 0)
-        rc = d->ops->allocate(d, rows * features * sizeof(float), &x, e);
+        rc = d->ops->allocate(d, pass_rows(t->pass) * features * sizeof(float), &x, e);
     if (rc < 0)
         return rc;
     t->x = x;
@@ -155,6 +154,7 @@ void trainer_destroy(struct trainer *t)
     }
     d->ops->detach(d, t->mean);
     d->ops->detach(d, t->scale);
+    pass_destroy(t->pass);
     d->ops->release(d, t->x);
     d->ops->release(d, t->totals);
     free(t->shuffled);
@@ -163,19 +163,20 @@ void trainer_destroy(struct trainer *t)
 
 /* ---- an epoch ---- */
 
-/* Runs the model on the n samples of f from `start`; with `upstream`, the gradient of
- * their mean loss goes there, with labels smoothed. */
+/* Runs the model on the n samples of f from `start`; in training the gradient of their
+ * mean loss goes upstream, with labels smoothed. */
 static void forward(struct trainer *t, struct feed *f, size_t start, size_t n,
-                    float *upstream)
+                    bool training)
 {
     struct device *d = t->device;
 
     f->gather.index = f->order + start;
     d->ops->gather(d, &f->gather, n, t->x);
-    const float *logits = model_forward(t->model, n, t->x);
-    float smoothing = upstream ? (float)t->config.label_smoothing : 0;
+    const float *logits = pass_forward(
+        t->pass, &(struct batch){.rows = n, .x = t->x, .training = training});
     d->ops->softmax_loss(d, n, t->data->classes, logits, f->labels, f->gather.index,
-                         smoothing, upstream, t->totals);
+                         training ? (float)t->config.label_smoothing : 0,
+                         training ? pass_upstream(t->pass) : NULL, t->totals);
 }
 
 static size_t rows_left(const struct feed *f, size_t start, size_t most)
@@ -219,8 +220,8 @@ static int train(struct trainer *t, uint32_t epoch, trainer_tick *tick, void *ar
     totals_reset(t);
     for (size_t start = 0; start < total;) {
         size_t n = rows_left(f, start, t->config.batch_size);
-        forward(t, f, start, n, t->model->upstream);
-        model_backward(t->model, n, t->x);
+        forward(t, f, start, n, true);
+        pass_backward(t->pass, NULL, NULL, NULL);
         t->optimizer->lr = learning_rate(t, epoch, start);
         optimizer_step(t->optimizer, t->model->values, t->model->gradients);
         start += n;
@@ -236,8 +237,8 @@ static int validate(struct trainer *t, struct device_totals *totals, struct err 
 
     totals_reset(t);
     for (size_t start = 0; start < f->part->n;) {
-        size_t n = rows_left(f, start, trainer_rows(t->config.batch_size));
-        forward(t, f, start, n, NULL);
+        size_t n = rows_left(f, start, pass_rows(t->pass));
+        forward(t, f, start, n, false);
         start += n;
     }
     return totals_take(t, totals, e);

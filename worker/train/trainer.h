@@ -3,8 +3,8 @@
 #define WORKER_TRAIN_TRAINER_H
 
 #include "worker/train/data.h"
-#include "worker/train/model.h"
 #include "worker/train/optimizer.h"
+#include "worker/train/pass.h"
 #include "worker/train/schedule.h"
 
 /* What an epoch is reported with: an identifier, its name, and what it is. `loss` is the
@@ -40,15 +40,12 @@ struct trainer_config {
 
 struct trainer;
 
-/* data must be measured, and model have room for trainer_rows() rows. All stay the
- * caller's. NULL on failure: ERR_FULL without memory. */
+/* data must be measured. All stay the caller's. NULL on failure: ERR_FULL without
+ * memory, ERR_INVAL for batches that are too large. */
 struct trainer *trainer_create(struct device *device, struct data *data,
                                struct model *model, struct optimizer *optimizer,
                                const struct trainer_config *config, struct err *e);
 void trainer_destroy(struct trainer *t); /* NULL is fine */
-
-/* Rows of the largest batch, with a given batch size: validation takes larger ones. */
-size_t trainer_rows(size_t batch_size);
 
 /* Optimiser steps in an epoch of so many training samples. */
 int64_t trainer_steps(size_t samples, size_t batch_size);

@@ -101,7 +101,6 @@ static void images_make(struct samples *s, size_t n, uint32_t which)
 static void bench_open_with(struct bench *b, const char *model, const char *optimizer,
                             double lr, const struct trainer_config *config)
 {
-    size_t batch = config->batch_size;
     struct data *d = mem_alloc(sizeof(*d));
     bool images = strcmp(model, "cnn") == 0, planar;
 
@@ -114,11 +113,11 @@ static void bench_open_with(struct bench *b, const char *model, const char *opti
     d->scale = mem_alloc(d->train.features * sizeof(float));
     data_measure(d);
     *b = (struct bench){.t = {.model_kind = model, .data = d, .seed = 5}};
-    b->t.model = model_create(
-        device,
-        &(struct model_config){model, samples_image(&d->train, &planar), CLASSES,
-                               (const size_t[]){16, 8}, 2, trainer_rows(batch), 5},
-        NULL);
+    b->t.model =
+        model_create(device,
+                     &(struct model_config){model, samples_image(&d->train, &planar),
+                                            CLASSES, (const size_t[]){16, 8}, 2, 5},
+                     NULL);
     b->t.optimizer = optimizer_create(
         device, &(struct optimizer_config){optimizer, lr, 0.9, 1e-4, false},
         b->t.model->n, NULL);
@@ -199,23 +198,26 @@ static void test_validation_weighs_each_sample_alike(void **state)
     struct metrics m = train(&b, 1);
     struct data *d = b.t.data;
     float *x = mem_alloc(VALIDATION * FEATURES * sizeof(*x));
-    struct model *whole = model_create(
-        device,
-        &(struct model_config){
-            "mlp", {1, 1, FEATURES}, CLASSES, (const size_t[]){16, 8}, 2, VALIDATION, 5},
-        NULL);
+    struct model *whole =
+        model_create(device,
+                     &(struct model_config){
+                         "mlp", {1, 1, FEATURES}, CLASSES, (const size_t[]){16, 8}, 2, 5},
+                     NULL);
+    struct pass *pass = pass_create(
+        whole, &(struct pass_config){0, whole->n_layers, VALIDATION, 0}, NULL);
+    struct batch batch = {.rows = VALIDATION, .x = x};
     memcpy(whole->values, b.t.model->values, whole->n * sizeof(float));
     device->ops->gather(device,
                         &(struct device_gather){d->test.x, SAMPLE_F32, d->test.stride,
                                                 FEATURES, d->validation.index, d->mean,
                                                 d->scale, 1},
                         VALIDATION, x);
-    device->ops->softmax_loss(device, VALIDATION, CLASSES,
-                              model_forward(whole, VALIDATION, x), d->test.y,
-                              d->validation.index, 0, NULL, &totals);
+    device->ops->softmax_loss(device, VALIDATION, CLASSES, pass_forward(pass, &batch),
+                              d->test.y, d->validation.index, 0, NULL, &totals);
     assert_true(fabs(m.v[METRIC_VAL_LOSS] - totals.loss / VALIDATION) < 1e-6);
     assert_true(m.v[METRIC_VAL_ACCURACY] == totals.correct / VALIDATION);
     free(x);
+    pass_destroy(pass);
     model_destroy(whole);
     bench_close(&b);
 }
@@ -444,8 +446,7 @@ static void test_fashion_mnist(void **state)
     assert_true(fabs(1 / (double)d->scale[0] / 255 - 0.3530) < 1e-4);
     struct model *m = model_create(
         device,
-        &(struct model_config){
-            "mlp", {1, 1, 784}, 10, (const size_t[]){128}, 1, trainer_rows(64), 0},
+        &(struct model_config){"mlp", {1, 1, 784}, 10, (const size_t[]){128}, 1, 0},
         NULL);
     struct optimizer *o = optimizer_create(
         device, &(struct optimizer_config){"sgd", 0.01, 0.9, 0, false}, m->n, NULL);
