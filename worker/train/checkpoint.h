@@ -71,6 +71,10 @@ struct checkpoint_dir {
  * one whole checkpoint is there. What an earlier save that was killed has left is
  * removed: a directory is one training's. */
 int checkpoint_save(struct checkpoint_dir *dir, const struct training *t, struct err *e);
+/* The same of a copy of the training (content.h). */
+struct content;
+int checkpoint_write(struct checkpoint_dir *dir, const struct content *c,
+                     const struct training *t, struct err *e);
 
 /* Loads the checkpoint of a step, or the newest whole one if step is -1, into t, whose
  * model, optimiser and data must have the shape it was saved with. Where the newest is
