@@ -33,12 +33,13 @@ void *mem_resize(void *p, size_t n, size_t size)
     return p;
 }
 
-void *mem_huge(void)
+void *mem_huge(size_t bytes)
 {
-    void *p = aligned_alloc(MEM_HUGE, MEM_HUGE);
+    size_t whole = (bytes + MEM_HUGE - 1) / MEM_HUGE * MEM_HUGE;
+    void *p = whole < bytes ? NULL : aligned_alloc(MEM_HUGE, whole);
     if (!p)
         give_up();
-    madvise(p, MEM_HUGE, MADV_HUGEPAGE); /* refused: it is only slower */
+    madvise(p, whole, MADV_HUGEPAGE); /* refused: it is only slower */
     return p;
 }
 

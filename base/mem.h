@@ -11,10 +11,11 @@ void *mem_alloc(size_t size); /* zeroed; size 0 gives a unique pointer */
 void *mem_resize(void *p, size_t n, size_t size); /* n * size bytes, overflow checked;
                                                      new bytes are not zeroed */
 #define MEM_HUGE ((size_t)2 << 20)
-/* MEM_HUGE bytes, not zeroed, on one huge page if the system gives it: for what is
- * visited at random, where small pages cost a look at the page table each time. free().
- */
-void *mem_huge(void);
+/* That many bytes and what is left of the last MEM_HUGE, not zeroed, on huge pages if the
+ * system gives them: for what is visited at random, where small pages cost a look at the
+ * page table each time, and for what is large and filled at once, where each costs a
+ * fault. free(). */
+void *mem_huge(size_t bytes);
 char *mem_strdup(const char *s);            /* NULL gives NULL */
 char *mem_strndup(const char *s, size_t n); /* copies n bytes and a NUL */
 void *mem_dup(const void *p, size_t size);

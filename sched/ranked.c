@@ -126,7 +126,7 @@ static struct block *block_new(struct ranked *r)
         r->left = r->n_blocks > 0 ? r->n_blocks : 1;
         if (r->left >= SLAB_BLOCKS) {
             r->left = SLAB_BLOCKS;
-            slab = mem_huge();
+            slab = mem_huge(MEM_HUGE);
         } else {
             slab = mem_resize(NULL, r->left, sizeof(slab[0]));
         }

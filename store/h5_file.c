@@ -25,12 +25,6 @@ static void be_quiet(void)
  * HDF5 frees it when it closes the file, which makes it whole: that is when we take it.
  * (What H5Fget_file_image() copies of an open file has a wrong checksum in 1.10.) */
 
-static void *bytes_allocate(size_t size, H5FD_file_image_op_t op, void *arg)
-{
-    (void)op, (void)arg;
-    return mem_alloc(size);
-}
-
 static void *bytes_copy(void *to, const void *from, size_t n, H5FD_file_image_op_t op,
                         void *arg)
 {
@@ -38,10 +32,27 @@ static void *bytes_copy(void *to, const void *from, size_t n, H5FD_file_image_op
     return memcpy(to, from, n);
 }
 
+/* HDF5 asks for a step more each time; there is twice as much, since the memory of what
+ * is large has to be moved. */
 static void *bytes_resize(void *p, size_t size, H5FD_file_image_op_t op, void *arg)
 {
-    (void)op, (void)arg;
-    return mem_resize(p, size, 1);
+    struct h5_bytes *bytes = arg;
+
+    (void)op;
+    if (size <= bytes->room)
+        return p;
+    size_t room = size < MEM_HUGE ? size : 2 * size;
+    void *larger = room < MEM_HUGE ? mem_resize(NULL, room, 1) : mem_huge(room);
+    if (p)
+        memcpy(larger, p, bytes->room);
+    free(p);
+    bytes->room = room;
+    return larger;
+}
+
+static void *bytes_allocate(size_t size, H5FD_file_image_op_t op, void *arg)
+{
+    return bytes_resize(NULL, size, op, arg);
 }
 
 static herr_t bytes_release(void *p, H5FD_file_image_op_t op, void *arg)

@@ -12,6 +12,7 @@
 struct h5_bytes {
     void *p; /* free() it; NULL before the file was finished */
     size_t n;
+    size_t room; /* of an unfinished file */
 };
 
 /* A new, empty file; *bytes must live until it is closed or finished. Negative: failed,
