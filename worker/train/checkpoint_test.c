@@ -5,6 +5,7 @@
 #include "base/rng.h"
 #include "store/tensors.h"
 #include "worker/train/cpu.h"
+#include "worker/train/saver.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -451,6 +452,75 @@ static void test_a_directory_that_cannot_be_is_named(void **state)
     training_free(&t);
 }
 
+/* Two that can be told apart, written while the training goes on. */
+static void test_training_goes_on_meanwhile(void **state)
+{
+    (void)state;
+    struct checkpoint_dir dir = {ROOT, false};
+    struct training t, want, got;
+    struct str notes = STR_INIT;
+    struct err e = {0};
+    int64_t step = 0;
+
+    assert_int_equal(dir_remove(ROOT, NULL), 0);
+    training_make(&want, "adam", 0, 6, 3);
+    training_make(&t, "adam", 0, 6, 3);
+    training_make(&got, "adam", 0, 6, 1);
+    struct saver *s = saver_open(&dir, &t);
+    assert_false(saver_busy(s));
+    assert_int_equal(saver_collect(s, true, &step, &e), 0);
+    assert_int_equal(saver_begin(s, &e), 0);
+    /* What the training does from here on is not in it. */
+    memset(t.model->values, 0, t.model->n * sizeof(float));
+    memset(t.optimizer->slots[0], 0, t.model->n * sizeof(float));
+    t.data->mean[0] = -1;
+    t.optimizer->updates = t.progress.step = t.progress.epoch = 9;
+    vec_push(&t.history, ((struct epoch_record){9, {{9}}}));
+    assert_true(saver_busy(s));
+    assert_int_equal(saver_collect(s, true, &step, &e), 1);
+    assert_int_equal(step, 3);
+    assert_false(saver_busy(s));
+    assert_int_equal(saver_collect(s, true, &step, &e), 0);
+    assert_int_equal(checkpoint_load(&dir, 3, &got, &notes, NULL), 0);
+    assert_same(&want, &got);
+    /* The next one, which nobody collects, and one more before that is done. */
+    assert_int_equal(saver_begin(s, &e), 0);
+    t.progress.step = 10;
+    assert_int_equal(saver_begin(s, &e), 0);
+    saver_close(s);
+    assert_int_equal(checkpoint_load(&dir, 10, &got, &notes, NULL), 0);
+    assert_int_equal(got.history.n, 4);
+    assert_int_equal(checkpoint_load(&dir, 9, &got, &notes, NULL), 0);
+    assert_int_equal(notes.len, 0);
+    training_free(&t);
+    training_free(&want);
+    training_free(&got);
+}
+
+static void test_a_failure_is_told_later(void **state)
+{
+    (void)state;
+    struct checkpoint_dir dir = {ROOT "/file/below", false};
+    struct training t;
+    struct err e = {0};
+    int64_t step;
+
+    assert_int_equal(dir_remove(ROOT, NULL), 0);
+    assert_int_equal(dir_make(ROOT, 0777, NULL), 0);
+    assert_int_equal(file_write(ROOT "/file", "x", 1, 0666, NULL), 0);
+    training_make(&t, "sgd", 0, 6, 1);
+    struct saver *s = saver_open(&dir, &t);
+    for (int again = 0; again < 2; again++) {
+        assert_int_equal(saver_begin(s, &e), 0);
+        assert_true(saver_collect(s, true, &step, &e) < 0);
+        assert_non_null(strstr(e.text, ROOT "/file"));
+    }
+    assert_int_equal(saver_begin(s, &e), 0);
+    assert_true(saver_begin(s, &e) < 0);
+    saver_close(s);
+    training_free(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -464,6 +534,8 @@ int main(void)
         cmocka_unit_test(test_damage_is_not_kept),
         cmocka_unit_test(test_a_full_disk_leaves_what_was_there),
         cmocka_unit_test(test_a_directory_that_cannot_be_is_named),
+        cmocka_unit_test(test_training_goes_on_meanwhile),
+        cmocka_unit_test(test_a_failure_is_told_later),
     };
 
     return cmocka_run_group_tests_name("checkpoint", tests, setup, teardown);

@@ -67,7 +67,7 @@ static int copy_array(float **to, const struct model *m, const float *from, stru
     struct device *d = m->device;
 
     if (!*to)
-        *to = mem_resize(NULL, m->n, sizeof(**to));
+        *to = mem_huge(m->n * sizeof(**to));
     return d->ops->download(d, *to, from, m->n * sizeof(**to), e);
 }
 

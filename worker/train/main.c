@@ -2,16 +2,18 @@
  *
  * Where things are: options.c what it can be told, data*.c what it learns from, model.c
  * and pass.c the network, optimizer.c its steps, schedule.c how large they are,
- * trainer.c the epochs, checkpoint.c what survives; cpu.c does the arithmetic behind
- * device.h. Here they meet librung. */
+ * trainer.c the epochs, checkpoint.c what survives, saver.c when; cpu.c does the
+ * arithmetic behind device.h. Here they meet librung. */
 #include "config.h"
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/units.h"
 #include "worker/lib/rung.h"
 #include "worker/train/checkpoint.h"
 #include "worker/train/cpu.h"
 #include "worker/train/options.h"
+#include "worker/train/saver.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -45,25 +47,50 @@ struct app {
     struct str settings_text;
     /* The progress line, when stderr is a terminal. */
     bool live;
-    double drawn; /* when it was last drawn */
-    double begun; /* when this epoch began */
-    /* The cost of checkpoints by hand. */
-    double saved, save_seconds;
+    double ticked; /* when the last tick was heeded */
+    double begun;  /* when this epoch began */
+    struct saver *saver;
+    double saved;    /* when the last checkpoint was there */
+    struct err late; /* what went wrong between two epochs */
 };
+
+/* Epochs in all, as far as is known: 0 inside a sweep that does not say --epochs. The
+ * sweep tells a trial its next milestone, not its last step. */
+static int64_t epochs_known(const struct app *a)
+{
+    return a->options.epochs ? a->options.epochs : a->in_sweep ? 0 : EPOCHS_BY_HAND;
+}
 
 /* ---- what a person sees ---- */
 
-static void tick(void *arg, size_t done, size_t total)
+/* Seconds until all epochs are trained, if they go on as this one does. */
+static double seconds_left(const struct app *a, double now, double share)
 {
-    struct app *a = arg;
-    double now = clock_mono();
+    const struct training *t = &a->training;
+    int64_t epochs = epochs_known(a) - t->progress.epoch - 1;
+    double training = (now - a->begun) / share, validation = 0;
 
-    if (now - a->drawn < 0.2)
-        return;
-    a->drawn = now;
-    fprintf(stderr, "\repoch %" PRId64 "  %3.0f %%  %.0f samples/s\033[K",
-            a->training.progress.epoch + 1, 100 * (double)done / (double)total,
+    if (t->history.n) {
+        const double *v = t->history.v[t->history.n - 1].metrics.v;
+        double trained = (double)t->data->training.n / v[METRIC_SAMPLES_PER_SECOND];
+        validation = fmax(v[METRIC_EPOCH_SECONDS] - trained, 0);
+    }
+    return (double)epochs * (training + validation) + (1 - share) * training + validation;
+}
+
+static void draw_progress(const struct app *a, double now, size_t done, size_t total)
+{
+    double share = (double)done / (double)total;
+    char left[UNITS_MAX];
+
+    fprintf(stderr, "\repoch %" PRId64, a->training.progress.epoch + 1);
+    if (epochs_known(a))
+        fprintf(stderr, "/%" PRId64, epochs_known(a));
+    fprintf(stderr, "  %3.0f %%  %.0f samples/s", 100 * share,
             (double)done / (now - a->begun));
+    if (epochs_known(a))
+        fprintf(stderr, "  %s left", duration_format(left, seconds_left(a, now, share)));
+    fputs("\033[K", stderr);
     fflush(stderr);
 }
 
@@ -119,13 +146,6 @@ static int complain(const struct app *a, const char *text)
 static const char *lookup(const void *arg, const char *name)
 {
     return rung_param(arg, name);
-}
-
-/* Epochs in all, as far as is known: 0 inside a sweep that does not say --epochs. The
- * sweep tells a trial its next milestone, not its last step. */
-static int64_t epochs_known(const struct app *a)
-{
-    return a->options.epochs ? a->options.epochs : a->in_sweep ? 0 : EPOCHS_BY_HAND;
 }
 
 static bool needs_epochs(const struct options *o)
@@ -245,14 +265,47 @@ static int resume(struct app *a, struct err *e)
 
 /* ---- an epoch and what follows ---- */
 
+/* Says that a checkpoint is there, once it is; with `wait`, not before. */
+static int collect(struct app *a, bool wait, struct err *e)
+{
+    int64_t step;
+    int rc = a->saver ? saver_collect(a->saver, wait, &step, e) : 0;
+
+    if (rc < 0)
+        return err_prefix(e, "cannot save a checkpoint");
+    if (rc == 0)
+        return 0;
+    a->saved = clock_mono();
+    if (a->in_sweep && rung_saved(a->rung, (long)step) < 0)
+        return err_set(e, ERR_IO, "%s", rung_error(a->rung));
+    return 0;
+}
+
+/* Called between batches. */
+static void tick(void *arg, size_t done, size_t total)
+{
+    struct app *a = arg;
+    double now = clock_mono();
+
+    if (now - a->ticked < 0.2)
+        return;
+    a->ticked = now;
+    if (a->live)
+        draw_progress(a, now, done, total);
+    if (!a->late.code)
+        collect(a, false, &a->late);
+}
+
 static int train_epoch(struct app *a, struct err *e)
 {
     struct training *t = &a->training;
     struct epoch_record record;
 
     a->begun = clock_mono();
-    int rc = trainer_epoch(a->trainer, (uint32_t)t->progress.epoch + 1,
-                           a->live ? tick : NULL, a, &record.metrics, e);
+    int rc = trainer_epoch(a->trainer, (uint32_t)t->progress.epoch + 1, tick, a,
+                           &record.metrics, e);
+    if (rc == 0 && a->late.code)
+        rc = err_set(e, a->late.code, "%s", a->late.text);
     if (rc < 0)
         return rc;
     t->progress.epoch++;
@@ -264,18 +317,28 @@ static int train_epoch(struct app *a, struct err *e)
     return 0;
 }
 
-static int save(struct app *a, struct err *e)
+/* Begins a checkpoint; at the end of a training waits for it, too. */
+static int save(struct app *a, bool over, struct err *e)
 {
-    double begun = clock_mono();
-    int rc = checkpoint_save(&a->dir, &a->training, e);
+    int rc = collect(a, true, e);
 
-    a->saved = clock_mono();
-    a->save_seconds = a->saved - begun;
-    if (rc < 0)
-        return err_prefix(e, "cannot save a checkpoint");
-    if (a->in_sweep && rung_saved(a->rung, (long)a->training.progress.step) < 0)
-        return err_set(e, ERR_IO, "%s", rung_error(a->rung));
-    return 0;
+    if (rc == 0 && saver_begin(a->saver, e) < 0)
+        rc = err_prefix(e, "cannot save a checkpoint");
+    return rc < 0 ? rc : collect(a, over, e);
+}
+
+static double last_loss(const struct app *a)
+{
+    return a->training.history.v[a->training.history.n - 1].metrics.v[METRIC_LOSS];
+}
+
+static int diverged(const struct app *a, struct err *e)
+{
+    return err_set(e, ERR_RANGE,
+                   "epoch %" PRId64
+                   ": the loss is %s; is the learning rate, %g, too high?",
+                   a->training.progress.epoch, isnan(last_loss(a)) ? "NaN" : "infinite",
+                   a->options.lr);
 }
 
 /* Inside a sweep: reports the epoch and obeys. *over says that it is time to end. */
@@ -285,6 +348,10 @@ static int obey(struct app *a, bool *over, struct err *e)
     const struct metrics *m = &t->history.v[t->history.n - 1].metrics;
     struct rung_metric report[METRICS];
 
+    /* What rung asked for, because time is running out, is there before the next report.
+     */
+    if (collect(a, true, e) < 0)
+        return e->code;
     for (size_t i = 0; i < METRICS; i++)
         report[i] = (struct rung_metric){metric_names[i], m->v[i]};
     int answer = rung_report(a->rung, (long)t->progress.step, METRICS, report);
@@ -292,28 +359,33 @@ static int obey(struct app *a, bool *over, struct err *e)
         return err_set(e, ERR_IO, "%s", rung_error(a->rung));
     int decision = answer & ~RUNG_SAVE;
     *over = *over || decision != RUNG_CONTINUE;
+    if (!*over && !isfinite(last_loss(a))) {
+        /* Below a milestone nobody decides, and no epoch will mend it: the trial is over,
+         * and what it reported is never the best. */
+        struct err why;
+        diverged(a, &why);
+        complain(a, why.text);
+        *over = true;
+        return 0;
+    }
     if (decision == RUNG_STOP && (long)t->progress.step < a->first_until)
         return 0; /* cut short: nobody wants its checkpoint */
     /* Ending unasked, at --epochs, is a pause too. */
-    return *over || (answer & RUNG_SAVE) ? save(a, e) : 0;
+    return *over || (answer & RUNG_SAVE) ? save(a, *over, e) : 0;
 }
 
 /* By hand: saves at the end, and before it as often as costs little; stops where
  * training makes no sense any more. */
 static int look_after(struct app *a, bool over, struct err *e)
 {
-    const struct training *t = &a->training;
-    double loss = t->history.v[t->history.n - 1].metrics.v[METRIC_LOSS];
-
-    if (!isfinite(loss))
-        return err_set(
-            e, ERR_RANGE,
-            "epoch %" PRId64 ": the loss is %s; is the learning rate, %g, too high?",
-            t->progress.epoch, isnan(loss) ? "NaN" : "infinite", a->options.lr);
+    if (!isfinite(last_loss(a)))
+        return diverged(a, e);
     if (!a->dir.path)
         return 0;
-    return over || clock_mono() - a->saved >= SAVE_SHARE * a->save_seconds ? save(a, e)
-                                                                           : 0;
+    if (!over && (saver_busy(a->saver) ||
+                  clock_mono() - a->saved < SAVE_SHARE * saver_seconds(a->saver)))
+        return 0;
+    return save(a, over, e);
 }
 
 static int run(struct app *a, struct err *e)
@@ -346,6 +418,8 @@ static int start_and_run(struct app *a, struct err *e)
     if (rc < 0)
         return rc;
     print_start(a);
+    if (a->dir.path)
+        a->saver = saver_open(&a->dir, t);
     a->trainer = trainer_create(a->device, t->data, t->model, t->optimizer,
                                 &(struct trainer_config){
                                     .batch_size = a->batch_size,
@@ -359,6 +433,7 @@ static int start_and_run(struct app *a, struct err *e)
 
 static void close_all(struct app *a)
 {
+    saver_close(a->saver);
     trainer_destroy(a->trainer);
     optimizer_destroy(a->training.optimizer);
     model_destroy(a->training.model);
