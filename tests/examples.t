@@ -7,6 +7,7 @@ PYTHONPATH=$top_srcdir/python
 PYTHONDONTWRITEBYTECODE=1
 export PYTHONPATH PYTHONDONTWRITEBYTECODE
 command -v python3 >/dev/null && test_set_prereq PYTHON
+command -v rung-train >/dev/null && test_set_prereq TRAIN
 
 c="'$top_builddir/examples/trial'"
 py="python3 '$top_srcdir/examples/trial.py'"
@@ -86,6 +87,28 @@ test_expect_success 'a sweep of trials in shell goes the same way' '
     sweep sh "$sh" &&
     test_cmp c.reports sh.reports &&
     test_cmp c.ends sh.ends
+'
+
+# cifar FILE SAMPLES: as CIFAR-10 has them, each class of one grey.
+cifar()
+{
+    for i in $(seq "$2"); do
+        printf '%b' "\\0$((i % 8))" &&
+            head -c 3072 /dev/zero | tr '\0' "\\0$((i % 8))0" || return
+    done >"$1"
+}
+
+test_expect_success TRAIN 'the sweep on CIFAR-10 tunes what it says, in two epochs here' '
+    mkdir cifar-10-batches-bin &&
+    cifar cifar-10-batches-bin/data_batch_1.bin 64 &&
+    cifar cifar-10-batches-bin/test_batch.bin 16 &&
+    sed "s/max_t: 10/max_t: 2/" "$top_srcdir/examples/cifar.yaml" >cifar.yaml &&
+    rung run --quiet --dir cifar cifar.yaml && rung replay --verify cifar &&
+    rung export --csv -o cifar.csv cifar &&
+    column hp_batch_size cifar.csv/trials.csv | sort -nu >sizes && cat sizes &&
+    ! grep -vx "2\|4\|8\|16" sizes &&
+    test $(column state cifar.csv/trials.csv | grep -c .) = 10 &&
+    test $(column step cifar.csv/metrics.csv | grep -c "^2$") -ge 5
 '
 
 test_expect_success 'the sweep for Slurm has what it says in its batch script' '
