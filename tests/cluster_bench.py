@@ -171,15 +171,27 @@ def by_sbatch(cluster, o, home):
     return times
 
 
+def by_rung(cluster, o, home, name, steps, target, what):
+    sweep = Sweep(cluster, o, home, name, "{method: none, max_t: 1}", steps, o.trials,
+                  SLOTS, 1)
+    busy(sweep.run(), o, target, what)
+
+
+def busy_steps(o, home):
+    """Slurm follows a step's processes by their parents here: what it takes for a step by
+    control groups is as much again, and more than there is to lose."""
+    with Cluster("--cpus", "8", "--set", "ProctrackType=proctrack/linuxproc") as cluster:
+        by_rung(cluster, o, home, "linuxproc", "yes", ">= 95 %", "as job steps")
+
+
 def busy_slots(o, home):
+    busy_steps(o, home)
     with Cluster("--cpus", "8") as cluster:
-        for steps, target, what in (("yes", ">= 95 %", "as job steps"),
-                                    ("no", ">= 98 %", "forked")):
-            sweep = Sweep(cluster, o, home, steps, "{method: none, max_t: 1}", steps,
-                          o.trials, SLOTS, 1)
-            busy(sweep.run(), o, target, what)
+        by_rung(cluster, o, home, "cgroup", "yes", "-",
+                "as job steps, each in a control group")
+        by_rung(cluster, o, home, "no", "no", ">= 98 %", "forked")
         busy(by_srun(cluster, o, home), o, "-",
-             "steps by srun in loops of a shell, without rung")
+             "steps by srun in loops of a shell, without rung, each in a control group")
         busy(by_sbatch(cluster, o, home), o, "-", f"each by an sbatch, {SLOTS} at once")
 
 
@@ -258,12 +270,14 @@ def main():
     p.add_argument("--trials", type=int, default=1000)
     p.add_argument("--many", type=int, default=1000)
     p.add_argument("--seconds", type=int, default=120)
-    p.add_argument("--only", choices=["busy", "many"])
+    p.add_argument("--only", choices=["steps", "busy", "many"])
     o = p.parse_args()
     with tempfile.TemporaryDirectory(dir=os.path.abspath(".")) as home:
-        if o.only != "many":
+        if o.only == "steps":
+            busy_steps(o, home)
+        if o.only in (None, "busy"):
             busy_slots(o, home)
-        if o.only != "busy":
+        if o.only in (None, "many"):
             many_slots(o, home)
 
 
