@@ -4,6 +4,7 @@
 #include "config.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -309,6 +310,23 @@ static int get_arrays(struct tensors *t, const struct training *tr, struct conte
     return rc;
 }
 
+/* Columns have been added, each behind the others: in those that an older file lacks
+ * nothing was measured. */
+static int get_columns(struct tensors *t, size_t rows,
+                       const struct tensor_column columns[METRICS + 1], struct err *e)
+{
+    struct err why;
+    int rc = ERR_NOENT;
+
+    for (size_t n = METRICS + 1; n > 0 && rc == ERR_NOENT; n--) {
+        rc = tensors_get_table(t, "/metrics", rows, n, columns, &why);
+        double *lacking = columns[n - 1].data;
+        for (size_t r = 0; rc == ERR_NOENT && n > 1 && r < rows; r++)
+            lacking[r] = NAN;
+    }
+    return rc < 0 ? err_set(e, rc, "%s", why.text) : 0;
+}
+
 static int get_history(struct tensors *t, struct content *c, struct err *e)
 {
     struct tensor_column columns[METRICS + 1];
@@ -320,7 +338,7 @@ static int get_history(struct tensors *t, struct content *c, struct err *e)
     if (rc < 0)
         return rc;
     history_columns(info.count, columns, &steps, &values);
-    rc = tensors_get_table(t, "/metrics", info.count, METRICS + 1, columns, e);
+    rc = get_columns(t, info.count, columns, e);
     for (size_t r = 0; r < info.count && rc == 0; r++) {
         struct epoch_record record = {.step = steps[r]};
         for (size_t m = 0; m < METRICS; m++)

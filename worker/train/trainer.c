@@ -4,8 +4,11 @@
 #include "base/mem.h"
 #include "worker/train/draw.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define VALIDATION_ROWS 512 /* at most, where batches have fewer */
 
@@ -244,6 +247,18 @@ static int validate(struct trainer *t, struct device_totals *totals, struct err 
     return totals_take(t, totals, e);
 }
 
+/* NaN where there is no /proc. */
+static double resident_bytes(void)
+{
+    long all, resident;
+    FILE *file = fopen("/proc/self/statm", "re");
+    bool read = file && fscanf(file, "%ld %ld", &all, &resident) == 2;
+
+    if (file)
+        fclose(file);
+    return read ? (double)resident * (double)sysconf(_SC_PAGESIZE) : NAN;
+}
+
 int trainer_epoch(struct trainer *t, uint32_t epoch, trainer_tick *tick, void *arg,
                   struct metrics *metrics, struct err *e)
 {
@@ -265,6 +280,7 @@ int trainer_epoch(struct trainer *t, uint32_t epoch, trainer_tick *tick, void *a
         [METRIC_VAL_ACCURACY] = validation.correct / n_val,
         [METRIC_SAMPLES_PER_SECOND] = n / (trained - begun),
         [METRIC_EPOCH_SECONDS] = clock_mono() - begun,
+        [METRIC_HOST_RSS] = resident_bytes(),
     }};
     return 0;
 }

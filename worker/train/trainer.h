@@ -16,7 +16,8 @@
     X(VAL_LOSS, val_loss)                     /* over the validation samples, by the */  \
     X(VAL_ACCURACY, val_accuracy)             /* model as the epoch left it */           \
     X(SAMPLES_PER_SECOND, samples_per_second) /* in training, without validation */      \
-    X(EPOCH_SECONDS, epoch_seconds)           /* training and validation */
+    X(EPOCH_SECONDS, epoch_seconds)           /* training and validation */              \
+    X(HOST_RSS, host_rss)                     /* bytes of this process in memory */
 
 enum metric {
 #define METRIC_ENUM_(id, name) METRIC_##id,
