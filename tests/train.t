@@ -251,7 +251,8 @@ import h5py
 with h5py.File(\"old/checkpoint.h5\", \"r+\") as f:
     del f[\"progress\"].attrs[\"planned\"]
     for name in list(f.attrs):
-        if name.startswith(\"lr_\") or name in (\"nesterov\", \"label_smoothing\"):
+        if name.startswith(\"lr_\") or name in (\"nesterov\", \"label_smoothing\", \"crop\",
+                                               \"flip\"):
             del f.attrs[name]
 " || return 1
     done &&

@@ -126,25 +126,45 @@ static void interleave(size_t planes, size_t n, const float *restrict in,
             out[i * planes + p] = in[i];
 }
 
+static void move_image(struct image image, struct device_move m, const float *in,
+                       float *out)
+{
+    ptrdiff_t h = (ptrdiff_t)image.h, w = (ptrdiff_t)image.w, c = (ptrdiff_t)image.c;
+
+    for (ptrdiff_t y = m.dy; y < h + m.dy; y++)
+        for (ptrdiff_t x = 0; x < w; x++, out += c) {
+            ptrdiff_t from = (m.flip ? w - 1 - x : x) + m.dx;
+            bool inside = y >= 0 && y < h && from >= 0 && from < w;
+            for (ptrdiff_t k = 0; k < c; k++)
+                out[k] = inside ? in[(y * w + from) * c + k] : 0;
+        }
+}
+
 static void cpu_gather(struct device *d, const struct device_gather *g, size_t rows,
                        float *out)
 {
-    bool planar = g->planes > 1;
-    float *space = planar ? cpu_space((struct cpu *)d, g->features * sizeof(*out)) : NULL;
+    size_t n = g->features, image = g->moves ? image_size(g->image) : 0;
+    size_t between = (size_t)(g->planes > 1) + (g->moves != NULL);
+    float *space =
+        between ? cpu_space((struct cpu *)d, between * n * sizeof(*space)) : out;
 
-    if (planar && !space)
+    if (!space)
         return;
-    for (size_t r = 0; r < rows; r++) {
+    for (size_t r = 0; r < rows; r++, out += n) {
         const char *x = (const char *)g->x + g->index[r] * g->stride;
-        float *to = planar ? space : out;
+        float *now = between ? space : out;
         if (g->type == SAMPLE_U8)
-            gather_u8(g->features, (const uint8_t *)x, g->mean, g->scale, to);
+            gather_u8(n, (const uint8_t *)x, g->mean, g->scale, now);
         else
-            gather_f32(g->features, (const float *)(const void *)x, g->mean, g->scale,
-                       to);
-        if (planar)
-            interleave(g->planes, g->features / g->planes, space, out);
-        out += g->features;
+            gather_f32(n, (const float *)(const void *)x, g->mean, g->scale, now);
+        if (g->moves) {
+            float *moved = g->planes > 1 ? space + n : out;
+            for (size_t i = 0; i < n; i += image)
+                move_image(g->image, g->moves[r], now + i, moved + i);
+            now = moved;
+        }
+        if (g->planes > 1)
+            interleave(g->planes, n / g->planes, now, out);
     }
 }
 

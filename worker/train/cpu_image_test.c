@@ -295,6 +295,91 @@ static void test_gather_brings_the_channels_last(void **state)
     free(scale);
 }
 
+/* ---- samples that are moved ---- */
+
+/* One plane of `sample`, every c-th number of its [h][w][c] from the first: padded by
+ * `pad` on each side, cropped at (pad + dy, pad + dx), then mirrored. */
+static void pad_and_crop(struct image i, struct device_move m, const double *sample,
+                         double *out)
+{
+    enum { PAD = 9 };
+    size_t width = i.w + 2 * PAD;
+    double *padded = mem_alloc((i.h + 2 * PAD) * width * sizeof(*padded));
+
+    for (size_t y = 0; y < i.h; y++)
+        for (size_t x = 0; x < i.w; x++)
+            padded[(y + PAD) * width + x + PAD] = sample[(y * i.w + x) * i.c];
+    for (size_t y = 0; y < i.h; y++) {
+        const double *row = padded + ((size_t)(PAD + m.dy) + y) * width + PAD + m.dx;
+        for (size_t x = 0; x < i.w; x++)
+            out[(y * i.w + (m.flip ? i.w - 1 - x : x)) * i.c] = row[x];
+    }
+    free(padded);
+}
+
+/* What of an image's numbers, [h][w][c], has which place where it is stored. */
+static size_t stored_at(struct image i, bool planar, size_t f)
+{
+    return planar ? f % i.c * i.h * i.w + f / i.c : f;
+}
+
+/* Gathers samples of [h][w][c], stored so or by planes, as the model wants them. */
+static void check_moves(enum sample_type type, bool planar, bool interleaved)
+{
+    enum { H = 5, W = 7, C = 3, N = 4, FEATURES = H * W * C };
+    static const struct image image = {H, W, C};
+    static const uint32_t index[] = {3, 0, 3, 1, 2, 0};
+    static const struct device_move moves[COUNT(index)] = {{0, 0, false},  {0, 0, true},
+                                                           {-2, 3, false}, {4, -6, true},
+                                                           {5, 0, false},  {1, -9, true}};
+    uint8_t bytes[N * FEATURES];
+    float floats[N * FEATURES], out[COUNT(index) * FEATURES];
+    float *mean = reference_numbers(FEATURES, 1), *scale = reference_numbers(FEATURES, 2);
+    struct device_gather g = {
+        .x = type == SAMPLE_U8 ? (void *)bytes : (void *)floats,
+        .type = type,
+        .stride = type == SAMPLE_U8 ? FEATURES : FEATURES * sizeof(float),
+        .features = FEATURES,
+        .index = index,
+        .mean = mean,
+        .scale = scale,
+        .planes = planar && interleaved ? C : 1,
+        .moves = moves,
+        .image = {H, W, planar ? 1 : C},
+    };
+
+    for (size_t i = 0; i < N * FEATURES; i++)
+        floats[i] = bytes[i] = (uint8_t)(i * 7);
+    reference_poison(out, COUNT(out));
+    device->ops->gather(device, &g, COUNT(index), out);
+    for (size_t r = 0; r < COUNT(index); r++) {
+        double sample[FEATURES], want[FEATURES];
+        for (size_t f = 0; f < FEATURES; f++) {
+            size_t at = stored_at(image, planar, f);
+            sample[f] = ((double)floats[index[r] * FEATURES + at] - (double)mean[at]) *
+                        (double)scale[at];
+        }
+        for (size_t c = 0; c < C; c++)
+            pad_and_crop(image, moves[r], sample + c, want + c);
+        for (size_t f = 0; f < FEATURES; f++) {
+            size_t at = stored_at(image, planar && !interleaved, f);
+            assert_near((double)out[r * FEATURES + at], want[f], 256);
+        }
+    }
+    free(mean);
+    free(scale);
+}
+
+static void test_gather_moves_images(void **state)
+{
+    (void)state;
+    for (int type = SAMPLE_U8; type <= SAMPLE_F32; type++) {
+        check_moves((enum sample_type)type, false, false);
+        check_moves((enum sample_type)type, true, false);
+        check_moves((enum sample_type)type, true, true);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -304,6 +389,7 @@ int main(void)
         cmocka_unit_test(test_pooling_and_its_gradient),
         cmocka_unit_test(test_pooling_keeps_a_nan),
         cmocka_unit_test(test_gather_brings_the_channels_last),
+        cmocka_unit_test(test_gather_moves_images),
     };
 
     return cmocka_run_group_tests_name("cpu_image", tests, setup, teardown);

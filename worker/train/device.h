@@ -62,8 +62,15 @@ struct device_slide {
     struct window window;
 };
 
-/* out[r][f] = (x[index[r]][f] - mean[f]) * scale[f]; with planes > 1, x being stored
- * [planes][features / planes], the planes come last in out. */
+/* Moves an image: its place (y, x) is taken from (y + dy, x + dx), and with flip from
+ * (y + dy, w - 1 - x + dx); what comes from outside is 0. */
+struct device_move {
+    int32_t dy, dx;
+    bool flip;
+};
+
+/* out[r][f] = (x[index[r]][f] - mean[f]) * scale[f], then moved; with planes > 1, x being
+ * stored [planes][features / planes], the planes come last in out. */
 struct device_gather {
     const void *x;
     enum sample_type type;
@@ -72,6 +79,8 @@ struct device_gather {
     const uint32_t *index;     /* [rows] */
     const float *mean, *scale; /* [features], as stored */
     size_t planes;
+    const struct device_move *moves; /* [rows]; NULL: none */
+    struct image image; /* with moves: a sample is one or more of these, as stored */
 };
 
 /* Sums over the samples seen since it was last set to zero. */

@@ -420,14 +420,16 @@ static int start_and_run(struct app *a, struct err *e)
     print_start(a);
     if (a->dir.path)
         a->saver = saver_open(&a->dir, t);
-    a->trainer = trainer_create(a->device, t->data, t->model, t->optimizer,
-                                &(struct trainer_config){
-                                    .batch_size = a->batch_size,
-                                    .seed = t->seed,
-                                    .label_smoothing = a->options.label_smoothing,
-                                    .schedule = a->schedule,
-                                },
-                                e);
+    a->trainer =
+        trainer_create(a->device, t->data, t->model, t->optimizer,
+                       &(struct trainer_config){
+                           .batch_size = a->batch_size,
+                           .seed = t->seed,
+                           .augmentation = {(size_t)a->options.crop, a->options.flip},
+                           .label_smoothing = a->options.label_smoothing,
+                           .schedule = a->schedule,
+                       },
+                       e);
     return a->trainer ? run(a, e) : e->code;
 }
 

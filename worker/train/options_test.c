@@ -120,6 +120,9 @@ static void test_wrong_ways_to_train_are_named(void **state)
     static const struct refusal vectors[] = {
         {{"--data", "x", "--nesterov=2"}, {NULL}, "--nesterov: '2' is neither true nor"},
         {{"--data", "x"}, {"nesterov", "yes"}, "parameter nesterov: 'yes' is neither"},
+        {{"--data", "x"}, {"flip", "yes"}, "parameter flip: 'yes' is neither"},
+        {{"--data", "x", "--crop=-1"}, {NULL}, "--crop: -1 is not from 0"},
+        {{"--data", "x"}, {"crop", "0.5"}, "parameter crop: '0.5' is no whole number"},
         {{"--data", "x", "--nesterov", "--momentum", "0"},
          {NULL},
          "nesterov without momentum"},
@@ -191,6 +194,7 @@ static void test_defaults(void **state)
     assert_true(o.lr_factor == 0.1 && o.lr_final == 0);
     assert_true(o.warmup_steps == 0 && o.lr_step_epochs == 0);
     assert_false(o.nesterov);
+    assert_true(o.crop == 0 && !o.flip);
     assert_int_equal(o.batch_size, 64);
     assert_int_equal(o.epochs, 0);
     assert_int_equal(o.limit, 0);

@@ -26,7 +26,8 @@ struct feed {
     const struct part *part;
     struct device_gather gather; /* its index is set for each batch */
     const int32_t *labels;
-    uint32_t *order; /* [part->n] */
+    uint32_t *order;           /* [part->n] */
+    struct device_move *moves; /* [part->n], of the samples in this order; NULL: none */
 };
 
 struct trainer {
@@ -38,7 +39,9 @@ struct trainer {
     struct attached attached[2]; /* train, test */
     struct feed training, validation;
     const void *mean, *scale;
-    uint32_t *shuffled; /* [training.part->n], before it goes to the device */
+    /* [training.part->n], before they go to the device; without augmentation no moves. */
+    uint32_t *shuffled;
+    struct device_move *moves;
     struct pass *pass;
     float *x; /* [pass_rows()][features], the batch at hand */
     struct device_totals *totals;
@@ -88,9 +91,38 @@ static int feed_open(struct feed *f, struct trainer *t, const struct part *p,
         .mean = t->mean,
         .scale = t->scale,
         .planes = t->model->images && planar ? image.c : 1,
+        .image = {image.h, image.w, planar ? 1 : image.c},
     };
     d->ops->upload(d, f->order, p->index, p->n * sizeof(*f->order));
     return 0;
+}
+
+/* Room for how the training samples are moved, if they are. */
+static int open_moves(struct trainer *t, struct err *e)
+{
+    const struct augmentation *a = &t->config.augmentation;
+    size_t n = t->data->training.n;
+    bool planar;
+    struct image i = samples_image(&t->data->train, &planar);
+    size_t side = i.h < i.w ? i.h : i.w;
+    void *moves;
+
+    if (!a->crop && !a->flip)
+        return 0;
+    if (i.h == 1 && i.w == 1)
+        return err_set(e, ERR_INVAL,
+                       "--%s is for images, samples of two or three dimensions: these "
+                       "are lists of %zu numbers",
+                       a->crop ? "crop" : "flip", i.c);
+    if (a->crop >= side)
+        return err_set(e, ERR_INVAL,
+                       "--crop %zu could leave nothing of images of %zux%zu: below %zu",
+                       a->crop, i.h, i.w, side);
+    t->moves = mem_resize(NULL, n, sizeof(*t->moves));
+    int rc = t->device->ops->allocate(t->device, n * sizeof(*t->moves), &moves, e);
+    if (rc == 0)
+        t->training.moves = moves;
+    return rc;
 }
 
 static int open_all(struct trainer *t, struct err *e)
@@ -110,6 +142,8 @@ static int open_all(struct trainer *t, struct err *e)
         rc = d->ops->attach(d, t->data->scale, features * sizeof(float), &t->scale, e);
     if (rc == 0)
         rc = feed_open(&t->training, t, &t->data->training, e);
+    if (rc == 0)
+        rc = open_moves(t, e);
     if (rc == 0)
         rc = feed_open(&t->validation, t, &t->data->validation, e);
     if (rc == 0 && !(t->pass = pass_create(t->model, &pass, e)))
@@ -150,6 +184,7 @@ void trainer_destroy(struct trainer *t)
         return;
     struct device *d = t->device;
     d->ops->release(d, t->training.order);
+    d->ops->release(d, t->training.moves);
     d->ops->release(d, t->validation.order);
     for (int i = 0; i < 2; i++) {
         d->ops->detach(d, t->attached[i].x);
@@ -161,6 +196,7 @@ void trainer_destroy(struct trainer *t)
     d->ops->release(d, t->x);
     d->ops->release(d, t->totals);
     free(t->shuffled);
+    free(t->moves);
     free(t);
 }
 
@@ -174,6 +210,7 @@ static void forward(struct trainer *t, struct feed *f, size_t start, size_t n,
     struct device *d = t->device;
 
     f->gather.index = f->order + start;
+    f->gather.moves = f->moves ? f->moves + start : NULL;
     d->ops->gather(d, &f->gather, n, t->x);
     const float *logits = pass_forward(
         t->pass, &(struct batch){.rows = n, .x = t->x, .training = training});
@@ -210,16 +247,31 @@ static double learning_rate(const struct trainer *t, uint32_t epoch, size_t star
     return t->optimizer->config.lr * schedule_share(&t->config.schedule, step);
 }
 
+/* Draws the order of an epoch's samples and, with augmentation, how each is moved. */
+static void draw_epoch(struct trainer *t, uint32_t epoch)
+{
+    const struct trainer_config *c = &t->config;
+    struct device *d = t->device;
+    struct feed *f = &t->training;
+    size_t n = f->part->n;
+
+    memcpy(t->shuffled, f->part->index, n * sizeof(*t->shuffled));
+    draw_shuffle(c->seed, DRAW_ORDER, epoch, t->shuffled, n);
+    d->ops->upload(d, f->order, t->shuffled, n * sizeof(*t->shuffled));
+    if (!f->moves)
+        return;
+    for (size_t i = 0; i < n; i++)
+        t->moves[i] = draw_move(c->seed, &c->augmentation, epoch, t->shuffled[i]);
+    d->ops->upload(d, f->moves, t->moves, n * sizeof(*t->moves));
+}
+
 static int train(struct trainer *t, uint32_t epoch, trainer_tick *tick, void *arg,
                  struct device_totals *totals, struct err *e)
 {
     struct feed *f = &t->training;
     size_t total = f->part->n;
 
-    memcpy(t->shuffled, f->part->index, total * sizeof(*t->shuffled));
-    draw_shuffle(t->config.seed, DRAW_ORDER, epoch, t->shuffled, total);
-    t->device->ops->upload(t->device, f->order, t->shuffled,
-                           total * sizeof(*t->shuffled));
+    draw_epoch(t, epoch);
     totals_reset(t);
     for (size_t start = 0; start < total;) {
         size_t n = rows_left(f, start, t->config.batch_size);

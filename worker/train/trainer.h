@@ -3,6 +3,7 @@
 #define WORKER_TRAIN_TRAINER_H
 
 #include "worker/train/data.h"
+#include "worker/train/draw.h"
 #include "worker/train/optimizer.h"
 #include "worker/train/pass.h"
 #include "worker/train/schedule.h"
@@ -34,7 +35,8 @@ struct metrics {
 
 struct trainer_config {
     size_t batch_size;
-    uint64_t seed;            /* of the order of samples */
+    uint64_t seed; /* of the order of samples, and of how they are moved */
+    struct augmentation augmentation;
     double label_smoothing;   /* 0 to 1, in the loss that is trained on */
     struct schedule schedule; /* checked; of the optimiser's learning rate */
 };
@@ -42,7 +44,8 @@ struct trainer_config {
 struct trainer;
 
 /* data must be measured. All stay the caller's. NULL on failure: ERR_FULL without
- * memory, ERR_INVAL for batches that are too large. */
+ * memory, ERR_INVAL for batches that are too large, or samples that are no images, or too
+ * small ones, where those are to be moved. */
 struct trainer *trainer_create(struct device *device, struct data *data,
                                struct model *model, struct optimizer *optimizer,
                                const struct trainer_config *config, struct err *e);

@@ -208,9 +208,14 @@ static void test_validation_weighs_each_sample_alike(void **state)
     struct batch batch = {.rows = VALIDATION, .x = x};
     memcpy(whole->values, b.t.model->values, whole->n * sizeof(float));
     device->ops->gather(device,
-                        &(struct device_gather){d->test.x, SAMPLE_F32, d->test.stride,
-                                                FEATURES, d->validation.index, d->mean,
-                                                d->scale, 1},
+                        &(struct device_gather){.x = d->test.x,
+                                                .type = SAMPLE_F32,
+                                                .stride = d->test.stride,
+                                                .features = FEATURES,
+                                                .index = d->validation.index,
+                                                .mean = d->mean,
+                                                .scale = d->scale,
+                                                .planes = 1},
                         VALIDATION, x);
     device->ops->softmax_loss(device, VALIDATION, CLASSES, pass_forward(pass, &batch),
                               d->test.y, d->validation.index, 0, NULL, &totals);
@@ -265,6 +270,72 @@ static void test_labels_are_smoothed_in_training_alone(void **state)
     }
     assert_true(fabs(loss[1] - loss[0]) > 1e-3);
     assert_true(fabs((loss[2] - loss[0]) - 2 * (loss[1] - loss[0])) < 1e-5);
+}
+
+/* With a step so small that nothing changes: how images are moved does not depend on the
+ * batches, is drawn anew in each epoch, and leaves validation alone. */
+static void test_images_are_moved_in_training_alone(void **state)
+{
+    (void)state;
+    static const size_t batches[] = {1, 32, 333};
+    static const struct augmentation augmentations[] = {
+        {0, false}, {2, false}, {0, true}};
+    enum { EPOCHS = 2 };
+    double loss[COUNT(augmentations)][EPOCHS];
+
+    for (size_t a = 0; a < COUNT(augmentations); a++)
+        for (size_t i = 0; i < COUNT(batches); i++) {
+            struct bench b;
+            static double plain;
+            bench_open_with(&b, "cnn", "sgd", 1e-12,
+                            &(struct trainer_config){.batch_size = batches[i],
+                                                     .seed = 5,
+                                                     .augmentation = augmentations[a]});
+            for (size_t k = 0; k < EPOCHS; k++) {
+                struct metrics m = train(&b, 1);
+                if (i == 0)
+                    loss[a][k] = m.v[METRIC_LOSS];
+                if (a == 0)
+                    plain = m.v[METRIC_VAL_LOSS];
+                assert_true(fabs(m.v[METRIC_LOSS] - loss[a][k]) < 1e-5);
+                assert_true(fabs(m.v[METRIC_VAL_LOSS] - plain) < 1e-5);
+            }
+            bench_close(&b);
+        }
+    assert_true(fabs(loss[0][0] - loss[0][1]) < 1e-5);
+    for (size_t a = 1; a < COUNT(augmentations); a++) {
+        assert_true(fabs(loss[a][0] - loss[0][0]) > 1e-4);
+        assert_true(fabs(loss[a][0] - loss[a][1]) > 1e-4);
+    }
+}
+
+static void test_what_cannot_be_moved_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *model; /* says what samples there are */
+        struct augmentation augmentation;
+        const char *message;
+    } vectors[] = {
+        {"mlp", {4, false}, "--crop is for images"},
+        {"mlp", {0, true}, "--flip is for images"},
+        {"cnn",
+         {16, false},
+         "--crop 16 could leave nothing of images of 16x16: below 16"},
+    };
+
+    for (size_t i = 0; i < COUNT(vectors); i++) {
+        struct bench b;
+        struct err e = {0};
+        struct trainer_config config = {.batch_size = 32};
+        bench_open_with(&b, vectors[i].model, "sgd", 0.01, &config);
+        config.augmentation = vectors[i].augmentation;
+        assert_null(
+            trainer_create(device, b.t.data, b.t.model, b.t.optimizer, &config, &e));
+        assert_int_equal(e.code, ERR_INVAL);
+        assert_non_null(strstr(e.text, vectors[i].message));
+        bench_close(&b);
+    }
 }
 
 /* The learning rate of an epoch's last step. */
@@ -364,19 +435,25 @@ static void test_resuming_changes_nothing(void **state)
     static const struct {
         const char *model, *optimizer;
         struct schedule schedule;
+        struct augmentation augmentation;
     } vectors[] = {
-        {"mlp", "sgd", {.kind = "constant"}},
-        {"mlp", "adam", {.kind = "constant", .warmup = 15}},
-        {"mlp", "adamw", {.kind = "cosine", .steps = 44, .warmup = 15, .final = 0.1}},
-        {"mlp", "sgd", {.kind = "step", .every = 9, .factor = 0.5}},
-        {"mlp", "sgd", {.kind = "onecycle", .steps = 44, .warmup = 15}},
-        {"cnn", "sgd", {.kind = "constant"}},
+        {"mlp", "sgd", {.kind = "constant"}, {0, false}},
+        {"mlp", "adam", {.kind = "constant", .warmup = 15}, {0, false}},
+        {"mlp",
+         "adamw",
+         {.kind = "cosine", .steps = 44, .warmup = 15, .final = 0.1},
+         {0, false}},
+        {"mlp", "sgd", {.kind = "step", .every = 9, .factor = 0.5}, {0, false}},
+        {"mlp", "sgd", {.kind = "onecycle", .steps = 44, .warmup = 15}, {0, false}},
+        {"cnn", "sgd", {.kind = "constant"}, {.crop = 2, .flip = true}},
     };
 
     for (size_t i = 0; i < COUNT(vectors); i++) {
         struct bench straight;
-        struct trainer_config config = {
-            .batch_size = 32, .seed = 5, .schedule = vectors[i].schedule};
+        struct trainer_config config = {.batch_size = 32,
+                                        .seed = 5,
+                                        .schedule = vectors[i].schedule,
+                                        .augmentation = vectors[i].augmentation};
         const char *model = vectors[i].model, *optimizer = vectors[i].optimizer;
         bench_open_with(&straight, model, optimizer, 0.01, &config);
         train(&straight, 4);
@@ -471,6 +548,8 @@ int main(void)
         cmocka_unit_test(test_validation_weighs_each_sample_alike),
         cmocka_unit_test(test_training_weighs_each_sample_alike),
         cmocka_unit_test(test_labels_are_smoothed_in_training_alone),
+        cmocka_unit_test(test_images_are_moved_in_training_alone),
+        cmocka_unit_test(test_what_cannot_be_moved_is_refused),
         cmocka_unit_test(test_each_step_has_its_learning_rate),
         cmocka_unit_test(test_tick_counts_to_the_end),
         cmocka_unit_test(test_resuming_changes_nothing),
