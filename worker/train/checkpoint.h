@@ -5,7 +5,8 @@
  *                              the settings of the run (lr, batch_size, ...)
  *     /input/mean, /scale      [features]: the model sees (x - mean) * scale
  *     /model/LAYER/PARAMETER   float32; dense: weight [out][in], bias [out];
- *                              conv: weight [out][height][width][in]
+ *                              conv: weight [out][height][width][in];
+ *                              bn: weight, bias, running_mean, running_var [channels]
  *     /optimizer               attributes: kind, updates, slots (how many follow)
  *     /optimizer/LAYER/PARAMETER/SLOT
  *     /rng                     attributes: generator, seed. It is counter-based: every

@@ -38,6 +38,25 @@ static int each_parameter(struct tensors *t, const struct model *m, const char *
     return rc;
 }
 
+/* Visits all that a model is: its parameters, and its layers' states beside them. */
+static int each_of_model(struct tensors *t, const struct model *m,
+                         const struct content *c, parameter_visit *visit, struct err *e)
+{
+    struct str path = STR_INIT;
+    int rc = each_parameter(t, m, "model", NULL, c->values, visit, e);
+
+    for (size_t i = 0; i < m->n_layers && rc == 0; i++) {
+        const struct layer *l = &m->layers[i];
+        for (int k = 0; k < l->n_states && rc == 0; k++) {
+            str_cut(&path, 0);
+            str_addf(&path, "/model/%s/%s", l->name, l->states[k].name);
+            rc = visit(t, path.p, &l->states[k], c->state + l->states[k].offset, e);
+        }
+    }
+    str_free(&path);
+    return rc;
+}
+
 static int put_parameter(struct tensors *t, const char *path, const struct parameter *p,
                          float *values, struct err *e)
 {
@@ -55,6 +74,7 @@ void content_free(struct content *c)
     free(c->mean);
     free(c->scale);
     free(c->values);
+    free(c->state);
     for (int i = 0; i < OPTIMIZER_SLOTS; i++)
         free(c->slots[i]);
     vec_free(&c->history);
@@ -63,13 +83,12 @@ void content_free(struct content *c)
 
 /* ---- copying ---- */
 
-static int copy_array(float **to, const struct model *m, const float *from, struct err *e)
+static int copy_array(float **to, struct device *d, const float *from, size_t n,
+                      struct err *e)
 {
-    struct device *d = m->device;
-
     if (!*to)
-        *to = mem_huge(m->n * sizeof(**to));
-    return d->ops->download(d, *to, from, m->n * sizeof(**to), e);
+        *to = mem_huge(n * sizeof(**to));
+    return d->ops->download(d, *to, from, n * sizeof(**to), e);
 }
 
 static void copy_input(float **to, const float *from, size_t n)
@@ -82,10 +101,13 @@ static void copy_input(float **to, const float *from, size_t n)
 int content_copy(struct content *c, const struct training *tr, struct err *e)
 {
     const struct optimizer *o = tr->optimizer;
-    int rc = copy_array(&c->values, tr->model, tr->model->values, e);
+    const struct model *m = tr->model;
+    int rc = copy_array(&c->values, m->device, m->values, m->n, e);
 
+    if (rc == 0)
+        rc = copy_array(&c->state, m->device, m->state, m->n_state, e);
     for (int i = 0; i < o->n_slots && rc == 0; i++)
-        rc = copy_array(&c->slots[i], tr->model, o->slots[i], e);
+        rc = copy_array(&c->slots[i], m->device, o->slots[i], m->n, e);
     if (rc < 0)
         return rc;
     copy_input(&c->mean, tr->data->mean, tr->data->train.features);
@@ -213,7 +235,7 @@ int content_put(const struct content *c, struct tensors *t, const struct trainin
     if (rc == 0)
         rc = put_input(t, c, tr->data->train.features, e);
     if (rc == 0)
-        rc = each_parameter(t, tr->model, "model", NULL, c->values, put_parameter, e);
+        rc = each_of_model(t, tr->model, c, put_parameter, e);
     if (rc == 0)
         rc = put_optimizer(t, c, tr, e);
     if (rc == 0)
@@ -294,11 +316,12 @@ static int get_arrays(struct tensors *t, const struct training *tr, struct conte
     c->mean = mem_resize(NULL, features, sizeof(float));
     c->scale = mem_resize(NULL, features, sizeof(float));
     c->values = mem_alloc(tr->model->n * sizeof(float));
+    c->state = mem_alloc(tr->model->n_state * sizeof(float));
     rc = tensors_get(t, "/input/mean", TENSOR_F32, features, c->mean, e);
     if (rc == 0)
         rc = tensors_get(t, "/input/scale", TENSOR_F32, features, c->scale, e);
     if (rc == 0)
-        rc = each_parameter(t, tr->model, "model", NULL, c->values, get_parameter, e);
+        rc = each_of_model(t, tr->model, c, get_parameter, e);
     for (int i = 0; i < tr->optimizer->n_slots && rc == 0; i++) {
         c->slots[i] = mem_alloc(tr->model->n * sizeof(float));
         /* Saved without momentum and going on with it: that starts from zero. */
@@ -376,6 +399,7 @@ void content_take(const struct content *c, struct training *tr)
     size_t features = tr->data->train.features;
 
     d->ops->upload(d, tr->model->values, c->values, bytes);
+    d->ops->upload(d, tr->model->state, c->state, tr->model->n_state * sizeof(float));
     for (int i = 0; i < tr->optimizer->n_slots; i++)
         d->ops->upload(d, tr->optimizer->slots[i], c->slots[i], bytes);
     tr->optimizer->updates = c->updates;

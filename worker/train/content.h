@@ -12,7 +12,7 @@ struct content {
     struct progress progress;
     int64_t updates, n_slots;
     float *mean, *scale;           /* [features] */
-    float *values;                 /* as the model has them */
+    float *values, *state;         /* as the model has them */
     float *slots[OPTIMIZER_SLOTS]; /* as the optimiser has them; NULL beyond its own */
     VEC(struct epoch_record) history;
 };

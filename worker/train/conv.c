@@ -11,13 +11,19 @@ static struct device_slide slide(const struct layer_call *c)
     return (struct device_slide){c->batch->rows, l->in_image, l->out_image, l->window};
 }
 
+static bool biased(const struct layer *l)
+{
+    return l->n_parameters > BIAS;
+}
+
 static void conv_forward(const struct layer_call *c)
 {
     const struct layer *l = c->layer;
     struct device_slide s = slide(c);
 
     c->device->ops->conv(c->device, &s, c->x[0], c->values + l->parameters[WEIGHT].offset,
-                         c->values + l->parameters[BIAS].offset, l->activation, c->y);
+                         biased(l) ? c->values + l->parameters[BIAS].offset : NULL,
+                         l->activation, c->y);
 }
 
 static void conv_backward(const struct layer_call *c)
@@ -27,9 +33,9 @@ static void conv_backward(const struct layer_call *c)
     struct device_slide s = slide(c);
 
     d->ops->activation_backward(d, l->activation, s.rows, l->out, c->y, c->dy, NULL);
-    d->ops->conv_backward_weight(d, &s, c->x[0], c->dy,
-                                 c->gradients + l->parameters[WEIGHT].offset,
-                                 c->gradients + l->parameters[BIAS].offset);
+    d->ops->conv_backward_weight(
+        d, &s, c->x[0], c->dy, c->gradients + l->parameters[WEIGHT].offset,
+        biased(l) ? c->gradients + l->parameters[BIAS].offset : NULL);
     if (c->dx[0])
         d->ops->conv_backward_data(d, &s, c->values + l->parameters[WEIGHT].offset, c->dy,
                                    c->dx[0]);
@@ -63,5 +69,17 @@ struct layer layer_conv(const char *name, struct image in, size_t channels,
              [BIAS] = {.name = "bias", .ndim = 1, .dim = {channels}, .count = channels}},
     };
     snprintf(l.name, sizeof(l.name), "%s", name);
+    return l;
+}
+
+struct layer layer_conv_unbiased(const char *name, struct image in, size_t channels,
+                                 struct window window)
+{
+    /* The weights start as before a ReLU: there is one behind the normalisation. */
+    struct layer l = layer_conv(name, in, channels, window, ACTIVATION_RELU);
+
+    l.activation = ACTIVATION_NONE;
+    l.backward_y = false;
+    l.n_parameters = 1;
     return l;
 }

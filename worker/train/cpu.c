@@ -430,6 +430,11 @@ static const struct device_ops cpu_ops = {
     .conv_backward_weight = cpu_conv_backward_weight,
     .max_pool = cpu_max_pool,
     .max_pool_backward = cpu_max_pool_backward,
+    .global_avg_pool = cpu_global_avg_pool,
+    .global_avg_pool_backward = cpu_global_avg_pool_backward,
+    .batch_norm = cpu_batch_norm,
+    .batch_norm_running = cpu_batch_norm_running,
+    .batch_norm_backward = cpu_batch_norm_backward,
     .sgd = cpu_sgd,
     .adam = cpu_adam,
 };

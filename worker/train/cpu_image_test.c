@@ -257,6 +257,89 @@ static void test_pooling_keeps_a_nan(void **state)
     }
 }
 
+/* ---- batch normalisation ---- */
+
+/* A mean far from zero would show what is lost where large numbers are subtracted. */
+static float *away_from_zero(size_t n)
+{
+    float *x = reference_numbers(n, 1);
+
+    for (size_t i = 0; i < n; i++)
+        x[i] = 4 + x[i];
+    return x;
+}
+
+static void check_batch_norm(size_t n, size_t c, enum device_activation activation)
+{
+    float *x = away_from_zero(n * c), *weight = reference_numbers(c, 2),
+          *bias = reference_numbers(c, 3), *running_mean = reference_numbers(c, 4),
+          *running_var = reference_numbers(c, 5), *mean = mem_alloc(c * sizeof(float)),
+          *rstd = mem_alloc(c * sizeof(float)), *y = mem_alloc(n * c * sizeof(float));
+    double *xd = reference_widen(x, n * c);
+    struct device_batch_norm b = {n,           c,      1e-5f, 0.25f,
+                                  activation,  weight, bias,  running_mean,
+                                  running_var, mean,   rstd};
+
+    for (int training = 0; training < 2; training++) {
+        double *old_mean = reference_widen(running_mean, c),
+               *old_var = reference_widen(running_var, c);
+        for (size_t i = 0; i < c; i++)
+            running_var[i] = (float)(old_var[i] = fabs(old_var[i]) + 0.5);
+        reference_poison(y, n * c);
+        (training ? device->ops->batch_norm : device->ops->batch_norm_running)(device, &b,
+                                                                               x, y);
+        for (size_t i = 0; i < c; i++) {
+            double m = old_mean[i], v = old_var[i], unbiased;
+            if (training) {
+                reference_moments(n, c, xd + i, &m, &v);
+                unbiased = n > 1 ? v * (double)n / (double)(n - 1) : v;
+                assert_near((double)mean[i], m, 5);
+                assert_near((double)running_mean[i], 0.75 * old_mean[i] + 0.25 * m, 2);
+                assert_near((double)running_var[i], 0.75 * old_var[i] + 0.25 * unbiased,
+                            2);
+            }
+            double r = 1 / sqrt(v + (double)1e-5f);
+            for (size_t k = i; k < n * c; k += c) {
+                double z = (xd[k] - m) * r * (double)weight[i] + (double)bias[i];
+                if (activation == ACTIVATION_RELU && z < 0)
+                    z = 0;
+                assert_near((double)y[k], z, (n > 1 ? 1 + 5 * r : 1) * 2);
+            }
+        }
+        free(old_mean);
+        free(old_var);
+    }
+    void *all[] = {x, weight, bias, running_mean, running_var, mean, rstd, y, xd};
+    for (size_t i = 0; i < COUNT(all); i++)
+        free(all[i]);
+}
+
+static void test_batch_norm(void **state)
+{
+    (void)state;
+    static const size_t sizes[][2] = {{1, 1},   {1, 7},   {2, 3},     {31, 64},
+                                      {33, 17}, {64, 64}, {70000, 3}, {4097, 20}};
+
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        check_batch_norm(sizes[i][0], sizes[i][1], ACTIVATION_NONE);
+        check_batch_norm(sizes[i][0], sizes[i][1], ACTIVATION_RELU);
+    }
+}
+
+static void test_batch_norm_keeps_a_nan(void **state)
+{
+    (void)state;
+    float x[] = {1, NAN}, one[] = {1}, zero[] = {0}, mean[] = {0}, var[] = {1};
+    float batch_mean[1], rstd[1], y[2] = {0};
+    struct device_batch_norm b = {2,    1,   1e-5f,      0.1f, ACTIVATION_RELU, one, zero,
+                                  mean, var, batch_mean, rstd};
+
+    device->ops->batch_norm_running(device, &b, x, y);
+    assert_true(y[0] > 0 && isnan(y[1]));
+    device->ops->batch_norm(device, &b, x, y);
+    assert_true(isnan(y[0]) && isnan(y[1]) && isnan(mean[0]));
+}
+
 /* ---- samples that are stored channel by channel ---- */
 
 static void test_gather_brings_the_channels_last(void **state)
@@ -388,6 +471,8 @@ int main(void)
         cmocka_unit_test(test_convolution_keeps_a_nan),
         cmocka_unit_test(test_pooling_and_its_gradient),
         cmocka_unit_test(test_pooling_keeps_a_nan),
+        cmocka_unit_test(test_batch_norm),
+        cmocka_unit_test(test_batch_norm_keeps_a_nan),
         cmocka_unit_test(test_gather_brings_the_channels_last),
         cmocka_unit_test(test_gather_moves_images),
     };

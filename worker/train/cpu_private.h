@@ -38,5 +38,16 @@ void cpu_max_pool(struct device *d, const struct device_slide *s, const float *x
                   float *y);
 void cpu_max_pool_backward(struct device *d, const struct device_slide *s, const float *x,
                            const float *y, const float *dy, float *dx);
+void cpu_global_avg_pool(struct device *d, size_t rows, struct image in, const float *x,
+                         float *y);
+void cpu_global_avg_pool_backward(struct device *d, size_t rows, struct image in,
+                                  const float *dy, float *dx);
+void cpu_batch_norm(struct device *d, const struct device_batch_norm *b, const float *x,
+                    float *y);
+void cpu_batch_norm_running(struct device *d, const struct device_batch_norm *b,
+                            const float *x, float *y);
+void cpu_batch_norm_backward(struct device *d, const struct device_batch_norm *b,
+                             const float *x, const float *dy, float *dweight,
+                             float *dbias, float *dx);
 
 #endif

@@ -62,6 +62,18 @@ struct device_slide {
     struct window window;
 };
 
+/* Batch normalisation (Ioffe and Szegedy 2015) of x [n][channels]: n counts the rows
+ * and, of images, their places. Of each channel, y = act((x - mean) * rstd * weight +
+ * bias), with rstd = 1 / sqrt(variance + epsilon). */
+struct device_batch_norm {
+    size_t n, channels;
+    float epsilon, momentum;
+    enum device_activation activation;
+    const float *weight, *bias;        /* [channels] */
+    float *running_mean, *running_var; /* [channels] */
+    float *mean, *rstd;                /* [channels], of the batch; only in training */
+};
+
 /* Moves an image: its place (y, x) is taken from (y + dy, x + dx), and with flip from
  * (y + dy, w - 1 - x + dx); what comes from outside is 0. */
 struct device_move {
@@ -171,6 +183,26 @@ struct device_ops {
     /* dx: dy goes to the first in the window that is the largest. */
     void (*max_pool_backward)(struct device *d, const struct device_slide *s,
                               const float *x, const float *y, const float *dy, float *dx);
+
+    /* y [rows][c]: the mean over the places of each channel of x [rows][h][w][c]. */
+    void (*global_avg_pool)(struct device *d, size_t rows, struct image in,
+                            const float *x, float *y);
+    void (*global_avg_pool_backward)(struct device *d, size_t rows, struct image in,
+                                     const float *dy, float *dx);
+
+    /* In training: by the batch's mean and biased variance, which become b->mean and
+     * b->rstd. The running ones move to the batch's by the share `momentum`, as PyTorch
+     * has it: to the variance that is unbiased (of one number: to 0). */
+    void (*batch_norm)(struct device *d, const struct device_batch_norm *b,
+                       const float *x, float *y);
+    /* In evaluation: by the running mean and variance. */
+    void (*batch_norm_running)(struct device *d, const struct device_batch_norm *b,
+                               const float *x, float *y);
+    /* After batch_norm(), from dy, the gradient with respect to y before its activation:
+     * dweight, dbias and, unless NULL, dx. */
+    void (*batch_norm_backward)(struct device *d, const struct device_batch_norm *b,
+                                const float *x, const float *dy, float *dweight,
+                                float *dbias, float *dx);
 
     /* ---- optimiser steps over n parameters w with gradients g ---- */
 

@@ -7,6 +7,7 @@
 
 #define LAYER_INPUTS     2
 #define LAYER_PARAMETERS 2
+#define LAYER_STATES     2
 #define LAYER_NAME       32
 
 /* In the place of a layer's number: the samples. It is the number before 0. */
@@ -17,8 +18,9 @@ struct parameter {
     int ndim;
     size_t dim[4];
     size_t count;
-    double bound;  /* starts uniform in [-bound, bound); 0: starts as zeros */
-    size_t offset; /* in the model's arrays of values and of gradients */
+    double bound; /* starts uniform in [-bound, bound); 0: starts as `start` */
+    float start;
+    size_t offset; /* in the model's arrays of values and of gradients, or of state */
 };
 
 struct layer {
@@ -33,6 +35,9 @@ struct layer {
     enum device_activation activation;
     int n_parameters;
     struct parameter parameters[LAYER_PARAMETERS];
+    int n_states; /* what training changes, but not by gradients */
+    struct parameter states[LAYER_STATES];
+    size_t saved; /* floats that forward leaves for backward, whatever the rows */
 };
 
 /* Rows on their way through a model. */
@@ -51,6 +56,8 @@ struct layer_call {
     float *gradients;    /* with respect to them: the mean over rows is in dy already */
     const float *x[LAYER_INPUTS];
     float *y;
+    float *state; /* all the model's */
+    float *saved; /* the layer's, in training */
     /* Gradients of the loss: dy is used up; dx are NULL where nobody wants them. */
     float *dy, *dx[LAYER_INPUTS];
 };
@@ -72,11 +79,20 @@ struct layer layer_dense(const char *name, size_t in, size_t out,
 struct layer layer_conv(const char *name, struct image in, size_t channels,
                         struct window window, enum device_activation activation);
 struct layer layer_max_pool(const char *name, struct image in, struct window window);
+/* y = x * W: what is before a batch normalisation, which has the bias. */
+struct layer layer_conv_unbiased(const char *name, struct image in, size_t channels,
+                                 struct window window);
+/* Of each channel, y [rows][c]: the mean over its places. */
+struct layer layer_global_avg_pool(const char *name, struct image in);
+/* Of each channel, y = act((x - mean) / sqrt(var + 1e-5) * weight + bias): by the batch's
+ * mean and variance in training, by running ones, which training moves, in evaluation. */
+struct layer layer_batch_norm(const char *name, struct image in,
+                              enum device_activation activation);
 /* y = act(x[0] + x[1]). */
 struct layer layer_add(const char *name, struct image in,
                        enum device_activation activation);
 
 extern const struct layer_kind layer_kind_dense, layer_kind_conv, layer_kind_max_pool,
-    layer_kind_add;
+    layer_kind_global_avg_pool, layer_kind_batch_norm, layer_kind_add;
 
 #endif

@@ -13,15 +13,23 @@
 
 /* ---- memory ---- */
 
-static void place_parameters(struct model *m)
+/* Puts them behind the n elements that an array has so far. */
+static void place(struct parameter *p, int n_parameters, size_t *n)
+{
+    for (int k = 0; k < n_parameters; k++) {
+        p[k].offset = *n;
+        *n += ALIGN(p[k].count);
+    }
+}
+
+static void place_all(struct model *m)
 {
     for (size_t i = 0; i < m->n_layers; i++) {
         struct layer *l = &m->layers[i];
-        for (int k = 0; k < l->n_parameters; k++) {
-            l->parameters[k].offset = m->n;
-            m->n += ALIGN(l->parameters[k].count);
+        place(l->parameters, l->n_parameters, &m->n);
+        place(l->states, l->n_states, &m->n_state);
+        for (int k = 0; k < l->n_parameters; k++)
             m->n_parameters += l->parameters[k].count;
-        }
     }
 }
 
@@ -45,15 +53,29 @@ static void draw_start(struct model *m, uint64_t seed)
         for (int k = 0; k < m->layers[i].n_parameters; k++) {
             const struct parameter *p = &m->layers[i].parameters[k];
             for (size_t j = 0; j < p->count; j++, index++)
-                if (p->bound > 0)
-                    host[p->offset + j] =
-                        (float)((2 * rng_unit(seed, RNG_TRAIN, (uint32_t)i, index,
-                                              DRAW_START) -
-                                 1) *
-                                p->bound);
+                host[p->offset + j] =
+                    p->bound > 0 ? (float)((2 * rng_unit(seed, RNG_TRAIN, (uint32_t)i,
+                                                         index, DRAW_START) -
+                                            1) *
+                                           p->bound)
+                                 : p->start;
         }
     }
     m->device->ops->upload(m->device, m->values, host, m->n * sizeof(*host));
+    free(host);
+}
+
+static void start_state(struct model *m)
+{
+    float *host = mem_alloc(m->n_state * sizeof(*host));
+
+    for (size_t i = 0; i < m->n_layers; i++)
+        for (int k = 0; k < m->layers[i].n_states; k++) {
+            const struct parameter *p = &m->layers[i].states[k];
+            for (size_t j = 0; j < p->count; j++)
+                host[p->offset + j] = p->start;
+        }
+    m->device->ops->upload(m->device, m->state, host, m->n_state * sizeof(*host));
     free(host);
 }
 
@@ -61,13 +83,17 @@ int model_start(struct model *m, uint64_t seed, struct err *e)
 {
     int rc;
 
-    place_parameters(m);
+    place_all(m);
     rc = allocate(m, m->n, &m->values, e);
     if (rc == 0)
         rc = allocate(m, m->n, &m->gradients, e);
     if (rc == 0)
-        draw_start(m, seed);
-    return rc;
+        rc = allocate(m, m->n_state, &m->state, e);
+    if (rc < 0)
+        return rc;
+    draw_start(m, seed);
+    start_state(m);
+    return 0;
 }
 
 struct model *model_create(struct device *d, const struct model_config *config,
@@ -89,6 +115,7 @@ void model_destroy(struct model *m)
         return;
     m->device->ops->release(m->device, m->values);
     m->device->ops->release(m->device, m->gradients);
+    m->device->ops->release(m->device, m->state);
     free(m->layers);
     free(m);
 }
@@ -112,11 +139,24 @@ static void describe_image(struct image i, struct str *out)
         str_addf(out, "%zux%zux%zu", i.h, i.w, i.c);
 }
 
+/* Whether a layer only goes on with images of the shape that was said last. */
+static bool goes_on(struct image last, struct image i)
+{
+    return i.h * i.w > 1 && i.h == last.h && i.w == last.w && i.c == last.c;
+}
+
+/* Of branches only where they meet. */
 void model_describe(const struct model *m, struct str *out)
 {
-    describe_image(m->layers[0].in_image, out);
+    struct image last = m->layers[0].in_image;
+
+    describe_image(last, out);
     for (size_t i = 0; i < m->n_layers; i++) {
+        struct image next = m->layers[i].out_image;
+        if (!model_can_cut(m, i + 1) || goes_on(last, next))
+            continue;
         str_addc(out, '-');
-        describe_image(m->layers[i].out_image, out);
+        describe_image(next, out);
+        last = next;
     }
 }

@@ -27,10 +27,16 @@ struct model {
     size_t n;            /* elements of values: parameters, and gaps that stay zero */
     size_t n_parameters; /* without the gaps */
     float *values, *gradients;
+    /* What training changes, but no optimiser: running means and variances. */
+    size_t n_state; /* elements, with the gaps */
+    float *state;
 };
 
 /* Names of the kinds, NULL at the end. */
 extern const char *const model_kinds[];
+
+/* Whether a kind has hidden dense layers, so that their sizes say something. */
+bool model_has_hidden(const char *kind);
 
 /* Starts with the weights that belong to the seed. NULL on failure: ERR_INVAL for an
  * unknown kind, samples that are no images where the kind wants them, or sizes beyond
@@ -47,7 +53,9 @@ int model_start(struct model *m, uint64_t seed, struct err *e);
  * those before it is the output of the last of them. */
 bool model_can_cut(const struct model *m, size_t layer);
 
-/* The shape for people and checkpoints: "784-128-10", with images as "28x28x1". */
+/* The shape for people and checkpoints: "784-128-10", with images as "28x28x1"; of
+ * branches only what they give together, and images of one shape in a row once. Two
+ * models of one kind that differ in shape have different ones. */
 void model_describe(const struct model *m, struct str *out);
 
 #endif

@@ -172,6 +172,8 @@ static void probe_make(struct probe *p, struct layer *l, size_t rows)
         l->parameters[k].offset = p->n_values;
         p->n_values += l->parameters[k].count;
     }
+    for (int k = 0; k < l->n_states; k++)
+        l->states[k].offset = (size_t)k * l->in;
     p->n_x = rows * l->in;
     p->n_y = rows * l->out;
     p->n = p->n_values + (size_t)l->n_inputs * p->n_x;
@@ -202,7 +204,7 @@ static double probe_sum(const struct probe *p)
 
     for (int k = 0; k < LAYER_INPUTS; k++)
         x[k] = p->exact + p->n_values + (size_t)k * p->n_x;
-    reference_layer(p->layer, p->exact, p->rows, x, y);
+    reference_layer(p->layer, p->exact, NULL, p->rows, x, y);
     for (size_t i = 0; i < p->n_y; i++)
         sum += y[i] * (double)p->weights[i];
     free(y);
@@ -219,6 +221,8 @@ static void probe_run(struct probe *p)
         .values = p->values,
         .gradients = p->gradients,
         .y = mem_alloc(p->n_y * sizeof(float)),
+        .state = mem_alloc(2 * p->layer->in * sizeof(float)),
+        .saved = mem_alloc(p->layer->saved * sizeof(float)),
         .dy = mem_dup(p->weights, p->n_y * sizeof(float)),
     };
 
@@ -230,6 +234,8 @@ static void probe_run(struct probe *p)
     p->layer->kind->forward(&c);
     p->layer->kind->backward(&c);
     free(c.y);
+    free(c.state);
+    free(c.saved);
     free(c.dy);
 }
 
@@ -305,11 +311,48 @@ static void test_add_gradients_are_differences(void **state)
     check_layer(layer_add("add", (struct image){3, 7, 3}, ACTIVATION_RELU), 4);
 }
 
+static void test_conv_unbiased_gradients_are_differences(void **state)
+{
+    (void)state;
+
+    check_layer(
+        layer_conv_unbiased("conv", (struct image){6, 5, 2}, 4, (struct window){3, 1, 1}),
+        3);
+    check_layer(
+        layer_conv_unbiased("conv", (struct image){5, 5, 3}, 2, (struct window){1, 2, 0}),
+        2);
+}
+
+static void test_global_avg_pool_gradients_are_differences(void **state)
+{
+    (void)state;
+
+    check_layer(layer_global_avg_pool("pool", (struct image){6, 4, 3}), 3);
+    check_layer(layer_global_avg_pool("pool", (struct image){1, 1, 5}), 2);
+}
+
+static void test_batch_norm_gradients_are_differences(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t rows;
+        struct image in;
+    } cases[] = {{9, {1, 1, 3}}, {3, {4, 2, 5}}, {2, {6, 7, 1}}};
+
+    for (size_t i = 0; i < COUNT(cases); i++)
+        for (int relu = 0; relu < 2; relu++)
+            check_layer(layer_batch_norm("bn", cases[i].in,
+                                         relu ? ACTIVATION_RELU : ACTIVATION_NONE),
+                        cases[i].rows);
+}
+
 /* ---- the whole network ---- */
 
-/* Mean cross-entropy over the rows, in double; logits [rows][classes] if not NULL. */
-static double network_loss(const struct model *m, const double *values, const double *x,
-                           const int32_t *labels, size_t rows, double *logits)
+/* Mean cross-entropy over the rows, in double; logits [rows][classes] if not NULL. In
+ * training state is NULL. */
+static double network_loss(const struct model *m, const double *values,
+                           const float *state, const double *x, const int32_t *labels,
+                           size_t rows, double *logits)
 {
     double **outputs = mem_alloc(m->n_layers * sizeof(*outputs)), loss = 0;
     size_t classes = m->layers[m->n_layers - 1].out;
@@ -320,7 +363,7 @@ static double network_loss(const struct model *m, const double *values, const do
         for (int k = 0; k < l->n_inputs; k++)
             inputs[k] = l->inputs[k] == LAYER_SAMPLES ? x : outputs[l->inputs[k]];
         outputs[i] = mem_resize(NULL, rows * l->out, sizeof(double));
-        reference_layer(l, values, rows, inputs, outputs[i]);
+        reference_layer(l, values, state, rows, inputs, outputs[i]);
     }
     const double *a = outputs[m->n_layers - 1];
     if (logits)
@@ -350,9 +393,9 @@ static void check_gradients(const struct model *m, const float *x, const float *
     for (size_t i = 0; i < m->n + n_x; i++) {
         double *at = i < m->n ? &values[i] : &xd[i - m->n], kept = *at;
         *at = kept + step;
-        double up = network_loss(m, values, xd, labels, rows, NULL);
+        double up = network_loss(m, values, NULL, xd, labels, rows, NULL);
         *at = kept - step;
-        double down = network_loss(m, values, xd, labels, rows, NULL);
+        double down = network_loss(m, values, NULL, xd, labels, rows, NULL);
         *at = kept;
         assert_near((double)(i < m->n ? m->gradients[i] : dx[i - m->n]),
                     (up - down) / (2 * step), 1e-6);
@@ -380,15 +423,19 @@ static void check_model(struct model *m, size_t rows)
         labels[r] = (int32_t)(r % CLASSES);
     }
     reference_poison(dx, n_x);
-    double loss = network_loss(m, values, xd, labels, rows, want);
+    for (size_t i = 0; i < m->n_state; i++) /* means too, and variances not too small */
+        m->state[i] = 0.5f + (float)rng_unit(1, RNG_TEST, (uint32_t)i, 9, 0);
     for (int training = 0; training < 2; training++) {
+        double loss =
+            network_loss(m, values, training ? NULL : m->state, xd, labels, rows, want);
+        totals = (struct device_totals){0, 0};
         batch.training = training;
         const float *logits = pass_forward(p, &batch);
         for (size_t i = 0; i < rows * CLASSES; i++)
             assert_near((double)logits[i], want[i], 1e-5);
         device->ops->softmax_loss(device, rows, CLASSES, logits, labels, index, 0,
                                   training ? pass_upstream(p) : NULL, &totals);
-        assert_near(totals.loss / (double)rows, loss * (training + 1), 1e-5);
+        assert_near(totals.loss / (double)rows, loss, 1e-5);
     }
     pass_backward(p, dx, NULL, NULL);
     check_gradients(m, x, dx, labels, rows);
@@ -486,6 +533,33 @@ static void test_branches_agree_with_plain_ones(void **state)
     check_model(model_of(twice, COUNT(twice)), 5);
 }
 
+/* Two residual blocks, one of them with a convolution on its shortcut. */
+static void test_residual_blocks_agree_with_plain_ones(void **state)
+{
+    (void)state;
+    const struct image in = {6, 5, 2}, wide = {6, 5, 3}, narrow = {3, 3, 4};
+    const struct window three = {3, 1, 1}, half = {3, 2, 1}, one = {1, 2, 0};
+    const enum device_activation relu = ACTIVATION_RELU, none = ACTIVATION_NONE;
+    const struct layer layers[] = {
+        taking(layer_conv_unbiased("conv1", in, 3, three), LAYER_SAMPLES, 0),
+        taking(layer_batch_norm("bn1", wide, relu), 0, 0),
+        taking(layer_conv_unbiased("1.conv1", wide, 3, three), 1, 0),
+        taking(layer_batch_norm("1.bn1", wide, relu), 2, 0),
+        taking(layer_conv_unbiased("1.conv2", wide, 3, three), 3, 0),
+        taking(layer_batch_norm("1.bn2", wide, none), 4, 0),
+        taking(layer_add("1.add", wide, relu), 1, 5),
+        taking(layer_conv_unbiased("2.conv1", wide, 4, half), 6, 0),
+        taking(layer_batch_norm("2.bn1", narrow, relu), 7, 0),
+        taking(layer_conv_unbiased("2.downsample.0", wide, 4, one), 6, 0),
+        taking(layer_batch_norm("2.downsample.1", narrow, none), 9, 0),
+        taking(layer_add("2.add", narrow, relu), 10, 8),
+        taking(layer_global_avg_pool("avgpool", narrow), 11, 0),
+        taking(layer_dense("fc", 4, CLASSES, none), 12, 0),
+    };
+
+    check_model(model_of(layers, COUNT(layers)), 4);
+}
+
 static void note_layer(void *arg, size_t layer)
 {
     struct str *order = arg;
@@ -553,6 +627,85 @@ static void test_parts_give_the_bits_of_the_whole(void **state)
     model_destroy(m);
 }
 
+/* ---- residual networks ---- */
+
+static struct model *make_resnet(const char *kind, size_t side, size_t classes)
+{
+    struct model *m = model_create(
+        device, &(struct model_config){kind, {side, side, 3}, classes, NULL, 0, 1}, NULL);
+    assert_non_null(m);
+    return m;
+}
+
+static bool has_layer(const struct model *m, const char *name)
+{
+    for (size_t i = 0; i < m->n_layers; i++)
+        if (strcmp(m->layers[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Names and sizes as torchvision has them, but for what is before the blocks of small
+ * images. */
+static void test_resnets_are_those_of_torchvision(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *kind;
+        size_t side, classes, parameters, states;
+        const char *shape, *has, *has_not;
+    } vectors[] = {
+        {"resnet18", 64, 10, 11173962, 9600,
+         "64x64x3-64x64x64-32x32x128-16x16x256-8x8x512-512-10", "layer4.1.bn2",
+         "layer1.0.downsample.0"},
+        {"resnet18", 224, 1000, 11689512, 9600,
+         "224x224x3-112x112x64-56x56x64-28x28x128-14x14x256-7x7x512-512-1000", "maxpool",
+         "layer1.2.conv1"},
+        {"resnet50", 33, 10, 23520842, 53120,
+         "33x33x3-33x33x64-33x33x256-17x17x512-9x9x1024-5x5x2048-2048-10",
+         "layer1.0.downsample.1", "maxpool"},
+        {"resnet50", 224, 1000, 25557032, 53120,
+         "224x224x3-112x112x64-56x56x64-56x56x256-28x28x512-14x14x1024-7x7x2048-2048-"
+         "1000",
+         "layer3.5.conv3", "layer3.6.conv1"},
+    };
+
+    for (size_t i = 0; i < COUNT(vectors); i++) {
+        struct str text = STR_INIT;
+        struct model *m =
+            make_resnet(vectors[i].kind, vectors[i].side, vectors[i].classes);
+        assert_int_equal(m->n_parameters, vectors[i].parameters);
+        assert_int_equal(m->n_state, vectors[i].states);
+        model_describe(m, &text);
+        assert_string_equal(text.p, vectors[i].shape);
+        assert_true(has_layer(m, vectors[i].has));
+        assert_false(has_layer(m, vectors[i].has_not));
+        assert_string_equal(m->layers[m->n_layers - 1].name, "fc");
+        str_free(&text);
+        model_destroy(m);
+    }
+}
+
+/* The stride is in the first convolution of 3x3. */
+static void test_resnet_halves_images_in_its_first_3x3(void **state)
+{
+    (void)state;
+    struct model *m = make_resnet("resnet50", 8, 10);
+    size_t halved = 0;
+
+    for (size_t i = 0; i < m->n_layers; i++) {
+        const struct layer *l = &m->layers[i];
+        if (l->kind != &layer_kind_conv || l->window.stride == 1)
+            continue;
+        halved++;
+        assert_int_equal(l->window.stride, 2);
+        assert_non_null(
+            strstr(l->name, l->window.size == 3 ? ".0.conv2" : ".downsample.0"));
+    }
+    assert_int_equal(halved, 6);
+    model_destroy(m);
+}
+
 /* ---- memory ---- */
 
 static size_t rows_in_evaluation(size_t n_hidden, size_t width, size_t rows, size_t most)
@@ -611,9 +764,15 @@ int main(void)
         cmocka_unit_test(test_conv_gradients_are_differences),
         cmocka_unit_test(test_pool_gradients_are_differences),
         cmocka_unit_test(test_add_gradients_are_differences),
+        cmocka_unit_test(test_conv_unbiased_gradients_are_differences),
+        cmocka_unit_test(test_global_avg_pool_gradients_are_differences),
+        cmocka_unit_test(test_batch_norm_gradients_are_differences),
         cmocka_unit_test(test_network_agrees_with_a_plain_one),
         cmocka_unit_test(test_cnn_agrees_with_a_plain_one),
         cmocka_unit_test(test_branches_agree_with_plain_ones),
+        cmocka_unit_test(test_residual_blocks_agree_with_plain_ones),
+        cmocka_unit_test(test_resnets_are_those_of_torchvision),
+        cmocka_unit_test(test_resnet_halves_images_in_its_first_3x3),
         cmocka_unit_test(test_parts_give_the_bits_of_the_whole),
         cmocka_unit_test(test_evaluation_has_the_rows_that_fit),
         cmocka_unit_test(test_large_batches_are_refused),

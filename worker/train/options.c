@@ -2,6 +2,7 @@
 
 #include "base/num.h"
 #include "base/suggest.h"
+#include "worker/train/model.h"
 #include "worker/train/schedule.h"
 
 #include <inttypes.h>
@@ -49,8 +50,8 @@ enum { CNN_L1 = 120, CNN_L2 = 84 };
 static const struct row rows[] = {
     {"data", "DATA", "fashion-mnist, a directory, HDF5 file or synthetic:...", TEXT,
      TUNABLE | KEPT, AT(data), 0, 0, false, NULL},
-    {"model", "KIND", "mlp: dense layers; cnn: convolutions before them", CHOICE, TUNABLE,
-     AT(model), 0, 0, false, model_kinds},
+    {"model", "KIND", "mlp, cnn, resnet18 or resnet50", CHOICE, TUNABLE, AT(model), 0, 0,
+     false, model_kinds},
     {"hidden", "N,N,...", "sizes of hidden dense layers; of cnn 120,84", SIZES,
      TUNABLE | KEPT, AT(hidden), 1, COUNT_MAX, false, NULL},
     {"l1", "N", "the same as --hidden N, or N,M with --l2 M", WHOLE, TUNABLE, AT(l1), 1,
@@ -357,6 +358,14 @@ static int finish(struct options *o, bool given[], struct err *e)
     if (*given_at(given, AT(hidden)) && (o->l1 || o->l2))
         return err_set(e, ERR_INVAL,
                        "hidden and l1, l2 are two ways to say the same: give one");
+    if (!model_has_hidden(o->model)) {
+        if (*given_at(given, AT(hidden)) || o->l1 || o->l2)
+            return err_set(e, ERR_INVAL,
+                           "model %s has no hidden dense layers: leave out hidden, l1 "
+                           "and l2",
+                           o->model);
+        o->hidden.n = 0;
+    }
     if (strcmp(o->model, "cnn") == 0 && !*given_at(given, AT(hidden)))
         o->hidden = (struct sizes){
             .v = {(size_t)(o->l1 ? o->l1 : CNN_L1), (size_t)(o->l2 ? o->l2 : CNN_L2)},

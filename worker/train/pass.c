@@ -35,6 +35,7 @@ struct pass {
     struct array *spare;     /* for a gradient that is added to another, [n] */
     struct array *passing;   /* outputs in evaluation, [n] */
     bool *written;           /* whether a gradient has had its first part, [n] */
+    size_t *saved;           /* where in memory a layer's `saved` lies, [n] */
     struct batch batch;      /* of forward */
 };
 
@@ -169,7 +170,12 @@ static size_t plan(struct pass *p)
     p->rows = most < p->config.most_rows ? most : p->config.most_rows;
     if (p->rows < p->config.rows)
         p->rows = p->config.rows;
-    return total > p->rows * per_row ? total : p->rows * per_row;
+    total = total > p->rows * per_row ? total : p->rows * per_row;
+    for (size_t i = 0; i < p->n; i++) {
+        p->saved[i] = total;
+        total += ALIGN(layer_at(p, i)->saved);
+    }
+    return total;
 }
 
 /* ---- making ---- */
@@ -203,6 +209,7 @@ struct pass *pass_create(struct model *m, const struct pass_config *config, stru
     p->spare = mem_alloc(n * sizeof(*p->spare));
     p->passing = mem_alloc(n * sizeof(*p->passing));
     p->written = mem_alloc(n * sizeof(*p->written));
+    p->saved = mem_alloc(n * sizeof(*p->saved));
     if (m->device->ops->allocate(m->device, plan(p) * sizeof(float), &memory, e) < 0) {
         pass_destroy(p);
         return NULL;
@@ -222,6 +229,7 @@ void pass_destroy(struct pass *p)
     free(p->spare);
     free(p->passing);
     free(p->written);
+    free(p->saved);
     free(p);
 }
 
@@ -250,6 +258,8 @@ static struct layer_call call(const struct pass *p, size_t i)
         .values = m->values,
         .gradients = m->gradients,
         .y = array_at(p, &outputs[i]),
+        .state = m->state,
+        .saved = p->memory + p->saved[i],
     };
 
     for (int k = 0; k < c.layer->n_inputs; k++) {

@@ -43,3 +43,36 @@ struct layer layer_max_pool(const char *name, struct image in, struct window win
     snprintf(l.name, sizeof(l.name), "%s", name);
     return l;
 }
+
+/* ---- over all places ---- */
+
+static void global_avg_pool_forward(const struct layer_call *c)
+{
+    c->device->ops->global_avg_pool(c->device, c->batch->rows, c->layer->in_image,
+                                    c->x[0], c->y);
+}
+
+static void global_avg_pool_backward(const struct layer_call *c)
+{
+    if (c->dx[0])
+        c->device->ops->global_avg_pool_backward(c->device, c->batch->rows,
+                                                 c->layer->in_image, c->dy, c->dx[0]);
+}
+
+const struct layer_kind layer_kind_global_avg_pool = {global_avg_pool_forward,
+                                                      global_avg_pool_backward};
+
+struct layer layer_global_avg_pool(const char *name, struct image in)
+{
+    struct layer l = {
+        .kind = &layer_kind_global_avg_pool,
+        .in = image_size(in),
+        .out = in.c,
+        .in_image = in,
+        .out_image = {1, 1, in.c},
+        .n_inputs = 1,
+    };
+
+    snprintf(l.name, sizeof(l.name), "%s", name);
+    return l;
+}

@@ -111,8 +111,49 @@ static void max_pool(const struct device_slide *s, const double *x, double *y)
     free(places);
 }
 
-void reference_layer(const struct layer *l, const double *values, size_t rows,
-                     const double *const x[], double *y)
+static void global_avg_pool(size_t rows, struct image in, const double *x, double *y)
+{
+    size_t places = in.h * in.w;
+
+    for (size_t i = 0; i < rows * in.c; i++) {
+        double sum = 0;
+        for (size_t p = 0; p < places; p++)
+            sum += x[(i / in.c * places + p) * in.c + i % in.c];
+        y[i] = sum / (double)places;
+    }
+}
+
+void reference_moments(size_t n, size_t channels, const double *x, double *mean,
+                       double *variance)
+{
+    *mean = *variance = 0;
+    for (size_t i = 0; i < n; i++)
+        *mean += x[i * channels] / (double)n;
+    for (size_t i = 0; i < n; i++)
+        *variance += pow(x[i * channels] - *mean, 2) / (double)n;
+}
+
+/* All but the bias. */
+static void batch_norm(const struct layer *l, const double *weight, const float *state,
+                       size_t rows, const double *x, double *y)
+{
+    size_t c = l->in_image.c, n = rows * l->in / c;
+
+    for (size_t i = 0; i < c; i++) {
+        double mean, variance;
+        if (state) {
+            mean = (double)state[l->states[0].offset + i];
+            variance = (double)state[l->states[1].offset + i];
+        } else {
+            reference_moments(n, c, x + i, &mean, &variance);
+        }
+        for (size_t k = i; k < n * c; k += c)
+            y[k] = (x[k] - mean) / sqrt(variance + (double)1e-5f) * weight[i];
+    }
+}
+
+void reference_layer(const struct layer *l, const double *values, const float *state,
+                     size_t rows, const double *const x[], double *y)
 {
     const struct device_slide s = {rows, l->in_image, l->out_image, l->window};
     const double *weight = values + l->parameters[0].offset;
@@ -124,6 +165,10 @@ void reference_layer(const struct layer *l, const double *values, size_t rows,
         reference_conv(&s, REFERENCE_Y, x[0], weight, NULL, y, NULL);
     else if (l->kind == &layer_kind_dense)
         dense(l, weight, rows, x[0], y);
+    else if (l->kind == &layer_kind_global_avg_pool)
+        global_avg_pool(rows, l->in_image, x[0], y);
+    else if (l->kind == &layer_kind_batch_norm)
+        batch_norm(l, weight, state, rows, x[0], y);
     else if (l->kind == &layer_kind_add)
         for (size_t i = 0; i < rows * l->out; i++)
             y[i] = x[0][i] + x[1][i];

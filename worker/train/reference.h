@@ -18,9 +18,14 @@ void reference_conv(const struct device_slide *s, enum reference_target target,
 /* Of each element of y the place in x of the first that is the largest. */
 void reference_max_pool(const struct device_slide *s, const double *x, size_t *places);
 
-/* y of one layer from its inputs x; values are the model's parameters. */
-void reference_layer(const struct layer *l, const double *values, size_t rows,
-                     const double *const x[], double *y);
+/* The mean and the biased variance of one channel of x [n][channels]. */
+void reference_moments(size_t n, size_t channels, const double *x, double *mean,
+                       double *variance);
+
+/* y of one layer from its inputs x; values are the model's parameters, and state what it
+ * evaluates by: NULL in training. */
+void reference_layer(const struct layer *l, const double *values, const float *state,
+                     size_t rows, const double *const x[], double *y);
 
 /* n numbers in [-1, 1), others for each `which`. free() them. */
 float *reference_numbers(size_t n, uint32_t which);

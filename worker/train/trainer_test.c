@@ -19,7 +19,7 @@
 #define ROOT     "trainer_test.dir"
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
-enum { FEATURES = 20, CLASSES = 4, TRAINING = 333, VALIDATION = 777 };
+enum { FEATURES = 20, CLASSES = 4, TRAINING = 333, VALIDATION = 777, FEW = 44 };
 
 static struct device *device;
 
@@ -71,30 +71,30 @@ struct bench {
 };
 
 /* Images of two planes, in noise; a bright spot in the first one says the class. */
-static void images_make(struct samples *s, size_t n, uint32_t which)
+static void images_make(struct samples *s, size_t n, size_t side, uint32_t which)
 {
-    enum { SIDE = 16, PIXELS = SIDE * SIDE };
-
     *s = (struct samples){.bytes = STR_INIT};
     s->name = mem_strdup("images");
     s->n = n;
     s->ndim = 3;
     s->dim[0] = 2;
-    s->dim[1] = s->dim[2] = SIDE;
-    s->features = 2 * PIXELS;
+    s->dim[1] = s->dim[2] = side;
+    s->features = 2 * side * side;
     s->type = SAMPLE_F32;
     s->stride = s->features * sizeof(float);
     s->floats = mem_alloc(n * s->stride);
     s->x = s->floats;
     s->y = mem_alloc(n * sizeof(*s->y));
     for (uint32_t i = 0; i < n; i++) {
-        uint32_t class = i % CLASSES, top = class / 2 * 8, left = class % 2 * 8;
+        size_t class = i % CLASSES, spot = side / 4;
+        size_t top = class / 2 * side / 2 + side / 8,
+               left = class % 2 * side / 2 + side / 8;
         float *x = s->floats + i * s->features;
         s->y[i] = (int32_t) class;
         for (uint32_t f = 0; f < s->features; f++)
             x[f] = (float)rng_unit(which, RNG_TEST, i, f, 0);
-        for (uint32_t k = 0; k < 16; k++)
-            x[(top + 2 + k / 4) * SIDE + left + 2 + k % 4] += 1;
+        for (size_t k = 0; k < spot * spot; k++)
+            x[(top + k / spot) * side + left + k % spot] += 1;
     }
 }
 
@@ -102,10 +102,18 @@ static void bench_open_with(struct bench *b, const char *model, const char *opti
                             double lr, const struct trainer_config *config)
 {
     struct data *d = mem_alloc(sizeof(*d));
-    bool images = strcmp(model, "cnn") == 0, planar;
+    bool planar;
 
-    (images ? images_make : samples_make)(&d->train, TRAINING, 1);
-    (images ? images_make : samples_make)(&d->test, VALIDATION, 2);
+    if (strcmp(model, "cnn") == 0) {
+        images_make(&d->train, TRAINING, 16, 1);
+        images_make(&d->test, VALIDATION, 16, 2);
+    } else if (strcmp(model, "resnet18") == 0) { /* few: it is slow */
+        images_make(&d->train, FEW, 8, 1);
+        images_make(&d->test, FEW, 8, 2);
+    } else {
+        samples_make(&d->train, TRAINING, 1);
+        samples_make(&d->test, VALIDATION, 2);
+    }
     d->training = part_of(&d->train);
     d->validation = part_of(&d->test);
     d->classes = CLASSES;
@@ -406,6 +414,9 @@ static void test_tick_counts_to_the_end(void **state)
 static void assert_same_state(const struct training *a, const struct training *b)
 {
     assert_memory_equal(a->model->values, b->model->values, a->model->n * sizeof(float));
+    if (a->model->n_state)
+        assert_memory_equal(a->model->state, b->model->state,
+                            a->model->n_state * sizeof(float));
     for (int i = 0; i < a->optimizer->n_slots; i++)
         assert_memory_equal(a->optimizer->slots[i], b->optimizer->slots[i],
                             a->model->n * sizeof(float));
@@ -426,6 +437,20 @@ static void test_cnn_learns_from_images_stored_by_planes(void **state)
     bench_close(&b);
 }
 
+/* What it is evaluated by is not the batch's, so that this learns late. */
+static void test_resnet_learns(void **state)
+{
+    (void)state;
+    struct bench b;
+
+    bench_open_with(&b, "resnet18", "sgd", 0.01,
+                    &(struct trainer_config){.batch_size = 11, .seed = 5});
+    struct metrics first = train(&b, 1), last = train(&b, 11);
+    assert_true(last.v[METRIC_LOSS] < 0.1 * first.v[METRIC_LOSS]);
+    assert_true(last.v[METRIC_VAL_ACCURACY] > 0.9);
+    bench_close(&b);
+}
+
 /* Four epochs at once, or interrupted after each number of them and gone on with in a
  * new process's memory: the same bits. Of 11 steps each; interrupted in the warm-up, on
  * the way up and on the way down. */
@@ -436,16 +461,19 @@ static void test_resuming_changes_nothing(void **state)
         const char *model, *optimizer;
         struct schedule schedule;
         struct augmentation augmentation;
+        int stops; /* how often it is interrupted */
     } vectors[] = {
-        {"mlp", "sgd", {.kind = "constant"}, {0, false}},
-        {"mlp", "adam", {.kind = "constant", .warmup = 15}, {0, false}},
+        {"mlp", "sgd", {.kind = "constant"}, {0, false}, 3},
+        {"mlp", "adam", {.kind = "constant", .warmup = 15}, {0, false}, 3},
         {"mlp",
          "adamw",
          {.kind = "cosine", .steps = 44, .warmup = 15, .final = 0.1},
-         {0, false}},
-        {"mlp", "sgd", {.kind = "step", .every = 9, .factor = 0.5}, {0, false}},
-        {"mlp", "sgd", {.kind = "onecycle", .steps = 44, .warmup = 15}, {0, false}},
-        {"cnn", "sgd", {.kind = "constant"}, {.crop = 2, .flip = true}},
+         {0, false},
+         3},
+        {"mlp", "sgd", {.kind = "step", .every = 9, .factor = 0.5}, {0, false}, 3},
+        {"mlp", "sgd", {.kind = "onecycle", .steps = 44, .warmup = 15}, {0, false}, 3},
+        {"cnn", "sgd", {.kind = "constant"}, {.crop = 2, .flip = true}, 3},
+        {"resnet18", "sgd", {.kind = "constant"}, {0, false}, 1},
     };
 
     for (size_t i = 0; i < COUNT(vectors); i++) {
@@ -457,7 +485,7 @@ static void test_resuming_changes_nothing(void **state)
         const char *model = vectors[i].model, *optimizer = vectors[i].optimizer;
         bench_open_with(&straight, model, optimizer, 0.01, &config);
         train(&straight, 4);
-        for (int stop = 1; stop < 4; stop++) {
+        for (int stop = 1; stop <= vectors[i].stops; stop++) {
             struct checkpoint_dir dir = {ROOT, false};
             struct str notes = STR_INIT;
             struct bench before, after;
@@ -545,6 +573,7 @@ int main(void)
         cmocka_unit_test(test_divergence_is_no_error),
         cmocka_unit_test(test_it_learns),
         cmocka_unit_test(test_cnn_learns_from_images_stored_by_planes),
+        cmocka_unit_test(test_resnet_learns),
         cmocka_unit_test(test_validation_weighs_each_sample_alike),
         cmocka_unit_test(test_training_weighs_each_sample_alike),
         cmocka_unit_test(test_labels_are_smoothed_in_training_alone),
