@@ -686,6 +686,60 @@ static void test_resnets_are_those_of_torchvision(void **state)
     }
 }
 
+/* Too many parameters to vary each: along the gradient the loss rises by its length. To
+ * normalise few numbers, as the last layers do here, makes much of rounding. */
+static void check_along_gradient(const struct model *m, const double *x,
+                                 const int32_t *labels, size_t rows)
+{
+    double *values = reference_widen(m->values, m->n), length = 0, loss[2];
+    const double step = 1e-7;
+
+    for (size_t i = 0; i < m->n; i++)
+        length += pow((double)m->gradients[i], 2);
+    length = sqrt(length);
+    for (int side = 0; side < 2; side++) {
+        double by = (side ? step : -step) / length;
+        for (size_t i = 0; i < m->n; i++)
+            values[i] = (double)m->values[i] + by * (double)m->gradients[i];
+        loss[side] = network_loss(m, values, NULL, x, labels, rows, NULL);
+    }
+    assert_near((loss[1] - loss[0]) / (2 * step), length, 1e-3 * length);
+    free(values);
+}
+
+static void test_resnet_agrees_with_a_plain_one(void **state)
+{
+    (void)state;
+    enum { FEW = 3 };
+    struct model *m = make_resnet("resnet18", 8, CLASSES);
+    struct pass *p =
+        pass_create(m, &(struct pass_config){0, m->n_layers, FEW, FEW}, NULL);
+    size_t n_x = FEW * m->layers[0].in;
+    float *x = reference_numbers(n_x, 7);
+    double *xd = reference_widen(x, n_x), *values = reference_widen(m->values, m->n);
+    static const int32_t labels[] = {0, 1, 2};
+    static const uint32_t index[] = {0, 1, 2};
+
+    for (int training = 0; training < 2; training++) {
+        struct batch batch = {.rows = FEW, .x = x, .training = training};
+        struct device_totals totals = {0, 0};
+        double want[FEW * CLASSES];
+        network_loss(m, values, training ? NULL : m->state, xd, labels, FEW, want);
+        const float *logits = pass_forward(p, &batch);
+        for (size_t i = 0; i < FEW * CLASSES; i++)
+            assert_near((double)logits[i], want[i], 1e-4 * (1 + fabs(want[i])));
+        device->ops->softmax_loss(device, FEW, CLASSES, logits, labels, index, 0,
+                                  training ? pass_upstream(p) : NULL, &totals);
+    }
+    pass_backward(p, NULL, NULL, NULL);
+    check_along_gradient(m, xd, labels, FEW);
+    void *all[] = {x, xd, values};
+    for (size_t i = 0; i < COUNT(all); i++)
+        free(all[i]);
+    pass_destroy(p);
+    model_destroy(m);
+}
+
 /* The stride is in the first convolution of 3x3. */
 static void test_resnet_halves_images_in_its_first_3x3(void **state)
 {
@@ -772,6 +826,7 @@ int main(void)
         cmocka_unit_test(test_branches_agree_with_plain_ones),
         cmocka_unit_test(test_residual_blocks_agree_with_plain_ones),
         cmocka_unit_test(test_resnets_are_those_of_torchvision),
+        cmocka_unit_test(test_resnet_agrees_with_a_plain_one),
         cmocka_unit_test(test_resnet_halves_images_in_its_first_3x3),
         cmocka_unit_test(test_parts_give_the_bits_of_the_whole),
         cmocka_unit_test(test_evaluation_has_the_rows_that_fit),
