@@ -3,14 +3,14 @@
 # shellcheck shell=sh
 
 packages_build="gcc libc6-dev make autoconf automake libtool pkg-config
-    libdnnl-dev libhdf5-dev libopenblas-dev libpcre2-dev librandom123-dev libxxhash-dev
-    libyaml-dev libzmq3-dev zlib1g-dev"
+    libdnnl-dev libhdf5-dev libopenblas-dev libopenmpi-dev libpcre2-dev librandom123-dev
+    libxxhash-dev libyaml-dev libzmq3-dev zlib1g-dev"
 packages_show="dataset-fashion-mnist python3 python3-h5py python3-pandas python3-tables"
 packages_check="clang clang-format groff-base hdf5-tools libclang-rt-dev libcmocka-dev
-    locales procps sharness shellcheck valgrind xz-utils"
+    locales openmpi-bin procps sharness shellcheck valgrind xz-utils"
 # For tests/cluster, a Slurm cluster on one machine, and `make check-cluster`.
-packages_cluster="iproute2 libopenmpi-dev libpmi2-0-dev mariadb-server munge openmpi-bin
-    procps slurm-client slurm-wlm slurmdbd"
+packages_cluster="iproute2 libpmi2-0-dev mariadb-server munge procps
+    slurm-client slurm-wlm slurmdbd"
 
 # packages_install NAME...: installs those that are missing, without a question.
 # Elsewhere than on Debian it only says what is wanted: configure finds out.

@@ -314,10 +314,10 @@ static double sum_from(size_t n, const float *z, float from)
 
 static void cpu_softmax_loss(struct device *d, size_t rows, size_t classes,
                              const float *logits, const int32_t *labels,
-                             const uint32_t *index, float smoothing, float *gradient,
-                             struct device_totals *totals)
+                             const uint32_t *index, float smoothing, size_t batch,
+                             float *gradient, struct device_totals *totals)
 {
-    float mean = 1.0f / (float)rows, spread = smoothing / (float)classes;
+    float mean = 1.0f / (float)batch, spread = smoothing / (float)classes;
 
     (void)d;
     for (size_t r = 0; r < rows; r++, logits += classes) {

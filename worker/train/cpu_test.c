@@ -214,7 +214,7 @@ static void check_softmax_loss(float smoothing)
         labels[r] = (int32_t)(r * 3 % CLASSES);
     }
     z[3 * CLASSES + 1] = 20; /* one row that is sure */
-    device->ops->softmax_loss(device, ROWS, CLASSES, z, labels, index, smoothing, g,
+    device->ops->softmax_loss(device, ROWS, CLASSES, z, labels, index, smoothing, ROWS, g,
                               &totals);
     for (size_t r = 0; r < ROWS; r++) {
         size_t label = (size_t)labels[index[r]], best = 0;
@@ -232,8 +232,8 @@ static void check_softmax_loss(float smoothing)
     assert_true(totals.correct == want.correct);
 
     struct device_totals again = {0, 0};
-    device->ops->softmax_loss(device, ROWS, CLASSES, z, labels, index, smoothing, NULL,
-                              &again);
+    device->ops->softmax_loss(device, ROWS, CLASSES, z, labels, index, smoothing, ROWS,
+                              NULL, &again);
     assert_near(again.loss, want.loss - 1.5, want.loss);
     free(z);
 }
@@ -263,7 +263,7 @@ static void test_softmax_loss_of_extremes(void **state)
     for (size_t i = 0; i < COUNT(vectors); i++) {
         struct device_totals totals = {0, 0};
         device->ops->softmax_loss(device, 1, 2, vectors[i].z, (const int32_t[]){0},
-                                  (const uint32_t[]){0}, vectors[i].smoothing, NULL,
+                                  (const uint32_t[]){0}, vectors[i].smoothing, 1, NULL,
                                   &totals);
         if (isnan(vectors[i].loss))
             assert_true(isnan(totals.loss));

@@ -154,14 +154,15 @@ struct device_ops {
     void (*add_backward)(struct device *d, enum device_activation activation, size_t n,
                          const float *y, const float *dy, float *da, float *db);
     /* Cross-entropy of softmax(logits [rows][classes]) against labels[index[row]]. Adds
-     * to totals; gradient, unless NULL, becomes that of the mean over the rows. With
+     * to totals; gradient, unless NULL, becomes that of the sum over the rows divided by
+     * `batch`: of the mean over a batch of which these rows are all, or a part. With
      * smoothing above 0 the target is not 1 for the label and 0 for the others, but
      * (1 - smoothing) of that and smoothing / classes for each: Szegedy et al. 2016,
      * section 7, as PyTorch's CrossEntropyLoss has it. */
     void (*softmax_loss)(struct device *d, size_t rows, size_t classes,
                          const float *logits, const int32_t *labels,
-                         const uint32_t *index, float smoothing, float *gradient,
-                         struct device_totals *totals);
+                         const uint32_t *index, float smoothing, size_t batch,
+                         float *gradient, struct device_totals *totals);
 
     /* ---- images ---- */
 

@@ -2,8 +2,11 @@
  *
  * Where things are: options.c what it can be told, data*.c what it learns from, model.c
  * and pass.c the network, optimizer.c its steps, schedule.c how large they are,
- * trainer.c the epochs, checkpoint.c what survives, saver.c when; cpu.c does the
- * arithmetic behind device.h. Here they meet librung. */
+ * trainer.c the epochs, comm.c the ranks that train together, checkpoint.c what survives,
+ * saver.c when; cpu.c does the arithmetic behind device.h. Here they meet librung.
+ *
+ * All ranks go the same way. Rank 0 alone prints, talks to the agent, saves and loads;
+ * what it learns from that, it tells the others before any of them acts on it. */
 #include "config.h"
 
 #include "base/clock.h"
@@ -31,11 +34,18 @@
 
 #define EPOCHS_BY_HAND 10
 
+/* What the sweep says to rank 0, for all ranks. */
+struct sweep {
+    bool active;
+    long start, first_until; /* a stop at or past it says that the trial is complete */
+    uint64_t seed;
+};
+
 struct app {
+    struct comm *comm; /* the ranks of this training; NULL: this process alone */
     struct options options;
     struct rung *rung;
-    bool in_sweep;
-    long first_until; /* a stop at or past it says that the trial is complete */
+    struct sweep sweep;
     struct device *device;
     struct trainer *trainer;
     struct training training;
@@ -58,7 +68,7 @@ struct app {
  * sweep tells a trial its next milestone, not its last step. */
 static int64_t epochs_known(const struct app *a)
 {
-    return a->options.epochs ? a->options.epochs : a->in_sweep ? 0 : EPOCHS_BY_HAND;
+    return a->options.epochs ? a->options.epochs : a->sweep.active ? 0 : EPOCHS_BY_HAND;
 }
 
 /* ---- what a person sees ---- */
@@ -108,6 +118,8 @@ static void print_start(const struct app *a)
 
     if (a->options.quiet)
         return;
+    if (a->comm)
+        fprintf(stderr, "%d ranks by %s\n", comm_size(a->comm), comm_name(a->comm));
     for (int i = 0; i < t->data->train.ndim; i++)
         str_addf(&shape, "%s%zu", i ? "x" : "", t->data->train.dim[i]);
     fprintf(stderr, "%s: %zu samples of %s to train, %zu to validate, %zu classes\n",
@@ -134,11 +146,25 @@ static void print_epoch(const struct app *a, const struct metrics *m)
     fflush(stdout);
 }
 
+/* All ranks come here with the same text. */
 static int complain(const struct app *a, const char *text)
 {
     clear_line(a);
-    fprintf(stderr, "rung-train: %s\n", text);
+    if (comm_rank(a->comm) == 0)
+        fprintf(stderr, "rung-train: %s\n", text);
     return EXIT_FAILURE;
+}
+
+/* Another rank is lost: its end is ours. */
+static void lost(void *arg, const char *text)
+{
+    const struct app *a = arg;
+
+    if (text) {
+        clear_line(a);
+        fprintf(stderr, "rung-train: %s\n", text);
+    }
+    _exit(EXIT_FAILURE);
 }
 
 /* ---- beginning ---- */
@@ -200,7 +226,7 @@ static int open_training(struct app *a, struct err *e)
     if (open_schedule(a, e) < 0)
         return e->code;
     t->model_kind = o->model;
-    t->seed = o->seed_given ? o->seed : rung_seed(a->rung);
+    t->seed = o->seed_given ? o->seed : a->sweep.seed;
     t->model = model_create(a->device,
                             &(struct model_config){
                                 .kind = o->model,
@@ -245,21 +271,42 @@ static void note_schedule(struct app *a)
  * says, by hand from the newest, if there is any. */
 static int resume(struct app *a, struct err *e)
 {
-    int64_t start = a->in_sweep ? rung_start(a->rung) : -1;
+    int64_t start = a->sweep.active ? a->sweep.start : -1;
     struct str notes = STR_INIT;
 
-    if (!a->dir.path || start == 0)
+    if (!a->dir.path || start == 0 || comm_rank(a->comm) > 0)
         return 0;
     int rc = checkpoint_load(&a->dir, start, &a->training, &notes, e);
     if (notes.len)
         fprintf(stderr, "rung-train: %s", notes.p);
     str_free(&notes);
-    if (rc == ERR_NOENT && !a->in_sweep)
+    if (rc == ERR_NOENT && !a->sweep.active)
         return 0;
     if (rc == 0 && !a->options.quiet)
         fprintf(stderr, "going on after epoch %" PRId64 "\n", a->training.progress.epoch);
     if (rc == 0)
         note_schedule(a);
+    return rc;
+}
+
+/* What training goes on from, as rank 0 has it: fresh, or loaded. */
+static int replicate(struct app *a, struct err *e)
+{
+    struct training *t = &a->training;
+    struct device *d = a->device;
+    size_t features = t->data->train.features;
+
+    if (!a->comm)
+        return 0;
+    comm_broadcast(a->comm, 0, t->data->mean, features * sizeof(float));
+    comm_broadcast(a->comm, 0, t->data->scale, features * sizeof(float));
+    comm_broadcast(a->comm, 0, &t->progress, sizeof(t->progress));
+    comm_broadcast(a->comm, 0, &t->optimizer->updates, sizeof(t->optimizer->updates));
+    int rc = trainer_replicate(d, a->comm, t->model->values, t->model->n, e);
+    if (rc == 0)
+        rc = trainer_replicate(d, a->comm, t->model->state, t->model->n_state, e);
+    for (int i = 0; i < t->optimizer->n_slots && rc == 0; i++)
+        rc = trainer_replicate(d, a->comm, t->optimizer->slots[i], t->model->n, e);
     return rc;
 }
 
@@ -276,7 +323,7 @@ static int collect(struct app *a, bool wait, struct err *e)
     if (rc == 0)
         return 0;
     a->saved = clock_mono();
-    if (a->in_sweep && rung_saved(a->rung, (long)step) < 0)
+    if (a->sweep.active && rung_saved(a->rung, (long)step) < 0)
         return err_set(e, ERR_IO, "%s", rung_error(a->rung));
     return 0;
 }
@@ -306,6 +353,7 @@ static int train_epoch(struct app *a, struct err *e)
                            &record.metrics, e);
     if (rc == 0 && a->late.code)
         rc = err_set(e, a->late.code, "%s", a->late.text);
+    rc = comm_agree(a->comm, rc, e);
     if (rc < 0)
         return rc;
     t->progress.epoch++;
@@ -313,7 +361,8 @@ static int train_epoch(struct app *a, struct err *e)
     t->progress.samples += (int64_t)t->data->training.n;
     record.step = (int32_t)t->progress.step;
     vec_push(&t->history, record);
-    print_epoch(a, &record.metrics);
+    if (comm_rank(a->comm) == 0)
+        print_epoch(a, &record.metrics);
     return 0;
 }
 
@@ -368,7 +417,7 @@ static int obey(struct app *a, bool *over, struct err *e)
         *over = true;
         return 0;
     }
-    if (decision == RUNG_STOP && (long)t->progress.step < a->first_until)
+    if (decision == RUNG_STOP && (long)t->progress.step < a->sweep.first_until)
         return 0; /* cut short: nobody wants its checkpoint */
     /* Ending unasked, at --epochs, is a pause too. */
     return *over || (answer & RUNG_SAVE) ? save(a, *over, e) : 0;
@@ -388,20 +437,32 @@ static int look_after(struct app *a, bool over, struct err *e)
     return save(a, over, e);
 }
 
+/* What follows an epoch: rank 0 sees to it, and all ranks know what came of it. */
+static int follow_up(struct app *a, bool *over, struct err *e)
+{
+    int rc = 0;
+
+    if (comm_rank(a->comm) == 0)
+        rc = a->sweep.active ? obey(a, over, e) : look_after(a, *over, e);
+    rc = comm_agree(a->comm, rc, e);
+    comm_broadcast(a->comm, 0, over, sizeof(*over));
+    return rc;
+}
+
 static int run(struct app *a, struct err *e)
 {
     int64_t epochs = epochs_known(a) ? epochs_known(a) : UINT32_MAX;
     int rc = 0;
 
     bool over = a->training.progress.epoch >= epochs;
-    if (over && !a->options.quiet)
+    if (over && !a->options.quiet && comm_rank(a->comm) == 0)
         fprintf(stderr, "nothing to do: %" PRId64 " of %" PRId64 " epochs are done\n",
                 a->training.progress.epoch, epochs);
     while (!over && rc == 0) {
         rc = train_epoch(a, e);
         over = a->training.progress.epoch >= epochs;
         if (rc == 0)
-            rc = a->in_sweep ? obey(a, &over, e) : look_after(a, over, e);
+            rc = follow_up(a, &over, e);
     }
     return rc;
 }
@@ -409,20 +470,28 @@ static int run(struct app *a, struct err *e)
 static int start_and_run(struct app *a, struct err *e)
 {
     struct training *t = &a->training;
+    int rc = 0;
 
-    if (a->in_sweep && *rung_error(a->rung))
-        return err_set(e, ERR_IO, "%s", rung_error(a->rung));
-    int rc = open_training(a, e);
+    if (a->sweep.active && *rung_error(a->rung))
+        rc = err_set(e, ERR_IO, "%s", rung_error(a->rung));
     if (rc == 0)
-        rc = resume(a, e);
+        rc = open_training(a, e);
+    rc = comm_agree(a->comm, rc, e);
+    if (rc == 0)
+        rc = comm_agree(a->comm, resume(a, e), e);
+    if (rc == 0)
+        rc = replicate(a, e);
     if (rc < 0)
         return rc;
-    print_start(a);
-    if (a->dir.path)
-        a->saver = saver_open(&a->dir, t);
+    if (comm_rank(a->comm) == 0) {
+        print_start(a);
+        if (a->dir.path)
+            a->saver = saver_open(&a->dir, t);
+    }
     a->trainer =
         trainer_create(a->device, t->data, t->model, t->optimizer,
                        &(struct trainer_config){
+                           .comm = a->comm,
                            .batch_size = a->batch_size,
                            .seed = t->seed,
                            .augmentation = {(size_t)a->options.crop, a->options.flip},
@@ -430,7 +499,8 @@ static int start_and_run(struct app *a, struct err *e)
                            .schedule = a->schedule,
                        },
                        e);
-    return a->trainer ? run(a, e) : e->code;
+    rc = comm_agree(a->comm, a->trainer ? 0 : e->code, e);
+    return rc < 0 ? rc : run(a, e);
 }
 
 static void close_all(struct app *a)
@@ -444,6 +514,31 @@ static void close_all(struct app *a)
     vec_free(&a->training.history);
     str_free(&a->settings_text);
     rung_close(a->rung);
+    comm_close(a->comm);
+}
+
+/* The agent hears of rank 0 alone. */
+static void open_sweep(struct app *a)
+{
+    if (comm_rank(a->comm) > 0)
+        unsetenv("RUNG_SOCKET");
+    a->rung = rung_open();
+    a->sweep = (struct sweep){rung_active(a->rung), rung_start(a->rung),
+                              rung_until(a->rung), rung_seed(a->rung)};
+    comm_broadcast(a->comm, 0, &a->sweep, sizeof(a->sweep));
+}
+
+static void print_about(const struct options *o)
+{
+    struct str help = STR_INIT;
+
+    if (o->help) {
+        options_help(&help);
+        fputs(help.p, stdout);
+        str_free(&help);
+    } else {
+        puts("rung-train " PACKAGE_VERSION);
+    }
 }
 
 int main(int argc, char *argv[])
@@ -458,27 +553,29 @@ int main(int argc, char *argv[])
         complain(&a, e.text);
         return EXIT_FAILURE;
     }
-    a.rung = rung_open();
-    a.in_sweep = rung_active(a.rung);
-    a.first_until = rung_until(a.rung);
-    if (options_parse(&a.options, argc, argv, lookup, a.rung, &e) < 0) {
-        complain(&a, e.text);
-        status = EXIT_USAGE;
-    } else if (a.options.help) {
-        struct str help = STR_INIT;
-        options_help(&help);
-        fputs(help.p, stdout);
-        str_free(&help);
-    } else if (a.options.version) {
-        puts("rung-train " PACKAGE_VERSION);
-    } else if (check_epochs(&a, &e) < 0) {
+    if (comm_open(&a.comm, lost, &a, &e) < 0) {
+        if (comm_speaks())
+            complain(&a, e.text);
+        return EXIT_FAILURE;
+    }
+    open_sweep(&a);
+    int rc = options_parse(&a.options, argc, argv, lookup, a.rung, &e);
+    if (rc == 0 && (a.options.help || a.options.version)) {
+        if (comm_rank(a.comm) == 0)
+            print_about(&a.options);
+        close_all(&a);
+        return EXIT_SUCCESS;
+    }
+    if (rc == 0)
+        rc = check_epochs(&a, &e);
+    if (comm_agree(a.comm, rc, &e) < 0) {
         complain(&a, e.text);
         status = EXIT_USAGE;
     } else {
         a.dir.path = a.options.checkpoint_dir;
-        if (!a.dir.path && a.in_sweep)
+        if (!a.dir.path && a.sweep.active)
             a.dir.path = rung_checkpoint_dir(a.rung);
-        a.live = !a.options.quiet && isatty(STDERR_FILENO);
+        a.live = !a.options.quiet && comm_rank(a.comm) == 0 && isatty(STDERR_FILENO);
         if (start_and_run(&a, &e) < 0)
             status = complain(&a, e.text);
     }

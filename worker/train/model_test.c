@@ -433,7 +433,7 @@ static void check_model(struct model *m, size_t rows)
         const float *logits = pass_forward(p, &batch);
         for (size_t i = 0; i < rows * CLASSES; i++)
             assert_near((double)logits[i], want[i], 1e-5);
-        device->ops->softmax_loss(device, rows, CLASSES, logits, labels, index, 0,
+        device->ops->softmax_loss(device, rows, CLASSES, logits, labels, index, 0, rows,
                                   training ? pass_upstream(p) : NULL, &totals);
         assert_near(totals.loss / (double)rows, loss, 1e-5);
     }
@@ -728,7 +728,7 @@ static void test_resnet_agrees_with_a_plain_one(void **state)
         const float *logits = pass_forward(p, &batch);
         for (size_t i = 0; i < FEW * CLASSES; i++)
             assert_near((double)logits[i], want[i], 1e-4 * (1 + fabs(want[i])));
-        device->ops->softmax_loss(device, FEW, CLASSES, logits, labels, index, 0,
+        device->ops->softmax_loss(device, FEW, CLASSES, logits, labels, index, 0, FEW,
                                   training ? pass_upstream(p) : NULL, &totals);
     }
     pass_backward(p, NULL, NULL, NULL);

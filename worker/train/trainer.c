@@ -12,6 +12,11 @@
 
 #define VALIDATION_ROWS 512 /* at most, where batches have fewer */
 
+/* Sizes of what is summed over the ranks at once: the first small, so that it starts
+ * early in backward (Li et al. 2020, "PyTorch Distributed", section 3.2). */
+#define FIRST_BUCKET ((size_t)1 << 20)
+#define BUCKET       ((size_t)25 << 20)
+
 #define METRIC_NAME_(id, name) #name,
 const char *const metric_names[METRICS] = {METRIC_MAP(METRIC_NAME_)};
 #undef METRIC_NAME_
@@ -45,6 +50,9 @@ struct trainer {
     struct pass *pass;
     float *x; /* [pass_rows()][features], the batch at hand */
     struct device_totals *totals;
+    /* Of this step's gradients, those from `reduced` on are being summed over the ranks.
+     */
+    size_t reduced, bucket;
 };
 
 int64_t trainer_steps(size_t samples, size_t batch_size)
@@ -130,7 +138,9 @@ static int open_all(struct trainer *t, struct err *e)
     struct device *d = t->device;
     size_t features = t->data->train.features;
     void *x, *totals;
-    const struct pass_config pass = {0, t->model->n_layers, t->config.batch_size,
+    size_t ranks = (size_t)comm_size(t->config.comm);
+    const struct pass_config pass = {0, t->model->n_layers,
+                                     (t->config.batch_size + ranks - 1) / ranks,
                                      VALIDATION_ROWS};
     int rc = attach_samples(d, &t->data->train, &t->attached[0], e);
 
@@ -202,21 +212,96 @@ void trainer_destroy(struct trainer *t)
 
 /* ---- an epoch ---- */
 
-/* Runs the model on the n samples of f from `start`; in training the gradient of their
- * mean loss goes upstream, with labels smoothed. */
-static void forward(struct trainer *t, struct feed *f, size_t start, size_t n,
-                    bool training)
+/* Samples of a part, by their places in its order. */
+struct rows {
+    size_t start, n;
+};
+
+/* This rank's part of some samples, which all ranks take together: they are cut into as
+ * many pieces, one behind the other, none longer by more than one. */
+static struct rows share_of(const struct comm *c, size_t start, size_t n)
+{
+    size_t rank = (size_t)comm_rank(c), size = (size_t)comm_size(c);
+    size_t begin = n * rank / size, end = n * (rank + 1) / size;
+
+    return (struct rows){start + begin, end - begin};
+}
+
+/* Runs the model on rows of f. In training they are all of a batch or a part of it, and
+ * their part of the gradient of the batch's mean loss goes upstream, with labels
+ * smoothed; `batch` 0: in validation. */
+static void forward(struct trainer *t, struct feed *f, struct rows rows, size_t batch)
 {
     struct device *d = t->device;
+    bool training = batch > 0;
 
-    f->gather.index = f->order + start;
-    f->gather.moves = f->moves ? f->moves + start : NULL;
-    d->ops->gather(d, &f->gather, n, t->x);
+    f->gather.index = f->order + rows.start;
+    f->gather.moves = f->moves ? f->moves + rows.start : NULL;
+    d->ops->gather(d, &f->gather, rows.n, t->x);
     const float *logits = pass_forward(
-        t->pass, &(struct batch){.rows = n, .x = t->x, .training = training});
-    d->ops->softmax_loss(d, n, t->data->classes, logits, f->labels, f->gather.index,
-                         training ? (float)t->config.label_smoothing : 0,
+        t->pass, &(struct batch){.rows = rows.n, .x = t->x, .training = training});
+    d->ops->softmax_loss(d, rows.n, t->data->classes, logits, f->labels, f->gather.index,
+                         training ? (float)t->config.label_smoothing : 0, batch,
                          training ? pass_upstream(t->pass) : NULL, t->totals);
+}
+
+/* Begins to sum the gradients from `from` on over the ranks, all that was not yet. */
+static void reduce_from(struct trainer *t, size_t from)
+{
+    comm_reduce(t->config.comm, t->model->gradients + from, t->reduced - from);
+    t->reduced = from;
+    t->bucket = BUCKET / sizeof(float);
+}
+
+/* Backward goes from the last parameters to the first: those of this layer and of all
+ * behind it have their gradients. */
+static void layer_done(void *arg, size_t layer)
+{
+    struct trainer *t = arg;
+    const struct layer *l = &t->model->layers[layer];
+
+    if (l->n_parameters) {
+        size_t ready = l->parameters[0].offset;
+        while (t->reduced - ready >= t->bucket)
+            reduce_from(t, t->reduced - t->bucket);
+    }
+    comm_progress(t->config.comm);
+}
+
+/* Sets the gradients of the batch's mean loss, on all ranks. */
+static void backward(struct trainer *t, size_t rows)
+{
+    struct model *m = t->model;
+
+    t->reduced = m->n;
+    t->bucket = FIRST_BUCKET / sizeof(float);
+    if (rows) {
+        pass_backward(t->pass, NULL, layer_done, t);
+    } else { /* the last batch of an epoch has fewer samples than there are ranks */
+        float *zeros = mem_alloc(m->n * sizeof(*zeros));
+        t->device->ops->upload(t->device, m->gradients, zeros, m->n * sizeof(*zeros));
+        free(zeros);
+    }
+    while (t->reduced >= t->bucket)
+        reduce_from(t, t->reduced - t->bucket);
+    reduce_from(t, 0);
+    comm_reduce_wait(t->config.comm);
+}
+
+int trainer_replicate(struct device *d, struct comm *c, float *x, size_t n, struct err *e)
+{
+    if (comm_size(c) == 1 || n == 0)
+        return 0;
+    float *host = mem_resize(NULL, n, sizeof(*host));
+    int rc = d->ops->download(d, host, x, n * sizeof(*host), e);
+
+    rc = comm_agree(c, rc, e);
+    if (rc == 0) {
+        comm_broadcast(c, 0, host, n * sizeof(*host));
+        d->ops->upload(d, x, host, n * sizeof(*host));
+    }
+    free(host);
+    return rc;
 }
 
 static size_t rows_left(const struct feed *f, size_t start, size_t most)
@@ -225,9 +310,19 @@ static size_t rows_left(const struct feed *f, size_t start, size_t most)
     return left < most ? left : most;
 }
 
+/* The totals of all ranks. */
 static int totals_take(struct trainer *t, struct device_totals *totals, struct err *e)
 {
-    return t->device->ops->download(t->device, totals, t->totals, sizeof(*totals), e);
+    struct comm *c = t->config.comm;
+    int rc = t->device->ops->download(t->device, totals, t->totals, sizeof(*totals), e);
+    double sums[] = {totals->loss, totals->correct};
+
+    rc = comm_agree(c, rc, e);
+    if (rc < 0)
+        return rc;
+    comm_sum(c, sums, 2);
+    *totals = (struct device_totals){sums[0], sums[1]};
+    return 0;
 }
 
 static void totals_reset(struct trainer *t)
@@ -275,8 +370,10 @@ static int train(struct trainer *t, uint32_t epoch, trainer_tick *tick, void *ar
     totals_reset(t);
     for (size_t start = 0; start < total;) {
         size_t n = rows_left(f, start, t->config.batch_size);
-        forward(t, f, start, n, true);
-        pass_backward(t->pass, NULL, NULL, NULL);
+        struct rows rows = share_of(t->config.comm, start, n);
+        if (rows.n)
+            forward(t, f, rows, n);
+        backward(t, rows.n);
         t->optimizer->lr = learning_rate(t, epoch, start);
         optimizer_step(t->optimizer, t->model->values, t->model->gradients);
         start += n;
@@ -289,12 +386,15 @@ static int train(struct trainer *t, uint32_t epoch, trainer_tick *tick, void *ar
 static int validate(struct trainer *t, struct device_totals *totals, struct err *e)
 {
     struct feed *f = &t->validation;
+    struct rows left = share_of(t->config.comm, 0, f->part->n);
+    size_t most = pass_rows(t->pass);
 
     totals_reset(t);
-    for (size_t start = 0; start < f->part->n;) {
-        size_t n = rows_left(f, start, pass_rows(t->pass));
-        forward(t, f, start, n, false);
-        start += n;
+    while (left.n) {
+        size_t n = left.n < most ? left.n : most;
+        forward(t, f, (struct rows){left.start, n}, 0);
+        left.start += n;
+        left.n -= n;
     }
     return totals_take(t, totals, e);
 }
@@ -316,13 +416,17 @@ int trainer_epoch(struct trainer *t, uint32_t epoch, trainer_tick *tick, void *a
 {
     double begun = clock_mono(), n = (double)t->data->training.n,
            n_val = (double)t->data->validation.n;
-    struct device_totals training, validation;
+    struct device_totals training = {0, 0}, validation = {0, 0};
     int rc = train(t, epoch, tick, arg, &training, e);
 
     if (rc < 0)
         return rc;
     double trained = clock_mono();
-    rc = validate(t, &validation, e);
+    /* Each rank has the running statistics of what it saw: those of rank 0 hold. */
+    rc = trainer_replicate(t->device, t->config.comm, t->model->state, t->model->n_state,
+                           e);
+    if (rc == 0)
+        rc = validate(t, &validation, e);
     if (rc < 0)
         return rc;
     *metrics = (struct metrics){{

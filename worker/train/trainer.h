@@ -2,6 +2,7 @@
 #ifndef WORKER_TRAIN_TRAINER_H
 #define WORKER_TRAIN_TRAINER_H
 
+#include "worker/train/comm.h"
 #include "worker/train/data.h"
 #include "worker/train/draw.h"
 #include "worker/train/optimizer.h"
@@ -34,8 +35,9 @@ struct metrics {
 };
 
 struct trainer_config {
-    size_t batch_size;
-    uint64_t seed; /* of the order of samples, and of how they are moved */
+    struct comm *comm; /* the ranks that train together; NULL: one alone */
+    size_t batch_size; /* of all ranks together: each takes its share of every batch */
+    uint64_t seed;     /* of the order of samples, and of how they are moved */
     struct augmentation augmentation;
     double label_smoothing;   /* 0 to 1, in the loss that is trained on */
     struct schedule schedule; /* checked; of the optimiser's learning rate */
@@ -43,13 +45,19 @@ struct trainer_config {
 
 struct trainer;
 
-/* data must be measured. All stay the caller's. NULL on failure: ERR_FULL without
- * memory, ERR_INVAL for batches that are too large, or samples that are no images, or too
- * small ones, where those are to be moved. */
+/* data must be measured. All stay the caller's. With several ranks all must have the same
+ * parameters to begin with: then they have after each step. NULL on failure: ERR_FULL
+ * without memory, ERR_INVAL for batches that are too large, or samples that are no
+ * images, or too small ones, where those are to be moved. */
 struct trainer *trainer_create(struct device *device, struct data *data,
                                struct model *model, struct optimizer *optimizer,
                                const struct trainer_config *config, struct err *e);
 void trainer_destroy(struct trainer *t); /* NULL is fine */
+
+/* Makes an array of the device [n] what it is on rank 0. All ranks at once, with the same
+ * result on all. */
+int trainer_replicate(struct device *d, struct comm *c, float *x, size_t n,
+                      struct err *e);
 
 /* Optimiser steps in an epoch of so many training samples. */
 int64_t trainer_steps(size_t samples, size_t batch_size);
@@ -57,7 +65,8 @@ int64_t trainer_steps(size_t samples, size_t batch_size);
 /* Called between batches, with the training samples done so far. */
 typedef void trainer_tick(void *arg, size_t done, size_t total);
 
-/* Trains epoch `epoch` (from 1), then validates. Its batches depend on (seed, epoch)
+/* Trains epoch `epoch` (from 1), then validates; all ranks at once, with the same metrics
+ * and result on all. Its batches depend on (seed, epoch)
  * alone, and so does their place in the schedule. tick may be NULL. The losses may turn
  * out NaN or infinite: no error. */
 int trainer_epoch(struct trainer *t, uint32_t epoch, trainer_tick *tick, void *arg,
