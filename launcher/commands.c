@@ -122,9 +122,5 @@ const struct cli_command cli_commands[] = {
      "Joins the sweep, asks for trials and runs them until none is left. One started by\n"
      "hand is welcome while slots are missing, else told that there is no work.",
      agent_options, cmd_agent},
-    {"exec", "-- PROGRAM [ARG...]", "The parent of a trial's program: started by rung",
-     "Runs the program in a session of its own, ends whatever it leaves behind, and says "
-     "how\n"
-     "it went.",
-     exec_options, cmd_exec},
+    COMMAND_EXEC,
     {0}};

@@ -36,6 +36,16 @@ extern const struct cli_option agent_options[], best_options[], check_options[],
     resume_options[], run_options[], show_options[], status_options[], stop_options[],
     submit_options[], watch_options[];
 
+/* A line of that table, which rung-exec has too. */
+#define COMMAND_EXEC                                                                     \
+    {                                                                                    \
+        "exec", "-- PROGRAM [ARG...]",                                                   \
+            "The parent of a trial's program: started by rung",                          \
+            "Runs the program in a session of its own, ends whatever it leaves behind, " \
+            "and says how\nit went.",                                                    \
+            exec_options, cmd_exec                                                       \
+    }
+
 /* launcher/cmd_resume.c, shared with cmd_stop.c */
 
 /* The directory as given, or the one unfinished sweep below the current directory

@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 const struct cli_command cli_commands[] = {
-    {"exec", "-- PROGRAM [ARG...]", "", NULL, exec_options, cmd_exec},
+    COMMAND_EXEC,
     {0},
 };
 

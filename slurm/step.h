@@ -16,8 +16,8 @@ struct step {
     bool gres;      /* the job's own options name generic resources */
     const struct script_option *options; /* srun's; the last word on everything */
     size_t n_options;
-    const char *rung;    /* our own program, absolute: `rung exec` is the shim where */
-    const char *shim;    /* there is no rung-exec (NULL), which starts sooner */
+    const char *rung;    /* our own program, absolute */
+    const char *shim;    /* rung-exec, absolute; NULL: `rung exec`, which starts later */
     double kill_seconds; /* between SIGTERM and SIGKILL */
 };
 
