@@ -101,6 +101,13 @@ test_expect_success 'the same ranks twice give the same bits; so does a pause be
     test_cmp one.bits two.bits && test_cmp one.bits paused.bits
 '
 
+# A channel's mean moves with the first batch that rank 0 has a sample of.
+test_expect_success 'rank 0, whose running statistics hold, has a part of any batch' '
+    ranks 3 --model resnet18 --limit 2 --epochs 1 --checkpoint-dir two-samples &&
+    h5dump -d /model/bn1/running_mean -y -w 1 two-samples/checkpoint.h5 >mean &&
+    test "$(grep -cE "^ *-?[0-9]" mean)" = 64 && grep -E "^ *-?[0-9.e-]*[1-9]" mean
+'
+
 test_expect_success 'an error is said once, and ends all' '
     test_must_fail ranks 3 --checkpoint-dir data/train-images-idx3-ubyte/x 2>err &&
     test "$(grep -c "^rung-train: " err)" = 1 &&

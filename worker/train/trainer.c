@@ -218,11 +218,12 @@ struct rows {
 };
 
 /* This rank's part of some samples, which all ranks take together: they are cut into as
- * many pieces, one behind the other, none longer by more than one. */
+ * many pieces, one behind the other, none longer by more than one. Rank 0 has a part of
+ * any: its running statistics are everyone's. */
 static struct rows share_of(const struct comm *c, size_t start, size_t n)
 {
     size_t rank = (size_t)comm_rank(c), size = (size_t)comm_size(c);
-    size_t begin = n * rank / size, end = n * (rank + 1) / size;
+    size_t begin = (n * rank + size - 1) / size, end = (n * (rank + 1) + size - 1) / size;
 
     return (struct rows){start + begin, end - begin};
 }
