@@ -186,16 +186,13 @@ out:
     return rc;
 }
 
-/* Creates the epoch's file and, after that, reads how the last one ends. */
-static int find_place(struct journal *j, struct event *begin, int64_t *torn,
-                      struct err *e)
+/* Finds the predecessor among the files of the list, and what is accepted of it. */
+static int find_last(struct journal *j, const struct epochs *list, struct event *begin,
+                     int64_t *torn, struct err *e)
 {
-    struct epochs list = {0};
     struct chain chain = {0};
-    int rc = create_file(j, &list, e);
+    int rc = chain_find(j->dir, list, INT32_MAX, &chain, e);
 
-    if (!rc)
-        rc = chain_find(j->dir, &list, INT32_MAX, &chain, e);
     begin->kind = EVENT_EPOCH;
     begin->epoch.epoch = j->epoch;
     begin->epoch.after = 0;
@@ -203,6 +200,36 @@ static int find_place(struct journal *j, struct event *begin, int64_t *torn,
     if (!rc && chain.v.n > 0)
         rc = accept(j, &chain.v.v[0], begin, torn, e);
     vec_free(&chain.v);
+    return rc;
+}
+
+/* The files that were there before ours, as they are now. */
+static int list_again(const struct journal *j, struct epochs *list, struct err *e)
+{
+    list->number.n = 0;
+    int rc = epochs_list(j->dir, list, e);
+
+    while (!rc && list->number.n > 0 && list->number.v[list->number.n - 1] >= j->epoch)
+        list->number.n--;
+    return rc;
+}
+
+/* Creates the epoch's file and, after that, reads how the last one ends. What was listed
+ * may be gone by then: made by a host that lost power before it was durable. It is not
+ * left out because it cannot be opened, but because it is listed no more. */
+static int find_place(struct journal *j, struct event *begin, int64_t *torn,
+                      struct err *e)
+{
+    struct epochs list = {0};
+    int rc = create_file(j, &list, e);
+
+    if (!rc)
+        rc = find_last(j, &list, begin, torn, e);
+    if (rc == ERR_NOENT) {
+        rc = list_again(j, &list, e);
+        if (!rc)
+            rc = find_last(j, &list, begin, torn, e);
+    }
     vec_free(&list.number);
     return rc;
 }
