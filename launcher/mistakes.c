@@ -93,7 +93,7 @@ void mistakes_free(struct mistakes *m)
 struct shown shown(const char *p, size_t n)
 {
     struct shown s;
-    size_t len = 0, chars = 0;
+    size_t len = 0, chars = 0, tail = 0;
     bool blank = false;
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)p[i];
@@ -103,7 +103,12 @@ struct shown shown(const char *p, size_t n)
             i += c1;
             continue;
         }
-        if (!continues(p[i]) && (chars += blank ? 2 : 1) > SHOWN_CHARS) {
+        /* A character has 4 bytes at most; what is no UTF-8 may go on and on. */
+        if (!continues(p[i]) || ++tail > 3) {
+            tail = 0;
+            chars += blank ? 2 : 1;
+        }
+        if (chars > SHOWN_CHARS) {
             memcpy(s.text + len, "...", 4);
             return s;
         }

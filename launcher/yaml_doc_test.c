@@ -168,11 +168,30 @@ static void test_shown(void **state)
     str_free(&s);
 }
 
+/* What is shown of a text that is no UTF-8 has room, whatever it is. */
+static void test_any_bytes_are_shown(void **state)
+{
+    char text[1000];
+
+    (void)state;
+    for (int c = 1; c < 256; c++) {
+        memset(text, c, sizeof(text));
+        struct shown s = shown(text, sizeof(text));
+        size_t n = strnlen(s.text, sizeof(s.text));
+        assert_in_range(n, 0, 4 * 40 + 6);
+        if (c > ' ' && c != 0x7f)
+            assert_string_equal(s.text + n - 3, "...");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad_bytes), cmocka_unit_test(test_tree),
-        cmocka_unit_test(test_places),    cmocka_unit_test(test_order),
+        cmocka_unit_test(test_any_bytes_are_shown),
+        cmocka_unit_test(test_bad_bytes),
+        cmocka_unit_test(test_tree),
+        cmocka_unit_test(test_places),
+        cmocka_unit_test(test_order),
         cmocka_unit_test(test_shown),
     };
     return cmocka_run_group_tests_name("launcher/yaml_doc", tests, NULL, NULL);
