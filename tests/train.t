@@ -252,7 +252,7 @@ with h5py.File(\"old/checkpoint.h5\", \"r+\") as f:
     del f[\"progress\"].attrs[\"planned\"]
     for name in list(f.attrs):
         if name.startswith(\"lr_\") or name in (\"nesterov\", \"label_smoothing\", \"crop\",
-                                               \"flip\"):
+                                               \"flip\", \"dropout\"):
             del f.attrs[name]
 " || return 1
     done &&

@@ -47,7 +47,7 @@ static void training_make(struct training *t, struct device *device)
     t->data->mean = mem_alloc(FEATURES * sizeof(float));
     t->data->scale = mem_alloc(FEATURES * sizeof(float));
     t->model = model_create(
-        device, &(struct model_config){"mlp", {1, 1, FEATURES}, CLASSES, hidden, 1, 1},
+        device, &(struct model_config){"mlp", {1, 1, FEATURES}, CLASSES, hidden, 1, 1, 0},
         NULL);
     t->optimizer = optimizer_create(
         device, &(struct optimizer_config){"adam", 0.1, 0, 0, false}, t->model->n, NULL);

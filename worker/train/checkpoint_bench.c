@@ -65,7 +65,7 @@ int main(void)
     t.model = model_create(
         d,
         &(struct model_config){
-            "mlp", {1, 1, FEATURES}, CLASSES, (const size_t[]){HIDDEN, HIDDEN}, 2, 1},
+            "mlp", {1, 1, FEATURES}, CLASSES, (const size_t[]){HIDDEN, HIDDEN}, 2, 1, 0},
         NULL);
     t.optimizer = optimizer_create(
         d, &(struct optimizer_config){"sgd", 0.1, 0.9, 0, false}, t.model->n, NULL);

@@ -75,7 +75,7 @@ static void training_make(struct training *t, const char *optimizer, double mome
     t->model = model_create(
         device,
         &(struct model_config){
-            "mlp", {1, 1, FEATURES}, CLASSES, (const size_t[]){hidden}, 1, which},
+            "mlp", {1, 1, FEATURES}, CLASSES, (const size_t[]){hidden}, 1, which, 0},
         NULL);
     t->optimizer = optimizer_create(
         device, &(struct optimizer_config){optimizer, 0.1, momentum, 0, false},

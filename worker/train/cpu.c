@@ -424,6 +424,7 @@ static const struct device_ops cpu_ops = {
     .activation_backward = cpu_activation_backward,
     .add = cpu_add,
     .add_backward = cpu_add_backward,
+    .dropout = cpu_dropout,
     .softmax_loss = cpu_softmax_loss,
     .conv = cpu_conv,
     .conv_backward_data = cpu_conv_backward_data,

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "worker/train/draw.h"
 #include "worker/train/reference.h"
 
 #include <float.h>
@@ -272,6 +273,38 @@ static void test_softmax_loss_of_extremes(void **state)
     }
 }
 
+/* By device.h's words. */
+static void check_dropout(size_t rows, size_t cols, size_t row, uint32_t keep)
+{
+    const struct device_dropout d = {rows, cols, 0xfedcba9876543210, row, keep};
+    float *x = reference_numbers(rows * cols, 1);
+    float *y = mem_alloc(rows * cols * sizeof(*y));
+
+    reference_poison(y, rows * cols);
+    device->ops->dropout(device, &d, x, y);
+    for (size_t i = 0; i < rows * cols; i++) {
+        size_t r = i / cols, c = i % cols;
+        uint64_t draws = rng_u64(d.seed, RNG_TRAIN, (uint32_t)(row + r),
+                                 (uint32_t)(c / 4), DRAW_DROPOUT);
+        bool kept = (draws >> c % 4 * 16 & 0xffff) < keep;
+        assert_true(y[i] == (kept ? x[i] * (65536 / (float)keep) : 0));
+    }
+    free(x);
+    free(y);
+}
+
+static void test_dropout_draws_what_its_numbers_say(void **state)
+{
+    (void)state;
+    static const size_t shapes[][3] = {
+        {1, 1, 0}, {3, 7, 5}, {4, 64, 0}, {2, 65, (size_t)1 << 31}, {5, 203, 1}};
+    static const uint32_t keeps[] = {1, 20000, 32768, 65535, DROPOUT_ALL};
+
+    for (size_t i = 0; i < COUNT(shapes); i++)
+        for (size_t k = 0; k < COUNT(keeps); k++)
+            check_dropout(shapes[i][0], shapes[i][1], shapes[i][2], keeps[k]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -283,6 +316,7 @@ int main(void)
         cmocka_unit_test(test_activation_backward),
         cmocka_unit_test(test_softmax_loss),
         cmocka_unit_test(test_softmax_loss_of_extremes),
+        cmocka_unit_test(test_dropout_draws_what_its_numbers_say),
     };
 
     return cmocka_run_group_tests_name("cpu", tests, setup, teardown);

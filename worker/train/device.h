@@ -74,6 +74,18 @@ struct device_batch_norm {
     float *mean, *rstd;                /* [channels], of the batch; only in training */
 };
 
+/* Dropout (Srivastava et al. 2014) of numbers [rows][cols]: each is kept with chance
+ * keep / DROPOUT_ALL. Number c of row r is kept if it draws less than
+ * `keep`: the c % 4th lowest 16 bits of rng_u64(seed, RNG_TRAIN, row + r, c / 4,
+ * DRAW_DROPOUT), see base/rng.h. */
+struct device_dropout {
+    size_t rows, cols;
+    uint64_t seed; /* of these draws alone */
+    size_t row;    /* the number that the first row has */
+    uint32_t keep; /* from 1 */
+};
+#define DROPOUT_ALL 65536
+
 /* Moves an image: its place (y, x) is taken from (y + dy, x + dx), and with flip from
  * (y + dy, w - 1 - x + dx); what comes from outside is 0. */
 struct device_move {
@@ -153,6 +165,10 @@ struct device_ops {
     /* From that y and dy: da and db, each unless NULL. */
     void (*add_backward)(struct device *d, enum device_activation activation, size_t n,
                          const float *y, const float *dy, float *da, float *db);
+    /* y = x times DROPOUT_ALL / keep where it is kept, and times 0 where not; both
+     * [rows][cols], not the same. It is its own backward: of dy it makes dx. */
+    void (*dropout)(struct device *d, const struct device_dropout *dropout,
+                    const float *x, float *y);
     /* Cross-entropy of softmax(logits [rows][classes]) against labels[index[row]]. Adds
      * to totals; gradient, unless NULL, becomes that of the sum over the rows divided by
      * `batch`: of the mean over a batch of which these rows are all, or a part. With

@@ -95,7 +95,7 @@ static void run_case(size_t c, struct device *device, struct data *data)
     struct model *m = model_create(
         device,
         &(struct model_config){
-            "mlp", {1, 1, FEATURES}, CLASSES, (const size_t[]){HIDDEN}, 1, 1},
+            "mlp", {1, 1, FEATURES}, CLASSES, (const size_t[]){HIDDEN}, 1, 1, 0},
         NULL);
     struct optimizer *o = optimizer_create(
         device, &(struct optimizer_config){cases[c].optimizer, 1e-3, 0.9, 0, false}, m->n,

@@ -33,6 +33,9 @@ struct layer {
     bool backward_x, backward_y; /* whether backward reads x and y */
     struct window window;        /* of what has one */
     enum device_activation activation;
+    double dropout;      /* the share that becomes 0 */
+    uint32_t draws;      /* of what draws at random: sets it apart from other layers */
+    bool training_alone; /* in evaluation it gives what it is given */
     int n_parameters;
     struct parameter parameters[LAYER_PARAMETERS];
     int n_states; /* what training changes, but not by gradients */
@@ -45,6 +48,10 @@ struct batch {
     size_t rows;
     const float *x; /* [rows][in] of the first layer */
     bool training;  /* backward may follow */
+    /* What layers draw at random in training depends on these, and on nothing else: */
+    uint64_t seed;
+    int64_t step; /* the optimiser's, over the whole training */
+    size_t row;   /* the number, in the batch of all ranks, of the first of the rows */
 };
 
 /* What a layer works on. Arrays of x have [rows][in], those of y [rows][out]. */
@@ -91,8 +98,12 @@ struct layer layer_batch_norm(const char *name, struct image in,
 /* y = act(x[0] + x[1]). */
 struct layer layer_add(const char *name, struct image in,
                        enum device_activation activation);
+/* In training y = x / (1 - share) or, where it is dropped, 0; each number is dropped with
+ * chance `share`, from 0 to below 1, taken to a multiple of 1/65536. In evaluation y = x.
+ * `draws` is another number for each of a model's. */
+struct layer layer_dropout(const char *name, size_t size, double share, uint32_t draws);
 
 extern const struct layer_kind layer_kind_dense, layer_kind_conv, layer_kind_max_pool,
-    layer_kind_global_avg_pool, layer_kind_batch_norm, layer_kind_add;
+    layer_kind_global_avg_pool, layer_kind_batch_norm, layer_kind_add, layer_kind_dropout;
 
 #endif

@@ -235,6 +235,7 @@ static int open_training(struct app *a, struct err *e)
                                 .hidden = o->hidden.v,
                                 .n_hidden = o->hidden.n,
                                 .seed = t->seed,
+                                .dropout = o->dropout,
                             },
                             e);
     if (!t->model)

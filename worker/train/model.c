@@ -43,23 +43,26 @@ static int allocate(struct model *m, size_t n, float **p, struct err *e)
     return rc;
 }
 
-/* A weight's start depends on (seed, layer, index in the layer) and nothing else. */
+/* A weight's start depends on (seed, layer, index in the layer) and nothing else: layers
+ * of training alone do not count. */
 static void draw_start(struct model *m, uint64_t seed)
 {
     float *host = mem_alloc(m->n * sizeof(*host));
+    uint32_t layer = 0;
 
     for (size_t i = 0; i < m->n_layers; i++) {
         uint32_t index = 0;
         for (int k = 0; k < m->layers[i].n_parameters; k++) {
             const struct parameter *p = &m->layers[i].parameters[k];
             for (size_t j = 0; j < p->count; j++, index++)
-                host[p->offset + j] =
-                    p->bound > 0 ? (float)((2 * rng_unit(seed, RNG_TRAIN, (uint32_t)i,
-                                                         index, DRAW_START) -
-                                            1) *
-                                           p->bound)
-                                 : p->start;
+                host[p->offset + j] = p->bound > 0
+                                          ? (float)((2 * rng_unit(seed, RNG_TRAIN, layer,
+                                                                  index, DRAW_START) -
+                                                     1) *
+                                                    p->bound)
+                                          : p->start;
         }
+        layer += !m->layers[i].training_alone;
     }
     m->device->ops->upload(m->device, m->values, host, m->n * sizeof(*host));
     free(host);
@@ -153,7 +156,8 @@ void model_describe(const struct model *m, struct str *out)
     describe_image(last, out);
     for (size_t i = 0; i < m->n_layers; i++) {
         struct image next = m->layers[i].out_image;
-        if (!model_can_cut(m, i + 1) || goes_on(last, next))
+        if (m->layers[i].training_alone || !model_can_cut(m, i + 1) ||
+            goes_on(last, next))
             continue;
         str_addc(out, '-');
         describe_image(next, out);

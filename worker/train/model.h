@@ -14,6 +14,7 @@ struct model_config {
     const size_t *hidden; /* sizes of the hidden dense layers */
     size_t n_hidden;
     uint64_t seed;
+    double dropout; /* 0 to below 1: of what each hidden dense layer gives */
 };
 
 /* The parameters of all layers lie in one array, layer after layer, their gradients in
@@ -54,7 +55,8 @@ int model_start(struct model *m, uint64_t seed, struct err *e);
 bool model_can_cut(const struct model *m, size_t layer);
 
 /* The shape for people and checkpoints: "784-128-10", with images as "28x28x1"; of
- * branches only what they give together, and images of one shape in a row once. Two
+ * branches only what they give together, images of one shape in a row once, and nothing
+ * of layers of training alone. Two
  * models of one kind that differ in shape have different ones. */
 void model_describe(const struct model *m, struct str *out);
 

@@ -49,20 +49,20 @@ static void test_bad_configurations_are_refused(void **state)
         struct model_config config;
         const char *text;
     } vectors[] = {
-        {{"mpl", {1, 1, 4}, 2, (const size_t[]){3}, 1, 0}, "unknown model 'mpl'"},
-        {{"mlp", {1, 1, 4}, 2, (const size_t[]){0}, 1, 0},
+        {{"mpl", {1, 1, 4}, 2, (const size_t[]){3}, 1, 0, 0}, "unknown model 'mpl'"},
+        {{"mlp", {1, 1, 4}, 2, (const size_t[]){0}, 1, 0, 0},
          "layer 1: 0 by 4 weights cannot be"},
-        {{"mlp", {1, 1, 0}, 2, (const size_t[]){3}, 1, 0}, "layer 1"},
-        {{"mlp", {1, 1, 4}, 2, (const size_t[]){3, (size_t)1 << 31}, 2, 0}, "layer 2"},
-        {{"cnn", {1, 1, 784}, 2, (const size_t[]){3}, 1, 0},
+        {{"mlp", {1, 1, 0}, 2, (const size_t[]){3}, 1, 0, 0}, "layer 1"},
+        {{"mlp", {1, 1, 4}, 2, (const size_t[]){3, (size_t)1 << 31}, 2, 0, 0}, "layer 2"},
+        {{"cnn", {1, 1, 784}, 2, (const size_t[]){3}, 1, 0, 0},
          "these are no images, but 784 numbers each"},
-        {{"cnn", {28, 15, 1}, 2, (const size_t[]){3}, 1, 0},
+        {{"cnn", {28, 15, 1}, 2, (const size_t[]){3}, 1, 0, 0},
          "pool2: images are too small for this model: a window of 2x2 meets 8x1"},
-        {{"cnn", {4, 28, 1}, 2, (const size_t[]){3}, 1, 0},
+        {{"cnn", {4, 28, 1}, 2, (const size_t[]){3}, 1, 0, 0},
          "conv1: images are too small for this model: a window of 5x5 meets 4x28"},
-        {{"cnn", {(size_t)1 << 20, (size_t)1 << 20, 1}, 2, NULL, 0, 0},
+        {{"cnn", {(size_t)1 << 20, (size_t)1 << 20, 1}, 2, NULL, 0, 0, 0},
          "conv1: images of 1048576x1048576x1 are too large"},
-        {{"cnn", {28, 28, (size_t)1 << 28}, 2, NULL, 0, 0}, "are too large"},
+        {{"cnn", {28, 28, (size_t)1 << 28}, 2, NULL, 0, 0, 0}, "are too large"},
     };
 
     for (size_t i = 0; i < COUNT(vectors); i++) {
@@ -77,7 +77,7 @@ static void test_bad_configurations_are_refused(void **state)
 static struct model *make(uint64_t seed, const size_t *hidden, size_t n_hidden)
 {
     struct model *m = model_create(
-        device, &(struct model_config){"mlp", {1, 1, 300}, 10, hidden, n_hidden, seed},
+        device, &(struct model_config){"mlp", {1, 1, 300}, 10, hidden, n_hidden, seed, 0},
         NULL);
     assert_non_null(m);
     return m;
@@ -139,10 +139,10 @@ static void test_description(void **state)
     assert_string_equal(m->layers[2].name, "dense3");
     model_destroy(m);
 
-    m = model_create(
-        device,
-        &(struct model_config){"cnn", {28, 28, 1}, 10, (const size_t[]){120, 84}, 2, 1},
-        NULL);
+    m = model_create(device,
+                     &(struct model_config){
+                         "cnn", {28, 28, 1}, 10, (const size_t[]){120, 84}, 2, 1, 0},
+                     NULL);
     str_cut(&text, 0);
     model_describe(m, &text);
     assert_string_equal(text.p, "28x28x1-24x24x6-12x12x6-8x8x16-4x4x16-120-84-10");
@@ -158,16 +158,24 @@ static void test_description(void **state)
 /* What check_layer() varies and compares: the parameters, then the inputs, [n]. */
 struct probe {
     const struct layer *layer;
-    size_t rows, n_values, n_x, n_y, n;
+    struct batch batch;
+    size_t n_values, n_x, n_y, n;
     float *values, *x[LAYER_INPUTS]; /* one array */
     double *exact;                   /* of the same */
     float *gradients, *dx[LAYER_INPUTS];
     float *weights; /* of y in the sum that is differentiated */
 };
 
+/* A batch, or the later rows of one, somewhere in a training. */
+static struct batch in_training(size_t rows)
+{
+    return (struct batch){
+        .rows = rows, .training = true, .seed = 11, .step = 12345, .row = 6};
+}
+
 static void probe_make(struct probe *p, struct layer *l, size_t rows)
 {
-    *p = (struct probe){.layer = l, .rows = rows};
+    *p = (struct probe){.layer = l, .batch = in_training(rows)};
     for (int k = 0; k < l->n_parameters; k++) {
         l->parameters[k].offset = p->n_values;
         p->n_values += l->parameters[k].count;
@@ -204,7 +212,7 @@ static double probe_sum(const struct probe *p)
 
     for (int k = 0; k < LAYER_INPUTS; k++)
         x[k] = p->exact + p->n_values + (size_t)k * p->n_x;
-    reference_layer(p->layer, p->exact, NULL, p->rows, x, y);
+    reference_layer(p->layer, p->exact, NULL, &p->batch, x, y);
     for (size_t i = 0; i < p->n_y; i++)
         sum += y[i] * (double)p->weights[i];
     free(y);
@@ -213,11 +221,10 @@ static double probe_sum(const struct probe *p)
 
 static void probe_run(struct probe *p)
 {
-    const struct batch batch = {.rows = p->rows, .x = p->x[0], .training = true};
     struct layer_call c = {
         .layer = p->layer,
         .device = device,
-        .batch = &batch,
+        .batch = &p->batch,
         .values = p->values,
         .gradients = p->gradients,
         .y = mem_alloc(p->n_y * sizeof(float)),
@@ -311,6 +318,14 @@ static void test_add_gradients_are_differences(void **state)
     check_layer(layer_add("add", (struct image){3, 7, 3}, ACTIVATION_RELU), 4);
 }
 
+static void test_dropout_gradients_are_differences(void **state)
+{
+    (void)state;
+
+    check_layer(layer_dropout("dropout", 13, 0.5, 0), 3);
+    check_layer(layer_dropout("dropout", 70, 0.125, 1), 2);
+}
+
 static void test_conv_unbiased_gradients_are_differences(void **state)
 {
     (void)state;
@@ -352,8 +367,10 @@ static void test_batch_norm_gradients_are_differences(void **state)
  * training state is NULL. */
 static double network_loss(const struct model *m, const double *values,
                            const float *state, const double *x, const int32_t *labels,
-                           size_t rows, double *logits)
+                           const struct batch *b, double *logits)
 {
+    size_t rows = b->rows;
+
     double **outputs = mem_alloc(m->n_layers * sizeof(*outputs)), loss = 0;
     size_t classes = m->layers[m->n_layers - 1].out;
 
@@ -363,7 +380,7 @@ static double network_loss(const struct model *m, const double *values,
         for (int k = 0; k < l->n_inputs; k++)
             inputs[k] = l->inputs[k] == LAYER_SAMPLES ? x : outputs[l->inputs[k]];
         outputs[i] = mem_resize(NULL, rows * l->out, sizeof(double));
-        reference_layer(l, values, state, rows, inputs, outputs[i]);
+        reference_layer(l, values, state, b, inputs, outputs[i]);
     }
     const double *a = outputs[m->n_layers - 1];
     if (logits)
@@ -384,18 +401,18 @@ enum { CLASSES = 3, ROWS = 9 };
 
 /* The gradients in m, of the parameters and in dx of the samples, are differences. */
 static void check_gradients(const struct model *m, const float *x, const float *dx,
-                            const int32_t *labels, size_t rows)
+                            const int32_t *labels, const struct batch *b)
 {
-    size_t n_x = rows * m->layers[0].in;
+    size_t n_x = b->rows * m->layers[0].in;
     double *values = reference_widen(m->values, m->n), *xd = reference_widen(x, n_x);
     const double step = 1e-6;
 
     for (size_t i = 0; i < m->n + n_x; i++) {
         double *at = i < m->n ? &values[i] : &xd[i - m->n], kept = *at;
         *at = kept + step;
-        double up = network_loss(m, values, NULL, xd, labels, rows, NULL);
+        double up = network_loss(m, values, NULL, xd, labels, b, NULL);
         *at = kept - step;
-        double down = network_loss(m, values, NULL, xd, labels, rows, NULL);
+        double down = network_loss(m, values, NULL, xd, labels, b, NULL);
         *at = kept;
         assert_near((double)(i < m->n ? m->gradients[i] : dx[i - m->n]),
                     (up - down) / (2 * step), 1e-6);
@@ -413,7 +430,7 @@ static void check_model(struct model *m, size_t rows)
     float *x = reference_numbers(n_x, 7), *dx = mem_alloc(n_x * sizeof(*dx));
     double *values = reference_widen(m->values, m->n), *xd = reference_widen(x, n_x),
            want[ROWS * CLASSES];
-    struct batch batch = {.rows = rows, .x = x};
+    struct batch batch = in_training(rows);
     struct device_totals totals = {0, 0};
     int32_t labels[ROWS];
     uint32_t index[ROWS];
@@ -422,14 +439,15 @@ static void check_model(struct model *m, size_t rows)
         index[r] = r;
         labels[r] = (int32_t)(r % CLASSES);
     }
+    batch.x = x;
     reference_poison(dx, n_x);
     for (size_t i = 0; i < m->n_state; i++) /* means too, and variances not too small */
         m->state[i] = 0.5f + (float)rng_unit(1, RNG_TEST, (uint32_t)i, 9, 0);
     for (int training = 0; training < 2; training++) {
-        double loss =
-            network_loss(m, values, training ? NULL : m->state, xd, labels, rows, want);
-        totals = (struct device_totals){0, 0};
         batch.training = training;
+        double loss =
+            network_loss(m, values, training ? NULL : m->state, xd, labels, &batch, want);
+        totals = (struct device_totals){0, 0};
         const float *logits = pass_forward(p, &batch);
         for (size_t i = 0; i < rows * CLASSES; i++)
             assert_near((double)logits[i], want[i], 1e-5);
@@ -438,7 +456,7 @@ static void check_model(struct model *m, size_t rows)
         assert_near(totals.loss / (double)rows, loss, 1e-5);
     }
     pass_backward(p, dx, NULL, NULL);
-    check_gradients(m, x, dx, labels, rows);
+    check_gradients(m, x, dx, labels, &batch);
     free(x);
     free(dx);
     free(values);
@@ -450,11 +468,11 @@ static void check_model(struct model *m, size_t rows)
 static void check_network(const char *kind, struct image sample, const size_t *hidden,
                           size_t n_hidden, size_t rows)
 {
-    check_model(
-        model_create(device,
-                     &(struct model_config){kind, sample, CLASSES, hidden, n_hidden, 3},
-                     NULL),
-        rows);
+    check_model(model_create(
+                    device,
+                    &(struct model_config){kind, sample, CLASSES, hidden, n_hidden, 3, 0},
+                    NULL),
+                rows);
 }
 
 static void test_network_agrees_with_a_plain_one(void **state)
@@ -468,6 +486,122 @@ static void test_network_agrees_with_a_plain_one(void **state)
     /* Fewer rows than there is room for. */
     check_network("mlp", table, (const size_t[]){7}, 1, 4);
     check_network("mlp", table, (const size_t[]){13, 5, 8}, 3, 9);
+}
+
+static struct model *make_dropping(double share)
+{
+    return model_create(
+        device,
+        &(struct model_config){
+            "mlp", {1, 1, 11}, CLASSES, (const size_t[]){13, 8}, 2, 3, share},
+        NULL);
+}
+
+static void test_network_with_dropout_agrees_with_a_plain_one(void **state)
+{
+    (void)state;
+
+    check_model(make_dropping(0.5), 9);
+    check_model(make_dropping(0.25), 4);
+}
+
+/* Neither the weights that it starts with, nor what it is described as. */
+static void test_dropout_is_no_part_of_a_model(void **state)
+{
+    (void)state;
+    struct model *with = make_dropping(0.3), *without = make_dropping(0);
+    struct str text = STR_INIT;
+
+    assert_int_equal(without->n_layers, 3);
+    assert_int_equal(with->n_layers, 5);
+    assert_string_equal(with->layers[1].name, "dropout1");
+    assert_string_equal(with->layers[3].name, "dropout2");
+    assert_int_equal(with->n, without->n);
+    assert_memory_equal(with->values, without->values, with->n * sizeof(float));
+    model_describe(with, &text);
+    assert_string_equal(text.p, "11-13-8-3");
+    str_free(&text);
+    model_destroy(with);
+    model_destroy(without);
+}
+
+/* Forward only, of ones. free() it. */
+static float *drop_ones(double share, struct batch b, uint32_t draws, size_t size)
+{
+    struct layer l = layer_dropout("dropout", size, share, draws);
+    float *x = mem_resize(NULL, b.rows * size, sizeof(*x));
+    float *y = mem_alloc(b.rows * size * sizeof(*y));
+
+    for (size_t i = 0; i < b.rows * size; i++)
+        x[i] = 1;
+    reference_poison(y, b.rows * size);
+    l.kind->forward(&(struct layer_call){
+        .layer = &l, .device = device, .batch = &b, .x = {x}, .y = y});
+    free(x);
+    return y;
+}
+
+static void test_dropout_keeps_its_share_scaled(void **state)
+{
+    (void)state;
+    enum { MANY = 300, SIZE = 333 };
+    static const double shares[] = {1e-4, 0.1, 0.5, 0.9};
+    struct batch b = in_training(MANY);
+    const double n = MANY * SIZE;
+
+    for (size_t i = 0; i < COUNT(shares); i++) {
+        float *y = drop_ones(shares[i], b, 0, SIZE), scale = (float)(1 / (1 - shares[i]));
+        size_t dropped = 0;
+        for (size_t k = 0; k < MANY * SIZE; k++) {
+            assert_true(y[k] == 0 || fabsf(y[k] / scale - 1) < 1e-4f);
+            dropped += y[k] == 0;
+        }
+        /* Five standard errors, and what rounding the share may do. */
+        assert_near((double)dropped / n, shares[i],
+                    5 * sqrt(shares[i] * (1 - shares[i]) / n) + 1.0 / DROPOUT_ALL);
+        free(y);
+    }
+    b.training = false;
+    float *y = drop_ones(0.9, b, 0, SIZE);
+    for (size_t k = 0; k < MANY * SIZE; k++)
+        assert_true(y[k] == 1);
+    free(y);
+    /* Nearly all: one number in 65536 is left, and not scaled by infinity. */
+    b.training = true;
+    y = drop_ones(nextafter(1, 0), b, 0, SIZE);
+    for (size_t k = 0; k < MANY * SIZE; k++)
+        assert_true(y[k] == 0 || y[k] == DROPOUT_ALL);
+    free(y);
+}
+
+/* The mask is that of the numbers in the batch, however it is cut; each step, seed and
+ * layer has another. */
+static void test_dropout_does_not_depend_on_how_a_batch_is_cut(void **state)
+{
+    (void)state;
+    enum { MANY = 12, SIZE = 35, CUT = 5 };
+    struct batch whole = in_training(MANY), part = whole,
+                 other[3] = {whole, whole, whole};
+    const size_t bytes = MANY * SIZE * sizeof(float);
+    float *y = drop_ones(0.5, whole, 0, SIZE);
+
+    part.rows = CUT;
+    float *first = drop_ones(0.5, part, 0, SIZE);
+    part.rows = MANY - CUT;
+    part.row += CUT;
+    float *second = drop_ones(0.5, part, 0, SIZE);
+    assert_memory_equal(y, first, CUT * SIZE * sizeof(float));
+    assert_memory_equal(y + CUT * SIZE, second, (MANY - CUT) * SIZE * sizeof(float));
+    other[0].step++;
+    other[1].seed++;
+    for (uint32_t i = 0; i < COUNT(other); i++) {
+        float *z = drop_ones(0.5, other[i], i == 2, SIZE);
+        assert_memory_not_equal(y, z, bytes);
+        free(z);
+    }
+    free(y);
+    free(first);
+    free(second);
 }
 
 static void test_cnn_agrees_with_a_plain_one(void **state)
@@ -632,7 +766,8 @@ static void test_parts_give_the_bits_of_the_whole(void **state)
 static struct model *make_resnet(const char *kind, size_t side, size_t classes)
 {
     struct model *m = model_create(
-        device, &(struct model_config){kind, {side, side, 3}, classes, NULL, 0, 1}, NULL);
+        device, &(struct model_config){kind, {side, side, 3}, classes, NULL, 0, 1, 0},
+        NULL);
     assert_non_null(m);
     return m;
 }
@@ -689,7 +824,7 @@ static void test_resnets_are_those_of_torchvision(void **state)
 /* Too many parameters to vary each: along the gradient the loss rises by its length. To
  * normalise few numbers, as the last layers do here, makes much of rounding. */
 static void check_along_gradient(const struct model *m, const double *x,
-                                 const int32_t *labels, size_t rows)
+                                 const int32_t *labels, const struct batch *b)
 {
     double *values = reference_widen(m->values, m->n), length = 0, loss[2];
     const double step = 1e-7;
@@ -701,7 +836,7 @@ static void check_along_gradient(const struct model *m, const double *x,
         double by = (side ? step : -step) / length;
         for (size_t i = 0; i < m->n; i++)
             values[i] = (double)m->values[i] + by * (double)m->gradients[i];
-        loss[side] = network_loss(m, values, NULL, x, labels, rows, NULL);
+        loss[side] = network_loss(m, values, NULL, x, labels, b, NULL);
     }
     assert_near((loss[1] - loss[0]) / (2 * step), length, 1e-3 * length);
     free(values);
@@ -719,12 +854,14 @@ static void test_resnet_agrees_with_a_plain_one(void **state)
     double *xd = reference_widen(x, n_x), *values = reference_widen(m->values, m->n);
     static const int32_t labels[] = {0, 1, 2};
     static const uint32_t index[] = {0, 1, 2};
+    struct batch batch = in_training(FEW);
 
+    batch.x = x;
     for (int training = 0; training < 2; training++) {
-        struct batch batch = {.rows = FEW, .x = x, .training = training};
+        batch.training = training;
         struct device_totals totals = {0, 0};
         double want[FEW * CLASSES];
-        network_loss(m, values, training ? NULL : m->state, xd, labels, FEW, want);
+        network_loss(m, values, training ? NULL : m->state, xd, labels, &batch, want);
         const float *logits = pass_forward(p, &batch);
         for (size_t i = 0; i < FEW * CLASSES; i++)
             assert_near((double)logits[i], want[i], 1e-4 * (1 + fabs(want[i])));
@@ -732,7 +869,7 @@ static void test_resnet_agrees_with_a_plain_one(void **state)
                                   training ? pass_upstream(p) : NULL, &totals);
     }
     pass_backward(p, NULL, NULL, NULL);
-    check_along_gradient(m, xd, labels, FEW);
+    check_along_gradient(m, xd, labels, &batch);
     void *all[] = {x, xd, values};
     for (size_t i = 0; i < COUNT(all); i++)
         free(all[i]);
@@ -769,7 +906,8 @@ static size_t rows_in_evaluation(size_t n_hidden, size_t width, size_t rows, siz
     for (size_t i = 0; i < n_hidden; i++)
         hidden[i] = width;
     struct model *m = model_create(
-        device, &(struct model_config){"mlp", {1, 1, 8}, 2, hidden, n_hidden, 1}, NULL);
+        device, &(struct model_config){"mlp", {1, 1, 8}, 2, hidden, n_hidden, 1, 0},
+        NULL);
     struct pass *p =
         pass_create(m, &(struct pass_config){0, m->n_layers, rows, most}, NULL);
     size_t got = pass_rows(p);
@@ -818,10 +956,15 @@ int main(void)
         cmocka_unit_test(test_conv_gradients_are_differences),
         cmocka_unit_test(test_pool_gradients_are_differences),
         cmocka_unit_test(test_add_gradients_are_differences),
+        cmocka_unit_test(test_dropout_gradients_are_differences),
+        cmocka_unit_test(test_dropout_keeps_its_share_scaled),
+        cmocka_unit_test(test_dropout_does_not_depend_on_how_a_batch_is_cut),
         cmocka_unit_test(test_conv_unbiased_gradients_are_differences),
         cmocka_unit_test(test_global_avg_pool_gradients_are_differences),
         cmocka_unit_test(test_batch_norm_gradients_are_differences),
         cmocka_unit_test(test_network_agrees_with_a_plain_one),
+        cmocka_unit_test(test_network_with_dropout_agrees_with_a_plain_one),
+        cmocka_unit_test(test_dropout_is_no_part_of_a_model),
         cmocka_unit_test(test_cnn_agrees_with_a_plain_one),
         cmocka_unit_test(test_branches_agree_with_plain_ones),
         cmocka_unit_test(test_residual_blocks_agree_with_plain_ones),

@@ -91,7 +91,8 @@ static void add_conv_bn(struct chain *c, const char *conv, const char *bn,
     add(c, layer_batch_norm(bn, c->at, activation));
 }
 
-/* Hidden dense layers with ReLU, then one number a class. */
+/* Hidden dense layers with ReLU and, if there is any, dropout; then one number a class.
+ */
 static void add_classifier(struct chain *c, const struct model_config *config)
 {
     char name[LAYER_NAME];
@@ -99,6 +100,10 @@ static void add_classifier(struct chain *c, const struct model_config *config)
     for (size_t i = 0; i < config->n_hidden; i++) {
         snprintf(name, sizeof(name), "dense%zu", i + 1);
         add_dense(c, name, config->hidden[i], ACTIVATION_RELU);
+        if (config->dropout > 0 && c->rc == 0) {
+            snprintf(name, sizeof(name), "dropout%zu", i + 1);
+            add(c, layer_dropout(name, c->at.c, config->dropout, (uint32_t)i));
+        }
     }
     snprintf(name, sizeof(name), "dense%zu", config->n_hidden + 1);
     add_dense(c, name, config->classes, ACTIVATION_NONE);

@@ -70,6 +70,8 @@ static const struct row rows[] = {
      TUNABLE | KEPT, AT(weight_decay), 0, INFINITY, false, NULL},
     {"label_smoothing", "R", "share of a label that all classes get, in training", REAL,
      TUNABLE | KEPT, AT(label_smoothing), 0, 1, false, NULL},
+    {"dropout", "R", "share that training drops of hidden dense layers", REAL,
+     TUNABLE | KEPT, AT(dropout), 0, 1, false, NULL},
     {"crop", "N", "pad images by N, crop at random, in training alone (0)", WHOLE,
      TUNABLE | KEPT, AT(crop), 0, COUNT_MAX, false, NULL},
     {"flip", NULL, "mirror images at random, one in two (or =false)", SWITCH,
@@ -363,6 +365,11 @@ static int finish(struct options *o, bool given[], struct err *e)
             return err_set(e, ERR_INVAL,
                            "model %s has no hidden dense layers: leave out hidden, l1 "
                            "and l2",
+                           o->model);
+        if (o->dropout > 0)
+            return err_set(e, ERR_INVAL,
+                           "model %s has no hidden dense layers, behind which dropout "
+                           "would be: leave it out",
                            o->model);
         o->hidden.n = 0;
     }

@@ -26,6 +26,7 @@ struct options {
     double weight_decay; /* not said: 0.01 with adamw, else 0 */
     bool nesterov;
     double label_smoothing;
+    double dropout;
     int64_t crop;
     bool flip;
     int64_t epochs; /* 0: not said */

@@ -153,6 +153,11 @@ static void test_wrong_ways_to_train_are_named(void **state)
         {{"--data", "x"},
          {"label_smoothing", "1"},
          "parameter label_smoothing: 1 is too large"},
+        {{"--data", "x", "--dropout", "1"}, {NULL}, "--dropout: 1 is too large"},
+        {{"--data", "x"}, {"dropout", "-0.1"}, "parameter dropout: -0.1 is too small"},
+        {{"--data", "x", "--model", "resnet18", "--dropout", "0.1"},
+         {NULL},
+         "model resnet18 has no hidden dense layers, behind which dropout would be"},
     };
 
     for (size_t i = 0; i < COUNT(vectors); i++)
@@ -193,7 +198,7 @@ static void test_defaults(void **state)
     assert_int_equal(o.hidden.n, 1);
     assert_int_equal(o.hidden.v[0], 128);
     assert_true(o.lr == 0.01 && o.momentum == 0.9 && o.weight_decay == 0);
-    assert_true(o.label_smoothing == 0);
+    assert_true(o.label_smoothing == 0 && o.dropout == 0);
     assert_string_equal(o.lr_schedule, "constant");
     assert_true(o.lr_factor == 0.1 && o.lr_final == 0);
     assert_true(o.warmup_steps == 0 && o.lr_step_epochs == 0);

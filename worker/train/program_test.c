@@ -378,7 +378,8 @@ static void test_pausing_changes_nothing(void **state)
     "RUNG_PARAM_l1=16", "RUNG_PARAM_l2=8", "RUNG_PARAM_lr=0.01",                         \
         "RUNG_PARAM_optimizer=adamw", "RUNG_PARAM_batch_size=16",                        \
         "RUNG_PARAM_lr_schedule=onecycle", "RUNG_PARAM_label_smoothing=0.1",             \
-        "RUNG_PARAM_crop=1", "RUNG_PARAM_flip=true", "RUNG_SEED=12345678901234567890"
+        "RUNG_PARAM_dropout=0.25", "RUNG_PARAM_crop=1", "RUNG_PARAM_flip=true",          \
+        "RUNG_SEED=12345678901234567890"
 #define LENGTH "--epochs", "5"
 
     run(&(struct run){.words = {LENGTH},

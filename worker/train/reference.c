@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "worker/train/draw.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -152,9 +153,25 @@ static void batch_norm(const struct layer *l, const double *weight, const float 
     }
 }
 
-void reference_layer(const struct layer *l, const double *values, const float *state,
-                     size_t rows, const double *const x[], double *y)
+static void dropout(const struct layer *l, const struct batch *b, const double *x,
+                    double *y)
 {
+    uint64_t seed =
+        rng_u64(b->seed, RNG_TRAIN, (uint32_t)b->step, l->draws, DRAW_DROPOUT);
+    double keep = b->training ? 1 - l->dropout : 1;
+
+    for (size_t i = 0; i < b->rows * l->out; i++) {
+        size_t r = b->row + i / l->out, c = i % l->out;
+        uint64_t draws =
+            rng_u64(seed, RNG_TRAIN, (uint32_t)r, (uint32_t)(c / 4), DRAW_DROPOUT);
+        y[i] = (double)(draws >> c % 4 * 16 & 0xffff) < keep * 65536 ? x[i] / keep : 0;
+    }
+}
+
+void reference_layer(const struct layer *l, const double *values, const float *state,
+                     const struct batch *b, const double *const x[], double *y)
+{
+    size_t rows = b->rows;
     const struct device_slide s = {rows, l->in_image, l->out_image, l->window};
     const double *weight = values + l->parameters[0].offset;
     const double *bias = l->n_parameters == 2 ? values + l->parameters[1].offset : NULL;
@@ -172,6 +189,8 @@ void reference_layer(const struct layer *l, const double *values, const float *s
     else if (l->kind == &layer_kind_add)
         for (size_t i = 0; i < rows * l->out; i++)
             y[i] = x[0][i] + x[1][i];
+    else if (l->kind == &layer_kind_dropout)
+        dropout(l, b, x[0], y);
     for (size_t i = 0; i < rows * l->out; i++) {
         double z = y[i] + (bias ? bias[i % l->out_image.c] : 0);
         y[i] = l->activation == ACTIVATION_RELU && z < 0 ? 0 : z;

@@ -22,10 +22,10 @@ void reference_max_pool(const struct device_slide *s, const double *x, size_t *p
 void reference_moments(size_t n, size_t channels, const double *x, double *mean,
                        double *variance);
 
-/* y of one layer from its inputs x; values are the model's parameters, and state what it
- * evaluates by: NULL in training. */
+/* y of one layer from its inputs x, of a batch whose own x is not read; values are the
+ * model's parameters, and state what it evaluates by: NULL in training. */
 void reference_layer(const struct layer *l, const double *values, const float *state,
-                     size_t rows, const double *const x[], double *y);
+                     const struct batch *b, const double *const x[], double *y);
 
 /* n numbers in [-1, 1), others for each `which`. free() them. */
 float *reference_numbers(size_t n, uint32_t which);

@@ -53,6 +53,7 @@ struct trainer {
     /* Of this step's gradients, those from `reduced` on are being summed over the ranks.
      */
     size_t reduced, bucket;
+    int64_t step; /* optimiser steps before this one, over the whole training */
 };
 
 int64_t trainer_steps(size_t samples, size_t batch_size)
@@ -239,8 +240,15 @@ static void forward(struct trainer *t, struct feed *f, struct rows rows, size_t 
     f->gather.index = f->order + rows.start;
     f->gather.moves = f->moves ? f->moves + rows.start : NULL;
     d->ops->gather(d, &f->gather, rows.n, t->x);
-    const float *logits = pass_forward(
-        t->pass, &(struct batch){.rows = rows.n, .x = t->x, .training = training});
+    const float *logits =
+        pass_forward(t->pass, &(struct batch){
+                                  .rows = rows.n,
+                                  .x = t->x,
+                                  .training = training,
+                                  .seed = t->config.seed,
+                                  .step = t->step,
+                                  .row = rows.start % t->config.batch_size,
+                              });
     d->ops->softmax_loss(d, rows.n, t->data->classes, logits, f->labels, f->gather.index,
                          training ? (float)t->config.label_smoothing : 0, batch,
                          training ? pass_upstream(t->pass) : NULL, t->totals);
@@ -334,13 +342,12 @@ static void totals_reset(struct trainer *t)
 
 /* Counted by epochs, not by the optimiser's updates: after a change of the batch size the
  * schedule is where the training is. */
-static double learning_rate(const struct trainer *t, uint32_t epoch, size_t start)
+static int64_t steps_before(const struct trainer *t, uint32_t epoch, size_t start)
 {
     size_t batch = t->config.batch_size;
-    int64_t step = trainer_steps(t->training.part->n, batch) * (epoch - 1) +
-                   (int64_t)(start / batch);
 
-    return t->optimizer->config.lr * schedule_share(&t->config.schedule, step);
+    return trainer_steps(t->training.part->n, batch) * (epoch - 1) +
+           (int64_t)(start / batch);
 }
 
 /* Draws the order of an epoch's samples and, with augmentation, how each is moved. */
@@ -372,10 +379,12 @@ static int train(struct trainer *t, uint32_t epoch, trainer_tick *tick, void *ar
     for (size_t start = 0; start < total;) {
         size_t n = rows_left(f, start, t->config.batch_size);
         struct rows rows = share_of(t->config.comm, start, n);
+        t->step = steps_before(t, epoch, start);
         if (rows.n)
             forward(t, f, rows, n);
         backward(t, rows.n);
-        t->optimizer->lr = learning_rate(t, epoch, start);
+        t->optimizer->lr =
+            t->optimizer->config.lr * schedule_share(&t->config.schedule, t->step);
         optimizer_step(t->optimizer, t->model->values, t->model->gradients);
         start += n;
         if (tick)

@@ -8,6 +8,7 @@
 #include "worker/train/cpu.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -98,8 +99,9 @@ static void images_make(struct samples *s, size_t n, size_t side, uint32_t which
     }
 }
 
-static void bench_open_with(struct bench *b, const char *model, const char *optimizer,
-                            double lr, const struct trainer_config *config)
+static void bench_open_dropping(struct bench *b, const char *model, double dropout,
+                                const char *optimizer, double lr,
+                                const struct trainer_config *config)
 {
     struct data *d = mem_alloc(sizeof(*d));
     bool planar;
@@ -121,16 +123,22 @@ static void bench_open_with(struct bench *b, const char *model, const char *opti
     d->scale = mem_alloc(d->train.features * sizeof(float));
     data_measure(d);
     *b = (struct bench){.t = {.model_kind = model, .data = d, .seed = 5}};
-    b->t.model =
-        model_create(device,
-                     &(struct model_config){model, samples_image(&d->train, &planar),
-                                            CLASSES, (const size_t[]){16, 8}, 2, 5},
-                     NULL);
+    b->t.model = model_create(
+        device,
+        &(struct model_config){model, samples_image(&d->train, &planar), CLASSES,
+                               (const size_t[]){16, 8}, 2, 5, dropout},
+        NULL);
     b->t.optimizer = optimizer_create(
         device, &(struct optimizer_config){optimizer, lr, 0.9, 1e-4, false},
         b->t.model->n, NULL);
     b->trainer = trainer_create(device, d, b->t.model, b->t.optimizer, config, NULL);
     assert_non_null(b->trainer);
+}
+
+static void bench_open_with(struct bench *b, const char *model, const char *optimizer,
+                            double lr, const struct trainer_config *config)
+{
+    bench_open_dropping(b, model, 0, optimizer, lr, config);
 }
 
 static void bench_open(struct bench *b, const char *optimizer, double lr, size_t batch)
@@ -206,11 +214,11 @@ static void test_validation_weighs_each_sample_alike(void **state)
     struct metrics m = train(&b, 1);
     struct data *d = b.t.data;
     float *x = mem_alloc(VALIDATION * FEATURES * sizeof(*x));
-    struct model *whole =
-        model_create(device,
-                     &(struct model_config){
-                         "mlp", {1, 1, FEATURES}, CLASSES, (const size_t[]){16, 8}, 2, 5},
-                     NULL);
+    struct model *whole = model_create(
+        device,
+        &(struct model_config){
+            "mlp", {1, 1, FEATURES}, CLASSES, (const size_t[]){16, 8}, 2, 5, 0},
+        NULL);
     struct pass *pass = pass_create(
         whole, &(struct pass_config){0, whole->n_layers, VALIDATION, 0}, NULL);
     struct batch batch = {.rows = VALIDATION, .x = x};
@@ -463,18 +471,22 @@ static void test_resuming_changes_nothing(void **state)
         struct schedule schedule;
         struct augmentation augmentation;
         int stops; /* how often it is interrupted */
+        double dropout;
     } vectors[] = {
-        {"mlp", "sgd", {.kind = "constant"}, {0, false}, 3},
-        {"mlp", "adam", {.kind = "constant", .warmup = 15}, {0, false}, 3},
+        {"mlp", "sgd", {.kind = "constant"}, {0, false}, 3, 0},
+        {"mlp", "adam", {.kind = "constant", .warmup = 15}, {0, false}, 3, 0},
         {"mlp",
          "adamw",
          {.kind = "cosine", .steps = 44, .warmup = 15, .final = 0.1},
          {0, false},
-         3},
-        {"mlp", "sgd", {.kind = "step", .every = 9, .factor = 0.5}, {0, false}, 3},
-        {"mlp", "sgd", {.kind = "onecycle", .steps = 44, .warmup = 15}, {0, false}, 3},
-        {"cnn", "sgd", {.kind = "constant"}, {.crop = 2, .flip = true}, 3},
-        {"resnet18", "sgd", {.kind = "constant"}, {0, false}, 1},
+         3,
+         0},
+        {"mlp", "sgd", {.kind = "step", .every = 9, .factor = 0.5}, {0, false}, 3, 0},
+        {"mlp", "sgd", {.kind = "onecycle", .steps = 44, .warmup = 15}, {0, false}, 3, 0},
+        {"cnn", "sgd", {.kind = "constant"}, {.crop = 2, .flip = true}, 3, 0},
+        {"mlp", "sgd", {.kind = "constant"}, {0, false}, 3, 0.5},
+        {"cnn", "adam", {.kind = "constant"}, {0, false}, 1, 0.25},
+        {"resnet18", "sgd", {.kind = "constant"}, {0, false}, 1, 0},
     };
 
     for (size_t i = 0; i < COUNT(vectors); i++) {
@@ -484,17 +496,18 @@ static void test_resuming_changes_nothing(void **state)
                                         .schedule = vectors[i].schedule,
                                         .augmentation = vectors[i].augmentation};
         const char *model = vectors[i].model, *optimizer = vectors[i].optimizer;
-        bench_open_with(&straight, model, optimizer, 0.01, &config);
+        double dropout = vectors[i].dropout;
+        bench_open_dropping(&straight, model, dropout, optimizer, 0.01, &config);
         train(&straight, 4);
         for (int stop = 1; stop <= vectors[i].stops; stop++) {
             struct checkpoint_dir dir = {ROOT, false};
             struct str notes = STR_INIT;
             struct bench before, after;
-            bench_open_with(&before, model, optimizer, 0.01, &config);
+            bench_open_dropping(&before, model, dropout, optimizer, 0.01, &config);
             train(&before, stop);
             assert_int_equal(checkpoint_save(&dir, &before.t, NULL), 0);
             bench_close(&before);
-            bench_open_with(&after, model, optimizer, 0.01, &config);
+            bench_open_dropping(&after, model, dropout, optimizer, 0.01, &config);
             assert_int_equal(checkpoint_load(&dir, stop, &after.t, &notes, NULL), 0);
             train(&after, 4 - stop);
             assert_same_state(&straight.t, &after.t);
@@ -506,6 +519,55 @@ static void test_resuming_changes_nothing(void **state)
             bench_close(&after);
         }
         bench_close(&straight);
+    }
+}
+
+/* ---- ranks ---- */
+
+struct rank {
+    struct comm *comm;
+    double dropout;
+    struct bench bench;
+    pthread_t thread;
+};
+
+static void *train_rank(void *arg)
+{
+    struct rank *r = arg;
+    struct trainer_config config = {.comm = r->comm, .batch_size = 32, .seed = 5};
+
+    bench_open_dropping(&r->bench, "mlp", r->dropout, "sgd", 0.01, &config);
+    train(&r->bench, 2);
+    comm_close(r->comm);
+    return NULL;
+}
+
+/* 333 samples: the last batch has 13, of which one rank has 7. The same mask, whoever
+ * draws it: another one would be off by 0.1 and more. */
+static void test_ranks_drop_what_one_does(void **state)
+{
+    (void)state;
+    static const double shares[] = {0, 0.5};
+
+    for (size_t i = 0; i < COUNT(shares); i++) {
+        struct rank one = {.dropout = shares[i]}, two[2] = {one, one};
+        struct comm *comms[2];
+        train_rank(&one);
+        comm_threads(2, comms);
+        for (int k = 0; k < 2; k++) {
+            two[k].comm = comms[k];
+            assert_int_equal(pthread_create(&two[k].thread, NULL, train_rank, &two[k]),
+                             0);
+        }
+        for (int k = 0; k < 2; k++)
+            pthread_join(two[k].thread, NULL);
+        const struct model *m = one.bench.t.model, *n = two[0].bench.t.model;
+        for (size_t k = 0; k < m->n; k++)
+            assert_true(fabsf(m->values[k] - n->values[k]) < 1e-4f);
+        assert_same_state(&two[0].bench.t, &two[1].bench.t);
+        bench_close(&one.bench);
+        for (int k = 0; k < 2; k++)
+            bench_close(&two[k].bench);
     }
 }
 
@@ -552,7 +614,7 @@ static void test_fashion_mnist(void **state)
     assert_true(fabs(1 / (double)d->scale[0] / 255 - 0.3530) < 1e-4);
     struct model *m = model_create(
         device,
-        &(struct model_config){"mlp", {1, 1, 784}, 10, (const size_t[]){128}, 1, 0},
+        &(struct model_config){"mlp", {1, 1, 784}, 10, (const size_t[]){128}, 1, 0, 0},
         NULL);
     struct optimizer *o = optimizer_create(
         device, &(struct optimizer_config){"sgd", 0.01, 0.9, 0, false}, m->n, NULL);
@@ -583,6 +645,7 @@ int main(void)
         cmocka_unit_test(test_each_step_has_its_learning_rate),
         cmocka_unit_test(test_tick_counts_to_the_end),
         cmocka_unit_test(test_resuming_changes_nothing),
+        cmocka_unit_test(test_ranks_drop_what_one_does),
         cmocka_unit_test(test_a_checkpoint_has_filters_by_their_axes),
         cmocka_unit_test(test_fashion_mnist),
     };
