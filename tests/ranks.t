@@ -117,6 +117,50 @@ test_expect_success 'an error is said once, and ends all' '
     test "$(grep -c "^rung-train: nowhere: No such file" err)" = 1
 '
 
+# unlike SENTENCE OPTIONS OPTIONS: three ranks, of which the last two have the latter
+# options, end with the sentence.
+unlike() {
+    sentence=$1
+    # shellcheck disable=SC2086 # several options
+    mpirun -n 1 rung-train --epochs 1 $2 : -n 2 rung-train --epochs 1 $3 >out 2>err
+    code=$?
+    cat err
+    test "$(grep "^rung-train: " err)" = \
+        "rung-train: $sentence, and other than there on 2: all ranks must be started alike" &&
+        test ! -s out
+}
+
+test_expect_success 'ranks with unlike options end, with the first that is unlike' '
+    unlike "--seed is 7 on rank 1, but 0 on rank 0" "--data data" "--data data --seed 7" &&
+    test "$code" = 2 &&
+    unlike "--lr is 0.01 on rank 1, but 0.1 on rank 0" "--data data --lr 0.1" \
+        "--data data --crop 1" &&
+    unlike "--limit is not said on rank 1, but 5 on rank 0" "--data data --limit 5" \
+        "--data data" &&
+    unlike "--hidden is 9,8 on rank 1, but 128 on rank 0" "--data data" \
+        "--data data --l1 9 --l2 8" &&
+    unlike "what is asked for is --help on rank 1, but a training on rank 0" \
+        "--data data" --help &&
+    mpirun -n 2 rung-train --help >out && rung-train --help >expect && test_cmp expect out
+'
+
+test_expect_success 'but where they look for the data, and their threads, may be their own' '
+    cp -r data same &&
+    mpirun -n 1 rung-train --data data --epochs 1 --threads 2 --quiet : \
+        -n 1 rung-train --data same/../same --epochs 1 --checkpoint-dir none
+'
+
+test_expect_success 'ranks with unlike data end, with what is unlike' '
+    cp -r data other &&
+    printf A | dd of=other/train-images-idx3-ubyte bs=1 seek=20000 conv=notrunc &&
+    { unlike - "--data data" "--data other" || :; } &&
+    sed "s/[0-9a-f]\{16\}/X/g" err >got &&
+    grep "the checksum of the training part is X on rank 1, but X on rank 0, and" got &&
+    test "$code" = 1 &&
+    unlike "the number of samples to train is 540 on rank 1, but 541 on rank 0" \
+        "--data data" "--data synthetic:8x8,samples=600"
+'
+
 # rank N: the process of that rank below mpirun.
 rank() {
     for pid in $(pgrep -P "$1"); do

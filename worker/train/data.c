@@ -1,11 +1,14 @@
 #include "worker/train/data.h"
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/units.h"
+#include "worker/train/alike.h"
 #include "worker/train/draw.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -35,6 +38,24 @@ struct image samples_image(const struct samples *s, bool *planar)
     if (s->ndim == 2)
         return (struct image){dim[0], dim[1], 1};
     return (struct image){1, 1, s->features};
+}
+
+void samples_shape(const struct samples *s, struct str *out)
+{
+    for (int i = 0; i < s->ndim; i++)
+        str_addf(out, "%s%zu", i ? "x" : "", s->dim[i]);
+}
+
+/* 0 of none. */
+static uint64_t samples_checksum(const struct samples *s)
+{
+    size_t sample = s->features * (s->type == SAMPLE_U8 ? 1 : sizeof(float));
+
+    if (s->n == 0)
+        return 0;
+    uint64_t parts[] = {s->type, hash64(s->x, (s->n - 1) * s->stride + sample),
+                        hash64(s->y, s->n * sizeof(*s->y))};
+    return hash64(parts, sizeof(parts));
 }
 
 int samples_fit_memory(const char *name, double bytes, struct err *e)
@@ -313,4 +334,34 @@ void data_close(struct data *d)
     free(d->mean);
     free(d->scale);
     free(d);
+}
+
+static void add_count(struct str *out, const char *name, size_t n)
+{
+    char value[32];
+
+    snprintf(value, sizeof(value), "%zu", n);
+    alike_add(out, name, value);
+}
+
+static void add_checksum(struct str *out, const char *name, const struct samples *s)
+{
+    char value[17];
+
+    hash_hex(value, samples_checksum(s));
+    alike_add(out, name, value);
+}
+
+void data_alike(const struct data *d, struct str *out)
+{
+    struct str shape = STR_INIT;
+
+    add_count(out, "the number of samples to train", d->training.n);
+    add_count(out, "the number of samples to validate", d->validation.n);
+    samples_shape(&d->train, &shape);
+    alike_add(out, "the shape of samples", shape.p);
+    str_free(&shape);
+    add_count(out, "the number of classes", d->classes);
+    add_checksum(out, "the checksum of the training part", &d->train);
+    add_checksum(out, "the checksum of the test part", &d->test);
 }

@@ -33,6 +33,9 @@ struct samples {
  * else is no image: 1 by 1 with a channel a number. */
 struct image samples_image(const struct samples *s, bool *planar);
 
+/* The shape of one, like 32x32x3. */
+void samples_shape(const struct samples *s, struct str *out);
+
 void samples_free(struct samples *s); /* an empty one is fine */
 
 /* ---- formats; on failure *s is empty ---- */
@@ -96,6 +99,10 @@ struct data {
  * compared. NULL on failure. */
 struct data *data_open(const struct data_config *config, struct err *e);
 void data_close(struct data *d); /* NULL is fine */
+
+/* What must be the same on all ranks of a training, for alike_check(): reads all of it.
+ */
+void data_alike(const struct data *d, struct str *out);
 
 /* Sets mean and scale so that the training samples have mean 0 and deviation 1. A
  * table, one number a feature, is measured by feature; an image with channels by channel;

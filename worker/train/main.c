@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/units.h"
 #include "worker/lib/rung.h"
+#include "worker/train/alike.h"
 #include "worker/train/checkpoint.h"
 #include "worker/train/cpu.h"
 #include "worker/train/options.h"
@@ -120,8 +121,7 @@ static void print_start(const struct app *a)
         return;
     if (a->comm)
         fprintf(stderr, "%d ranks by %s\n", comm_size(a->comm), comm_name(a->comm));
-    for (int i = 0; i < t->data->train.ndim; i++)
-        str_addf(&shape, "%s%zu", i ? "x" : "", t->data->train.dim[i]);
+    samples_shape(&t->data->train, &shape);
     fprintf(stderr, "%s: %zu samples of %s to train, %zu to validate, %zu classes\n",
             a->options.data, t->data->training.n, shape.p, t->data->validation.n,
             t->data->classes);
@@ -190,6 +190,30 @@ static int check_epochs(const struct app *a, struct err *e)
                    a->options.lr_schedule);
 }
 
+/* rc is what parsing them came to. All ranks at once, with the same result. */
+static int check_options(struct app *a, int rc, struct err *e)
+{
+    struct options *o = &a->options;
+    struct str mine = STR_INIT;
+
+    if (rc == 0 && !o->help && !o->version)
+        rc = check_epochs(a, e);
+    rc = comm_agree(a->comm, rc, e);
+    if (rc < 0)
+        return rc;
+    if (!o->seed_given)
+        o->seed = a->sweep.seed;
+    alike_add(&mine, "rung-train's version", PACKAGE_VERSION);
+    alike_add(&mine, "what is asked for",
+              o->help      ? "--help"
+              : o->version ? "--version"
+                           : "a training");
+    options_alike(o, &mine);
+    rc = alike_check(a->comm, &mine, e);
+    str_free(&mine);
+    return rc;
+}
+
 static int open_schedule(struct app *a, struct err *e)
 {
     const struct options *o = &a->options;
@@ -208,17 +232,34 @@ static int open_schedule(struct app *a, struct err *e)
     return schedule_check(&a->schedule, e);
 }
 
+/* All ranks at once, with the same result. */
+static int open_data(struct app *a, struct err *e)
+{
+    const struct options *o = &a->options;
+    struct data_config config = {o->data, (size_t)o->limit, o->val_fraction};
+    struct str mine = STR_INIT;
+    int rc = 0;
+
+    if (a->sweep.active && *rung_error(a->rung))
+        rc = err_set(e, ERR_IO, "%s", rung_error(a->rung));
+    else if (!(a->training.data = data_open(&config, e)))
+        rc = e->code;
+    rc = comm_agree(a->comm, rc, e);
+    if (rc < 0 || !a->comm)
+        return rc;
+    data_alike(a->training.data, &mine);
+    rc = alike_check(a->comm, &mine, e);
+    str_free(&mine);
+    return rc;
+}
+
 static int open_training(struct app *a, struct err *e)
 {
     const struct options *o = &a->options;
     struct training *t = &a->training;
     bool planar;
-    struct data_config data = {o->data, (size_t)o->limit, o->val_fraction};
 
     a->device = cpu_open((int)o->threads);
-    t->data = data_open(&data, e);
-    if (!t->data)
-        return e->code;
     data_measure(t->data);
     a->batch_size = (size_t)o->batch_size;
     if (a->batch_size > t->data->training.n)
@@ -226,7 +267,7 @@ static int open_training(struct app *a, struct err *e)
     if (open_schedule(a, e) < 0)
         return e->code;
     t->model_kind = o->model;
-    t->seed = o->seed_given ? o->seed : a->sweep.seed;
+    t->seed = o->seed;
     t->model = model_create(a->device,
                             &(struct model_config){
                                 .kind = o->model,
@@ -471,13 +512,10 @@ static int run(struct app *a, struct err *e)
 static int start_and_run(struct app *a, struct err *e)
 {
     struct training *t = &a->training;
-    int rc = 0;
+    int rc = open_data(a, e);
 
-    if (a->sweep.active && *rung_error(a->rung))
-        rc = err_set(e, ERR_IO, "%s", rung_error(a->rung));
     if (rc == 0)
-        rc = open_training(a, e);
-    rc = comm_agree(a->comm, rc, e);
+        rc = comm_agree(a->comm, open_training(a, e), e);
     if (rc == 0)
         rc = comm_agree(a->comm, resume(a, e), e);
     if (rc == 0)
@@ -561,17 +599,12 @@ int main(int argc, char *argv[])
     }
     open_sweep(&a);
     int rc = options_parse(&a.options, argc, argv, lookup, a.rung, &e);
-    if (rc == 0 && (a.options.help || a.options.version)) {
-        if (comm_rank(a.comm) == 0)
-            print_about(&a.options);
-        close_all(&a);
-        return EXIT_SUCCESS;
-    }
-    if (rc == 0)
-        rc = check_epochs(&a, &e);
-    if (comm_agree(a.comm, rc, &e) < 0) {
+    if (check_options(&a, rc, &e) < 0) {
         complain(&a, e.text);
         status = EXIT_USAGE;
+    } else if (a.options.help || a.options.version) {
+        if (comm_rank(a.comm) == 0)
+            print_about(&a.options);
     } else {
         a.dir.path = a.options.checkpoint_dir;
         if (!a.dir.path && a.sweep.active)

@@ -2,6 +2,7 @@
 
 #include "base/num.h"
 #include "base/suggest.h"
+#include "worker/train/alike.h"
 #include "worker/train/model.h"
 #include "worker/train/schedule.h"
 
@@ -25,6 +26,7 @@ enum kind {
 enum use {
     TUNABLE = 1, /* may come from the sweep's parameters */
     KEPT = 2,    /* goes into checkpoints */
+    OWN = 4,     /* each rank may have its own, or it is compared as another row */
 };
 
 struct row {
@@ -49,14 +51,14 @@ enum { CNN_L1 = 120, CNN_L2 = 84 };
 
 static const struct row rows[] = {
     {"data", "DATA", "fashion-mnist, a directory, HDF5 file or synthetic:...", TEXT,
-     TUNABLE | KEPT, AT(data), 0, 0, false, NULL},
+     TUNABLE | KEPT | OWN, AT(data), 0, 0, false, NULL},
     {"model", "KIND", "mlp, cnn, resnet18 or resnet50", CHOICE, TUNABLE, AT(model), 0, 0,
      false, model_kinds},
     {"hidden", "N,N,...", "sizes of hidden dense layers; of cnn 120,84", SIZES,
      TUNABLE | KEPT, AT(hidden), 1, COUNT_MAX, false, NULL},
-    {"l1", "N", "the same as --hidden N, or N,M with --l2 M", WHOLE, TUNABLE, AT(l1), 1,
-     COUNT_MAX, false, NULL},
-    {"l2", "M", "size of the second hidden dense layer", WHOLE, TUNABLE, AT(l2), 1,
+    {"l1", "N", "the same as --hidden N, or N,M with --l2 M", WHOLE, TUNABLE | OWN,
+     AT(l1), 1, COUNT_MAX, false, NULL},
+    {"l2", "M", "size of the second hidden dense layer", WHOLE, TUNABLE | OWN, AT(l2), 1,
      COUNT_MAX, false, NULL},
     {"lr", "R", "learning rate", REAL, TUNABLE | KEPT, AT(lr), 0, INFINITY, true, NULL},
     {"batch_size", "N", "samples in an optimiser step, of all ranks", WHOLE,
@@ -94,13 +96,13 @@ static const struct row rows[] = {
      TUNABLE | KEPT, AT(val_fraction), 0, 1, true, NULL},
     {"seed", "N", "of the start and of the order of samples", SEED, 0, AT(seed), 0, 0,
      false, NULL},
-    {"threads", "N", "OMP_NUM_THREADS, SLURM_CPUS_PER_TASK, else 1", WHOLE, 0,
+    {"threads", "N", "OMP_NUM_THREADS, SLURM_CPUS_PER_TASK, else 1", WHOLE, OWN,
      AT(threads), 1, 4096, false, NULL},
-    {"checkpoint_dir", "DIR", "save there, and go on from what is there", TEXT, 0,
+    {"checkpoint_dir", "DIR", "save there, and go on from what is there", TEXT, OWN,
      AT(checkpoint_dir), 0, 0, false, NULL},
-    {"quiet", NULL, "print errors only", FLAG, 0, AT(quiet), 0, 0, false, NULL},
-    {"help", NULL, "print this", FLAG, 0, AT(help), 0, 0, false, NULL},
-    {"version", NULL, "print the version", FLAG, 0, AT(version), 0, 0, false, NULL},
+    {"quiet", NULL, "print errors only", FLAG, OWN, AT(quiet), 0, 0, false, NULL},
+    {"help", NULL, "print this", FLAG, OWN, AT(help), 0, 0, false, NULL},
+    {"version", NULL, "print the version", FLAG, OWN, AT(version), 0, 0, false, NULL},
 };
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
 
@@ -474,6 +476,49 @@ void options_help(struct str *out)
                  "loss is what\n"
                  "is minimised, with --label-smoothing; val_loss is without.\n");
     str_add(out, "\nExit status: 0 done or told to end, 1 failed, 2 wrong usage.\n");
+}
+
+static void add_value(const struct row *row, const void *field, struct str *out)
+{
+    int64_t whole = row->kind == WHOLE ? *(const int64_t *)field : 0;
+    double real = row->kind == REAL ? *(const double *)field : 0;
+    char number[NUM_MAX];
+
+    if ((row->kind == WHOLE && whole < row->least) || isnan(real)) {
+        str_add(out, "not said");
+        return;
+    }
+    switch (row->kind) {
+    case TEXT:
+    case CHOICE: str_add(out, *(const char *const *)field); return;
+    case WHOLE: str_addf(out, "%" PRId64, whole); return;
+    case REAL:
+        num_format(number, real);
+        str_add(out, number);
+        return;
+    case SIZES: sizes_text(field, out); return;
+    case SEED: str_addf(out, "%" PRIu64, *(const uint64_t *)field); return;
+    case FLAG:
+    case SWITCH: str_add(out, *(const bool *)field ? "true" : "false"); return;
+    }
+}
+
+void options_alike(const struct options *o, struct str *out)
+{
+    struct str value = STR_INIT, option = STR_INIT;
+    char name[OPTION_NAME];
+
+    for (size_t i = 0; i < ROWS; i++) {
+        if (rows[i].use & OWN)
+            continue;
+        str_cut(&value, 0);
+        add_value(&rows[i], (const char *)o + rows[i].offset, &value);
+        str_cut(&option, 0);
+        str_addf(&option, "--%s", option_name(name, rows[i].name));
+        alike_add(out, option.p, value.p);
+    }
+    str_free(&option);
+    str_free(&value);
 }
 
 size_t options_settings(const struct options *o, struct setting settings[],

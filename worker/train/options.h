@@ -55,6 +55,9 @@ int options_parse(struct options *o, int argc, char *const argv[], options_looku
 
 void options_help(struct str *out);
 
+/* What must be the same on all ranks of a training, for alike_check(). */
+void options_alike(const struct options *o, struct str *out);
+
 /* What a checkpoint keeps of the options; settings has room for OPTIONS_SETTINGS. text
  * owns what the settings point into. Returns their number. */
 #define OPTIONS_SETTINGS 32
