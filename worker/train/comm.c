@@ -124,6 +124,30 @@ static void begin_in(struct comm *c, int peer, char *p, size_t bytes)
     begin_receive(c, peer, p, bytes);
 }
 
+/* ---- from one rank to another ---- */
+
+void comm_sent(struct comm *c)
+{
+    if (c)
+        wait_arrival(c);
+}
+
+void comm_send(struct comm *c, int to, const void *p, size_t bytes)
+{
+    const char *at = p;
+
+    for (comm_sent(c); bytes > MESSAGE_MAX; at += MESSAGE_MAX, bytes -= MESSAGE_MAX) {
+        begin_send(c, to, at, MESSAGE_MAX);
+        comm_sent(c);
+    }
+    begin_send(c, to, at, bytes);
+}
+
+void comm_receive(struct comm *c, int from, void *p, size_t bytes)
+{
+    transfer(c, from, p, bytes, begin_in);
+}
+
 /* ---- all ranks at once: binomial trees ---- */
 
 void comm_broadcast(struct comm *c, int root, void *p, size_t bytes)
@@ -194,7 +218,7 @@ int comm_agree(struct comm *c, int rc, struct err *e)
 
     if (comm_size(c) == 1)
         return rc;
-    if (rc < 0)
+    if (rc < 0 && e)
         mine = *e;
     mine.code = rc;
     combine(c, &mine, &other, sizeof(mine), first_error);

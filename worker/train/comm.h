@@ -42,9 +42,19 @@ bool comm_speaks(void);
 void comm_broadcast(struct comm *c, int root, void *p, size_t bytes);
 /* x becomes its sum over the ranks, with the same bits on each. */
 void comm_sum(struct comm *c, double *x, size_t n);
-/* rc is what it came to on this rank, with its sentence in *e. Returns, on all, that of
- * the lowest rank that failed, and sets *e to its sentence; 0 if none did. */
+/* rc is what it came to on this rank, with its sentence in *e, if not NULL. Returns, on
+ * all, that of the lowest rank that failed, and sets *e to its sentence; 0 if none did.
+ */
 int comm_agree(struct comm *c, int rc, struct err *e);
+
+/* ---- from one rank to another; not while a reduction is under way ---- */
+
+/* Begins to send; p stays as it is until comm_sent(). Waits for what was begun before. */
+void comm_send(struct comm *c, int to, const void *p, size_t bytes);
+/* Waits until what was sent has arrived. */
+void comm_sent(struct comm *c);
+/* Waits for what `from` sends, as many bytes, and for what this rank sent. */
+void comm_receive(struct comm *c, int from, void *p, size_t bytes);
 
 /* ---- sums of arrays, while something else is done ---- */
 

@@ -455,7 +455,7 @@ static void check_model(struct model *m, size_t rows)
                                   training ? pass_upstream(p) : NULL, &totals);
         assert_near(totals.loss / (double)rows, loss, 1e-5);
     }
-    pass_backward(p, dx, NULL, NULL);
+    pass_backward(p, m->gradients, dx, NULL, NULL);
     check_gradients(m, x, dx, labels, &batch);
     free(x);
     free(dx);
@@ -728,7 +728,7 @@ static void test_parts_give_the_bits_of_the_whole(void **state)
         mem_dup(pass_forward(whole, &batch), ROWS * CLASSES * sizeof(*logits));
     set_upstream(whole, ROWS);
     dx[0] = mem_alloc(ROWS * FEATURES * sizeof(float));
-    pass_backward(whole, dx[0], note_layer, &order);
+    pass_backward(whole, m->gradients, dx[0], note_layer, &order);
     assert_string_equal(order.p, " 6 5 4 3 2 1 0");
     float *gradients = mem_dup(m->gradients, m->n * sizeof(float));
 
@@ -741,12 +741,12 @@ static void test_parts_give_the_bits_of_the_whole(void **state)
     assert_memory_equal(batch.x, logits, ROWS * CLASSES * sizeof(float));
     memset(m->gradients, 0, m->n * sizeof(float));
     set_upstream(parts[2], ROWS);
-    pass_backward(parts[2], dy[1], note_layer, &order);
+    pass_backward(parts[2], m->gradients, dy[1], note_layer, &order);
     memcpy(pass_upstream(parts[1]), dy[1], sizeof(dy[1]));
-    pass_backward(parts[1], dy[0], note_layer, &order);
+    pass_backward(parts[1], m->gradients, dy[0], note_layer, &order);
     memcpy(pass_upstream(parts[0]), dy[0], sizeof(dy[0]));
     dx[1] = mem_alloc(ROWS * FEATURES * sizeof(float));
-    pass_backward(parts[0], dx[1], note_layer, &order);
+    pass_backward(parts[0], m->gradients, dx[1], note_layer, &order);
     assert_string_equal(order.p, " 6 5 4 3 2 1 0");
     assert_memory_equal(m->gradients, gradients, m->n * sizeof(float));
     assert_memory_equal(dx[0], dx[1], ROWS * FEATURES * sizeof(float));
@@ -868,7 +868,7 @@ static void test_resnet_agrees_with_a_plain_one(void **state)
         device->ops->softmax_loss(device, FEW, CLASSES, logits, labels, index, 0, FEW,
                                   training ? pass_upstream(p) : NULL, &totals);
     }
-    pass_backward(p, NULL, NULL, NULL);
+    pass_backward(p, m->gradients, NULL, NULL, NULL);
     check_along_gradient(m, xd, labels, &batch);
     void *all[] = {x, xd, values};
     for (size_t i = 0; i < COUNT(all); i++)

@@ -17,6 +17,12 @@ struct optimizer_kind {
 #define BETA2   0.999
 #define EPSILON 1e-8
 
+/* Where the slot of the parameters that steps are of begins; NULL: there is none. */
+static float *slot(const struct optimizer *o, int i)
+{
+    return i < o->n_slots ? o->slots[i] + o->from : NULL;
+}
+
 static int sgd_count(const struct optimizer_config *config)
 {
     return config->momentum > 0;
@@ -30,7 +36,7 @@ static void sgd_step(struct optimizer *o, float *values, const float *gradients)
         .weight_decay = (float)o->config.weight_decay,
         .nesterov = o->config.nesterov,
     };
-    o->device->ops->sgd(o->device, &s, o->n, values, gradients, o->slots[0]);
+    o->device->ops->sgd(o->device, &s, o->to - o->from, values, gradients, slot(o, 0));
 }
 
 static int adam_count(const struct optimizer_config *config)
@@ -53,8 +59,8 @@ static void adam_family(struct optimizer *o, double l2, double keep, float *valu
         .scale = (float)(1 / sqrt(1 - pow(BETA2, t))),
         .keep = (float)keep,
     };
-    o->device->ops->adam(o->device, &s, o->n, values, gradients, o->slots[0],
-                         o->slots[1]);
+    o->device->ops->adam(o->device, &s, o->to - o->from, values, gradients, slot(o, 0),
+                         slot(o, 1));
 }
 
 static void adam_step(struct optimizer *o, float *values, const float *gradients)
@@ -93,7 +99,7 @@ struct optimizer *optimizer_create(struct device *d,
     o->kind = &kinds[k];
     o->config = *config;
     o->lr = config->lr;
-    o->n = n;
+    o->n = o->to = n;
     for (int i = 0; i < o->kind->count(config); i++) {
         void *slot;
         if (d->ops->allocate(d, n * sizeof(float), &slot, e) < 0) {
@@ -117,7 +123,7 @@ void optimizer_destroy(struct optimizer *o)
 void optimizer_step(struct optimizer *o, float *values, const float *gradients)
 {
     o->updates++;
-    o->kind->step(o, values, gradients);
+    o->kind->step(o, values + o->from, gradients + o->from);
 }
 
 const char *optimizer_slot(const struct optimizer *o, int i)

@@ -25,6 +25,7 @@ struct optimizer {
     const struct optimizer_kind *kind;
     struct optimizer_config config;
     size_t n;
+    size_t from, to; /* the parameters that steps are of: [0, n) at first */
     int n_slots;
     float *slots[OPTIMIZER_SLOTS]; /* each [n], zero at first */
     double lr;                     /* of the next step; the configuration's at first */

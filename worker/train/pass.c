@@ -256,7 +256,6 @@ static struct layer_call call(const struct pass *p, size_t i)
         .device = m->device,
         .batch = &p->batch,
         .values = m->values,
-        .gradients = m->gradients,
         .y = array_at(p, &outputs[i]),
         .state = m->state,
         .saved = p->memory + p->saved[i],
@@ -288,12 +287,14 @@ float *pass_upstream(struct pass *p)
 
 /* Runs a layer backward; x is for the gradient with respect to the batch. What is not
  * the first part of a gradient goes aside and is added to what is there. */
-static void backward(struct pass *p, size_t i, float *x, bool *x_written)
+static void backward(struct pass *p, size_t i, float *gradients, float *x,
+                     bool *x_written)
 {
     struct layer_call c = call(p, i);
     float *spare = array_at(p, &p->spare[i]), *to[LAYER_INPUTS] = {NULL};
     size_t n = p->batch.rows * c.layer->in;
 
+    c.gradients = gradients;
     c.dy = array_at(p, &p->gradients[i]);
     for (int k = 0; k < c.layer->n_inputs; k++) {
         size_t from = source(p, i, k);
@@ -312,14 +313,15 @@ static void backward(struct pass *p, size_t i, float *x, bool *x_written)
             c.device->ops->add(c.device, ACTIVATION_NONE, n, to[k], c.dx[k], to[k]);
 }
 
-void pass_backward(struct pass *p, float *dx, pass_done *done, void *arg)
+void pass_backward(struct pass *p, float *gradients, float *dx, pass_done *done,
+                   void *arg)
 {
     bool x_written = false;
 
     for (size_t i = 0; i < p->n; i++)
         p->written[i] = false;
     for (size_t i = p->n; i-- > 0;) {
-        backward(p, i, dx, &x_written);
+        backward(p, i, gradients, dx, &x_written);
         if (done)
             done(arg, p->config.first + i);
     }

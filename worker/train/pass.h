@@ -37,10 +37,12 @@ float *pass_upstream(struct pass *p);
 /* Told of each layer, from the last to the first, when its gradients are complete. */
 typedef void pass_done(void *arg, size_t layer);
 
-/* After forward in training, and with pass_upstream() set, which is used up: sets the
- * model's gradients of these layers and, unless NULL, dx [rows][in], the gradient with
- * respect to the batch's x. Where several layers take one output, its gradient is the
- * sum from the last of them to the first. done may be NULL. */
-void pass_backward(struct pass *p, float *dx, pass_done *done, void *arg);
+/* After forward in training, and with pass_upstream() set, which is used up: sets what
+ * belongs to these layers' parameters in gradients [m->n] and, unless NULL, dx
+ * [rows][in], the gradient with respect to the batch's x. Where several layers take one
+ * output, its gradient is the sum from the last of them to the first. done may be NULL.
+ */
+void pass_backward(struct pass *p, float *gradients, float *dx, pass_done *done,
+                   void *arg);
 
 #endif

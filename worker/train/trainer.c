@@ -1,4 +1,4 @@
-#include "worker/train/trainer.h"
+#include "worker/train/trainer_private.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -10,51 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define VALIDATION_ROWS 512 /* at most, where batches have fewer */
-
-/* Sizes of what is summed over the ranks at once: the first small, so that it starts
- * early in backward (Li et al. 2020, "PyTorch Distributed", section 3.2). */
-#define FIRST_BUCKET ((size_t)1 << 20)
-#define BUCKET       ((size_t)25 << 20)
-
 #define METRIC_NAME_(id, name) #name,
 const char *const metric_names[METRICS] = {METRIC_MAP(METRIC_NAME_)};
 #undef METRIC_NAME_
-
-/* Samples and labels, of the data's train and test, on the device. */
-struct attached {
-    const void *x, *y;
-};
-
-/* A part as the device sees it. */
-struct feed {
-    const struct part *part;
-    struct device_gather gather; /* its index is set for each batch */
-    const int32_t *labels;
-    uint32_t *order;           /* [part->n] */
-    struct device_move *moves; /* [part->n], of the samples in this order; NULL: none */
-};
-
-struct trainer {
-    struct device *device;
-    struct data *data;
-    struct model *model;
-    struct optimizer *optimizer;
-    struct trainer_config config;
-    struct attached attached[2]; /* train, test */
-    struct feed training, validation;
-    const void *mean, *scale;
-    /* [training.part->n], before they go to the device; without augmentation no moves. */
-    uint32_t *shuffled;
-    struct device_move *moves;
-    struct pass *pass;
-    float *x; /* [pass_rows()][features], the batch at hand */
-    struct device_totals *totals;
-    /* Of this step's gradients, those from `reduced` on are being summed over the ranks.
-     */
-    size_t reduced, bucket;
-    int64_t step; /* optimiser steps before this one, over the whole training */
-};
 
 int64_t trainer_steps(size_t samples, size_t batch_size)
 {
@@ -138,11 +96,7 @@ static int open_all(struct trainer *t, struct err *e)
 {
     struct device *d = t->device;
     size_t features = t->data->train.features;
-    void *x, *totals;
-    size_t ranks = (size_t)comm_size(t->config.comm);
-    const struct pass_config pass = {0, t->model->n_layers,
-                                     (t->config.batch_size + ranks - 1) / ranks,
-                                     VALIDATION_ROWS};
+    void *totals;
     int rc = attach_samples(d, &t->data->train, &t->attached[0], e);
 
     if (rc == 0)
@@ -157,17 +111,12 @@ static int open_all(struct trainer *t, struct err *e)
         rc = open_moves(t, e);
     if (rc == 0)
         rc = feed_open(&t->validation, t, &t->data->validation, e);
-    if (rc == 0 && !(t->pass = pass_create(t->model, &pass, e)))
-        rc = ERR_FULL; /* e may say another: it is negative */
     if (rc == 0)
-        rc = d->ops->allocate(d, pass_rows(t->pass) * features * sizeof(float), &x, e);
-    if (rc < 0)
-        return rc;
-    t->x = x;
-    rc = d->ops->allocate(d, sizeof(*t->totals), &totals, e);
+        rc = d->ops->allocate(d, sizeof(*t->totals), &totals, e);
     if (rc == 0)
         t->totals = totals;
-    return rc;
+    rc = comm_agree(t->config.comm, rc, e);
+    return rc < 0 ? rc : step_open(t, e);
 }
 
 struct trainer *trainer_create(struct device *device, struct data *data,
@@ -203,99 +152,19 @@ void trainer_destroy(struct trainer *t)
     }
     d->ops->detach(d, t->mean);
     d->ops->detach(d, t->scale);
-    pass_destroy(t->pass);
-    d->ops->release(d, t->x);
+    step_close(t);
     d->ops->release(d, t->totals);
     free(t->shuffled);
     free(t->moves);
     free(t);
 }
 
+size_t trainer_micro_batches(const struct trainer *t)
+{
+    return t->micro_batches;
+}
+
 /* ---- an epoch ---- */
-
-/* Samples of a part, by their places in its order. */
-struct rows {
-    size_t start, n;
-};
-
-/* This rank's part of some samples, which all ranks take together: they are cut into as
- * many pieces, one behind the other, none longer by more than one. Rank 0 has a part of
- * any: its running statistics are everyone's. */
-static struct rows share_of(const struct comm *c, size_t start, size_t n)
-{
-    size_t rank = (size_t)comm_rank(c), size = (size_t)comm_size(c);
-    size_t begin = (n * rank + size - 1) / size, end = (n * (rank + 1) + size - 1) / size;
-
-    return (struct rows){start + begin, end - begin};
-}
-
-/* Runs the model on rows of f. In training they are all of a batch or a part of it, and
- * their part of the gradient of the batch's mean loss goes upstream, with labels
- * smoothed; `batch` 0: in validation. */
-static void forward(struct trainer *t, struct feed *f, struct rows rows, size_t batch)
-{
-    struct device *d = t->device;
-    bool training = batch > 0;
-
-    f->gather.index = f->order + rows.start;
-    f->gather.moves = f->moves ? f->moves + rows.start : NULL;
-    d->ops->gather(d, &f->gather, rows.n, t->x);
-    const float *logits =
-        pass_forward(t->pass, &(struct batch){
-                                  .rows = rows.n,
-                                  .x = t->x,
-                                  .training = training,
-                                  .seed = t->config.seed,
-                                  .step = t->step,
-                                  .row = rows.start % t->config.batch_size,
-                              });
-    d->ops->softmax_loss(d, rows.n, t->data->classes, logits, f->labels, f->gather.index,
-                         training ? (float)t->config.label_smoothing : 0, batch,
-                         training ? pass_upstream(t->pass) : NULL, t->totals);
-}
-
-/* Begins to sum the gradients from `from` on over the ranks, all that was not yet. */
-static void reduce_from(struct trainer *t, size_t from)
-{
-    comm_reduce(t->config.comm, t->model->gradients + from, t->reduced - from);
-    t->reduced = from;
-    t->bucket = BUCKET / sizeof(float);
-}
-
-/* Backward goes from the last parameters to the first: those of this layer and of all
- * behind it have their gradients. */
-static void layer_done(void *arg, size_t layer)
-{
-    struct trainer *t = arg;
-    const struct layer *l = &t->model->layers[layer];
-
-    if (l->n_parameters) {
-        size_t ready = l->parameters[0].offset;
-        while (t->reduced - ready >= t->bucket)
-            reduce_from(t, t->reduced - t->bucket);
-    }
-    comm_progress(t->config.comm);
-}
-
-/* Sets the gradients of the batch's mean loss, on all ranks. */
-static void backward(struct trainer *t, size_t rows)
-{
-    struct model *m = t->model;
-
-    t->reduced = m->n;
-    t->bucket = FIRST_BUCKET / sizeof(float);
-    if (rows) {
-        pass_backward(t->pass, NULL, layer_done, t);
-    } else { /* the last batch of an epoch has fewer samples than there are ranks */
-        float *zeros = mem_alloc(m->n * sizeof(*zeros));
-        t->device->ops->upload(t->device, m->gradients, zeros, m->n * sizeof(*zeros));
-        free(zeros);
-    }
-    while (t->reduced >= t->bucket)
-        reduce_from(t, t->reduced - t->bucket);
-    reduce_from(t, 0);
-    comm_reduce_wait(t->config.comm);
-}
 
 int trainer_replicate(struct device *d, struct comm *c, float *x, size_t n, struct err *e)
 {
@@ -311,6 +180,33 @@ int trainer_replicate(struct device *d, struct comm *c, float *x, size_t n, stru
     }
     free(host);
     return rc;
+}
+
+/* Brings what a stage has of an array to rank 0, which has its own. */
+static void gather_range(struct comm *c, int rank, float *x, size_t from, size_t to)
+{
+    size_t bytes = (to - from) * sizeof(*x);
+
+    if (bytes && comm_rank(c) == rank)
+        comm_send(c, 0, x + from, bytes);
+    else if (bytes && comm_rank(c) == 0)
+        comm_receive(c, rank, x + from, bytes);
+    comm_sent(c);
+}
+
+/* Brings all that training changes to rank 0, which saves it. */
+static void gather_stages(struct trainer *t)
+{
+    struct comm *c = t->config.comm;
+    struct model *m = t->model;
+
+    for (int r = 1; r < comm_size(c); r++) {
+        const struct stage *s = &t->stages[r];
+        gather_range(c, r, m->values, s->from, s->to);
+        gather_range(c, r, m->state, s->state_from, s->state_to);
+        for (int i = 0; i < t->optimizer->n_slots; i++)
+            gather_range(c, r, t->optimizer->slots[i], s->from, s->to);
+    }
 }
 
 static size_t rows_left(const struct feed *f, size_t start, size_t most)
@@ -378,11 +274,8 @@ static int train(struct trainer *t, uint32_t epoch, trainer_tick *tick, void *ar
     totals_reset(t);
     for (size_t start = 0; start < total;) {
         size_t n = rows_left(f, start, t->config.batch_size);
-        struct rows rows = share_of(t->config.comm, start, n);
         t->step = steps_before(t, epoch, start);
-        if (rows.n)
-            forward(t, f, rows, n);
-        backward(t, rows.n);
+        step_train(t, f, start, n);
         t->optimizer->lr =
             t->optimizer->config.lr * schedule_share(&t->config.schedule, t->step);
         optimizer_step(t->optimizer, t->model->values, t->model->gradients);
@@ -395,17 +288,8 @@ static int train(struct trainer *t, uint32_t epoch, trainer_tick *tick, void *ar
 
 static int validate(struct trainer *t, struct device_totals *totals, struct err *e)
 {
-    struct feed *f = &t->validation;
-    struct rows left = share_of(t->config.comm, 0, f->part->n);
-    size_t most = pass_rows(t->pass);
-
     totals_reset(t);
-    while (left.n) {
-        size_t n = left.n < most ? left.n : most;
-        forward(t, f, (struct rows){left.start, n}, 0);
-        left.start += n;
-        left.n -= n;
-    }
+    step_validate(t, &t->validation);
     return totals_take(t, totals, e);
 }
 
@@ -432,9 +316,11 @@ int trainer_epoch(struct trainer *t, uint32_t epoch, trainer_tick *tick, void *a
     if (rc < 0)
         return rc;
     double trained = clock_mono();
-    /* Each rank has the running statistics of what it saw: those of rank 0 hold. */
-    rc = trainer_replicate(t->device, t->config.comm, t->model->state, t->model->n_state,
-                           e);
+    if (t->config.staged)
+        gather_stages(t);
+    else /* each rank has the running statistics of what it saw: those of rank 0 hold */
+        rc = trainer_replicate(t->device, t->config.comm, t->model->state,
+                               t->model->n_state, e);
     if (rc == 0)
         rc = validate(t, &validation, e);
     if (rc < 0)

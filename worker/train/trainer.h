@@ -36,23 +36,36 @@ struct metrics {
 
 struct trainer_config {
     struct comm *comm; /* the ranks that train together; NULL: one alone */
-    size_t batch_size; /* of all ranks together: each takes its share of every batch */
-    uint64_t seed;     /* of the order of samples, and of how they are moved */
+    size_t batch_size; /* of all ranks together */
+    /* The ranks are stages, each with some of the layers, which all samples go through;
+     * else each has a share of every batch, and all the layers. */
+    bool staged;
+    /* That a batch, or a rank's share, is cut into, one after the other: gradients are
+     * those of all of it, to rounding, where there is no batch normalisation. 0: as few
+     * as memory allows; where ranks are stages four times as many as those. */
+    size_t micro_batches;
+    uint64_t seed; /* of the order of samples, and of how they are moved */
     struct augmentation augmentation;
     double label_smoothing;   /* 0 to 1, in the loss that is trained on */
     struct schedule schedule; /* checked; of the optimiser's learning rate */
+    struct str *notes;        /* gets a line each time that memory is short; NULL: none */
 };
 
 struct trainer;
 
-/* data must be measured. All stay the caller's. With several ranks all must have the same
- * parameters to begin with: then they have after each step. NULL on failure: ERR_FULL
- * without memory, ERR_INVAL for batches that are too large, or samples that are no
- * images, or too small ones, where those are to be moved. */
+/* data must be measured. All stay the caller's. All ranks at once, with the same result
+ * on all, and with the same parameters to begin with: then they have the same after each
+ * step; as stages their own, and rank 0 has all at the end of an epoch. NULL on failure:
+ * ERR_FULL without memory, ERR_INVAL for batches that are too large, or samples that are
+ * no images, or too small ones, where those are to be moved, or for more stages than the
+ * model can be cut into. */
 struct trainer *trainer_create(struct device *device, struct data *data,
                                struct model *model, struct optimizer *optimizer,
                                const struct trainer_config *config, struct err *e);
 void trainer_destroy(struct trainer *t); /* NULL is fine */
+
+/* Micro-batches that a batch, or a rank's share of it, is cut into. */
+size_t trainer_micro_batches(const struct trainer *t);
 
 /* Makes an array of the device [n] what it is on rank 0. All ranks at once, with the same
  * result on all. */

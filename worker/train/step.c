@@ -1,0 +1,333 @@
+/* How the samples of a step go through the layers.
+ *
+ * A rank has a stage of the model: all of it, with its share of every batch, or some
+ * layers, with all of it. What it has to do it does in micro-batches, whose gradients it
+ * adds in their order. A stage with n stages behind it is n micro-batches ahead of the
+ * first gradient that comes back (one forward, one backward: Narayanan et al. 2019,
+ * "PipeDream", as flushed each step in Narayanan et al. 2021), so that it holds n + 1 at
+ * once; alone it holds one. The additions are the same for any number of stages. */
+#include "worker/train/trainer_private.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+#define VALIDATION_ROWS 512 /* at most, where batches have fewer */
+
+/* Micro-batches a stage: a share of 1 / (1 + n) of the time some stage is idle, or less.
+ */
+#define MICRO_BATCHES_A_STAGE 4
+
+/* Sizes of what is summed over the ranks at once: the first small, so that it starts
+ * early in backward (Li et al. 2020, "PyTorch Distributed", section 3.2). */
+#define FIRST_BUCKET ((size_t)1 << 20)
+#define BUCKET       ((size_t)25 << 20)
+
+static bool is_first(const struct trainer *t)
+{
+    return t->stage == 0;
+}
+
+static bool is_last(const struct trainer *t)
+{
+    return t->stage + 1 == t->n_stages;
+}
+
+static size_t features_in(const struct trainer *t)
+{
+    return t->model->layers[t->stages[t->stage].first].in;
+}
+
+static size_t features_out(const struct trainer *t)
+{
+    return t->model->layers[t->stages[t->stage].last - 1].out;
+}
+
+/* Piece i of k pieces of some rows, one behind the other, none longer by more than one
+ * and the first no shorter than any. */
+static struct rows piece(struct rows all, size_t i, size_t k)
+{
+    size_t begin = (all.n * i + k - 1) / k, end = (all.n * (i + 1) + k - 1) / k;
+
+    return (struct rows){all.start + begin, end - begin};
+}
+
+/* What this rank has of some samples, which all ranks take together. Rank 0 has a part of
+ * any: its running statistics are everyone's. */
+static struct rows share_of(const struct trainer *t, size_t start, size_t n)
+{
+    const struct comm *c = t->config.comm;
+    struct rows all = {start, n};
+
+    return t->config.staged ? all
+                            : piece(all, (size_t)comm_rank(c), (size_t)comm_size(c));
+}
+
+/* ---- room ---- */
+
+static int open_stages(struct trainer *t, struct err *e)
+{
+    t->n_stages = t->config.staged ? (size_t)comm_size(t->config.comm) : 1;
+    t->stage = t->config.staged ? (size_t)comm_rank(t->config.comm) : 0;
+    t->stages = mem_resize(NULL, t->n_stages, sizeof(*t->stages));
+    return stages_cut(t->model, t->n_stages, t->stages, e);
+}
+
+static size_t lanes_of(const struct trainer *t)
+{
+    size_t n = t->n_stages - t->stage;
+
+    return n < t->micro_batches ? n : t->micro_batches;
+}
+
+static void close_lanes(struct trainer *t)
+{
+    struct device *d = t->device;
+
+    for (size_t i = 0; i < t->n_lanes; i++) {
+        pass_destroy(t->lanes[i].pass);
+        d->ops->release(d, t->lanes[i].x);
+    }
+    free(t->lanes);
+    d->ops->release(d, t->dx);
+    d->ops->release(d, t->partial);
+    t->lanes = NULL;
+    t->n_lanes = 0;
+    t->dx = t->partial = NULL;
+}
+
+static int open_floats(struct trainer *t, size_t n, float **to, struct err *e)
+{
+    void *p;
+    int rc = t->device->ops->allocate(t->device, n * sizeof(float), &p, e);
+
+    if (rc == 0)
+        *to = p;
+    return rc;
+}
+
+/* The first lane is the one of evaluation, too. */
+static int open_lane(struct trainer *t, size_t i, size_t rows, struct err *e)
+{
+    const struct stage *s = &t->stages[t->stage];
+    const struct pass_config c = {s->first, s->last, rows, i ? 0 : VALIDATION_ROWS};
+    struct lane *l = &t->lanes[i];
+
+    l->pass = pass_create(t->model, &c, e);
+    if (!l->pass)
+        return e->code;
+    return open_floats(t, pass_rows(l->pass) * features_in(t), &l->x, e);
+}
+
+static int open_lanes(struct trainer *t, size_t rows, struct err *e)
+{
+    int rc = 0;
+
+    t->n_lanes = lanes_of(t);
+    t->lanes = mem_alloc(t->n_lanes * sizeof(*t->lanes));
+    for (size_t i = 0; i < t->n_lanes && rc == 0; i++)
+        rc = open_lane(t, i, rows, e);
+    if (rc == 0 && !is_first(t))
+        rc = open_floats(t, rows * features_in(t), &t->dx, e);
+    if (rc == 0 && t->micro_batches > 1)
+        rc = open_floats(t, t->model->n, &t->partial, e);
+    return rc;
+}
+
+/* The least of what the ranks have. */
+static size_t least(struct comm *c, size_t mine)
+{
+    size_t all = mine;
+
+    for (int r = 0; r < comm_size(c); r++) {
+        size_t other = mine;
+        comm_broadcast(c, r, &other, sizeof(other));
+        all = other < all ? other : all;
+    }
+    return all;
+}
+
+/* Makes room, for all ranks alike, in more and smaller micro-batches until there is. */
+static int fit_lanes(struct trainer *t, size_t most, struct err *e)
+{
+    for (;; t->micro_batches *= 2) {
+        if (t->micro_batches > most)
+            t->micro_batches = most;
+        size_t rows = (most + t->micro_batches - 1) / t->micro_batches;
+        int rc = comm_agree(t->config.comm, open_lanes(t, rows, e), e);
+        if (rc != ERR_FULL || rows == 1)
+            return rc;
+        close_lanes(t);
+        if (t->config.notes)
+            str_addf(t->config.notes, "%s for %zu samples at once: trying fewer\n",
+                     e->text, rows);
+    }
+}
+
+int step_open(struct trainer *t, struct err *e)
+{
+    struct comm *c = t->config.comm;
+    struct err why;
+    size_t ranks = (size_t)comm_size(c), batch = t->config.batch_size;
+    int rc = comm_agree(c, open_stages(t, &why), &why);
+
+    t->micro_batches = t->config.micro_batches;
+    if (t->micro_batches == 0)
+        t->micro_batches = t->n_stages > 1 ? MICRO_BATCHES_A_STAGE * t->n_stages : 1;
+    if (rc == 0)
+        rc = fit_lanes(t, t->config.staged ? batch : (batch + ranks - 1) / ranks, &why);
+    if (rc < 0)
+        return err_set(e, rc, "%s", why.text);
+    t->most_rows = least(c, pass_rows(t->lanes[0].pass));
+    t->optimizer->from = t->stages[t->stage].from;
+    t->optimizer->to = t->stages[t->stage].to;
+    return 0;
+}
+
+void step_close(struct trainer *t)
+{
+    close_lanes(t);
+    free(t->stages);
+}
+
+/* ---- forward ---- */
+
+/* Rows on their way: `batch` samples from `start` on are trained on together, 0 in
+ * evaluation. */
+static void forward(struct trainer *t, struct feed *f, struct lane *l, struct rows rows,
+                    size_t batch)
+{
+    struct device *d = t->device;
+    struct comm *c = t->config.comm;
+    bool training = batch > 0;
+
+    f->gather.index = f->order + rows.start;
+    f->gather.moves = f->moves ? f->moves + rows.start : NULL;
+    if (is_first(t))
+        d->ops->gather(d, &f->gather, rows.n, l->x);
+    else
+        comm_receive(c, (int)t->stage - 1, l->x, rows.n * features_in(t) * sizeof(float));
+    if (!training)
+        comm_sent(c); /* what was sent last lies where the next goes */
+    const float *y = pass_forward(l->pass, &(struct batch){
+                                               .rows = rows.n,
+                                               .x = l->x,
+                                               .training = training,
+                                               .seed = t->config.seed,
+                                               .step = t->step,
+                                               .row = rows.start % t->config.batch_size,
+                                           });
+    if (!is_last(t))
+        comm_send(c, (int)t->stage + 1, y, rows.n * features_out(t) * sizeof(float));
+    else /* their part of the gradient of the batch's mean loss, with labels smoothed */
+        d->ops->softmax_loss(d, rows.n, t->data->classes, y, f->labels, f->gather.index,
+                             training ? (float)t->config.label_smoothing : 0, batch,
+                             training ? pass_upstream(l->pass) : NULL, t->totals);
+}
+
+/* ---- backward ---- */
+
+/* Begins to sum the gradients from `from` on over the ranks, all that was not yet. */
+static void reduce_from(struct trainer *t, size_t from)
+{
+    comm_reduce(t->config.comm, t->model->gradients + from, t->reduced - from);
+    t->reduced = from;
+    t->bucket = BUCKET / sizeof(float);
+}
+
+/* Those from `ready` on have their gradients of this micro-batch. */
+static void gradients_ready(struct trainer *t, size_t ready)
+{
+    float *g = t->model->gradients;
+
+    if (t->adding)
+        t->device->ops->add(t->device, ACTIVATION_NONE, t->added - ready, g + ready,
+                            t->partial + ready, g + ready);
+    t->added = ready;
+    while (t->reducing && t->reduced - ready >= t->bucket)
+        reduce_from(t, t->reduced - t->bucket);
+}
+
+/* Backward goes from the last parameters to the first: those of this layer and of all
+ * behind it have their gradients. */
+static void layer_done(void *arg, size_t layer)
+{
+    struct trainer *t = arg;
+    const struct layer *l = &t->model->layers[layer];
+
+    if (l->n_parameters)
+        gradients_ready(t, l->parameters[0].offset);
+    if (t->reducing)
+        comm_progress(t->config.comm);
+}
+
+/* Of micro-batch i of n. */
+static void backward(struct trainer *t, struct lane *l, size_t rows, size_t i, size_t n)
+{
+    struct comm *c = t->config.comm;
+    size_t bytes = rows * features_in(t) * sizeof(float);
+
+    t->adding = i > 0;
+    t->added = t->stages[t->stage].to;
+    t->reducing = i + 1 == n && !t->config.staged;
+    if (!is_last(t))
+        comm_receive(c, (int)t->stage + 1, pass_upstream(l->pass),
+                     rows * features_out(t) * sizeof(float));
+    if (!is_first(t))
+        comm_sent(c); /* as above */
+    pass_backward(l->pass, i ? t->partial : t->model->gradients, t->dx, layer_done, t);
+    if (!is_first(t))
+        comm_send(c, (int)t->stage - 1, t->dx, bytes);
+}
+
+/* The last batch of an epoch has fewer samples than there are ranks. */
+static void nothing_to_add(struct trainer *t)
+{
+    struct model *m = t->model;
+    float *zeros = mem_alloc(m->n * sizeof(*zeros));
+
+    t->device->ops->upload(t->device, m->gradients, zeros, m->n * sizeof(*zeros));
+    free(zeros);
+}
+
+/* ---- both ---- */
+
+void step_train(struct trainer *t, struct feed *f, size_t start, size_t n)
+{
+    struct rows all = share_of(t, start, n);
+    size_t pieces = all.n < t->micro_batches ? all.n : t->micro_batches;
+    size_t ahead = t->n_stages - 1 - t->stage;
+
+    t->reduced = t->model->n;
+    t->bucket = FIRST_BUCKET / sizeof(float);
+    if (pieces == 0)
+        nothing_to_add(t);
+    for (size_t i = 0; pieces && i < pieces + ahead; i++) {
+        if (i < pieces)
+            forward(t, f, &t->lanes[i % t->n_lanes], piece(all, i, pieces), n);
+        if (i < ahead)
+            continue;
+        size_t k = i - ahead;
+        backward(t, &t->lanes[k % t->n_lanes], piece(all, k, pieces).n, k, pieces);
+    }
+    comm_sent(t->config.comm);
+    if (t->config.staged)
+        return;
+    while (t->reduced >= t->bucket)
+        reduce_from(t, t->reduced - t->bucket);
+    reduce_from(t, 0);
+    comm_reduce_wait(t->config.comm);
+}
+
+void step_validate(struct trainer *t, struct feed *f)
+{
+    struct rows left = share_of(t, 0, f->part->n);
+
+    while (left.n) {
+        size_t n = left.n < t->most_rows ? left.n : t->most_rows;
+        forward(t, f, &t->lanes[0], (struct rows){left.start, n}, 0);
+        left.start += n;
+        left.n -= n;
+    }
+    comm_sent(t->config.comm);
+}

@@ -1,0 +1,75 @@
+/* What the files of the trainer share. */
+#ifndef WORKER_TRAIN_TRAINER_PRIVATE_H
+#define WORKER_TRAIN_TRAINER_PRIVATE_H
+
+#include "worker/train/stages.h"
+#include "worker/train/trainer.h"
+
+/* Samples and labels, of the data's train and test, on the device. */
+struct attached {
+    const void *x, *y;
+};
+
+/* A part as the device sees it. */
+struct feed {
+    const struct part *part;
+    struct device_gather gather; /* its index is set for each batch */
+    const int32_t *labels;
+    uint32_t *order;           /* [part->n] */
+    struct device_move *moves; /* [part->n], of the samples in this order; NULL: none */
+};
+
+/* Samples of a part, by their places in its order. */
+struct rows {
+    size_t start, n;
+};
+
+/* A micro-batch on its way. */
+struct lane {
+    struct pass *pass;
+    float *x; /* [rows][in of the stage's first layer] */
+};
+
+struct trainer {
+    struct device *device;
+    struct data *data;
+    struct model *model;
+    struct optimizer *optimizer;
+    struct trainer_config config;
+    struct attached attached[2]; /* train, test */
+    struct feed training, validation;
+    const void *mean, *scale;
+    /* [training.part->n], before they go to the device; without augmentation no moves. */
+    uint32_t *shuffled;
+    struct device_move *moves;
+    struct device_totals *totals;
+    int64_t step; /* optimiser steps before this one, over the whole training */
+
+    /* ---- step.c ---- */
+
+    struct stage *stages;   /* of all ranks, if they are stages; else one, the model */
+    size_t n_stages, stage; /* this rank's */
+    size_t micro_batches;   /* that a batch, or a rank's share of it, is cut into */
+    struct lane *lanes;     /* [n_lanes]: as many as are under way at once */
+    size_t n_lanes;
+    size_t most_rows;      /* in evaluation */
+    float *dx;             /* [rows][in], what goes to the stage before */
+    float *partial;        /* [model->n], gradients of a micro-batch but the first */
+    bool adding, reducing; /* this micro-batch's gradients are added, and summed */
+    /* Of this step's gradients, those from `added` on are whole on this rank, and those
+     * from `reduced` on are being summed over the ranks. */
+    size_t added, reduced, bucket;
+};
+
+/* Makes room for batches on their way: in as many micro-batches as were asked for, or as
+ * fit into memory. All ranks at once, with the same result. */
+int step_open(struct trainer *t, struct err *e);
+void step_close(struct trainer *t);
+
+/* Runs n samples of a part from `start` on through the model and back: the gradients of
+ * their mean loss are there, on all ranks (of stages: their own). */
+void step_train(struct trainer *t, struct feed *f, size_t start, size_t n);
+/* Runs all samples of a part through the model. */
+void step_validate(struct trainer *t, struct feed *f);
+
+#endif
