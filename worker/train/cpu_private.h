@@ -42,6 +42,7 @@ void cpu_global_avg_pool(struct device *d, size_t rows, struct image in, const f
                          float *y);
 void cpu_global_avg_pool_backward(struct device *d, size_t rows, struct image in,
                                   const float *dy, float *dx);
+void cpu_gather(struct device *d, const struct device_gather *g, size_t rows, float *out);
 void cpu_dropout(struct device *device, const struct device_dropout *d, const float *x,
                  float *y);
 void cpu_batch_norm(struct device *d, const struct device_batch_norm *b, const float *x,
