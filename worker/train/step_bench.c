@@ -1,0 +1,149 @@
+/* A training step - forward, loss, backward, optimiser - against oneDNN's primitives of
+ * the same layers called bare, without loss and optimiser. In one thread and in its CPU
+ * time; they take turns, and medians count: of the bare ones that of the faster format
+ * of images. */
+#include "base/mem.h"
+#include "worker/train/bare.h"
+#include "worker/train/cpu.h"
+#include "worker/train/optimizer.h"
+#include "worker/train/pass.h"
+#include "worker/train/reference.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum { CLASSES = 10, RUNS = 7 };
+
+static const struct image sample = {32, 32, 3};
+static const struct {
+    const char *model;
+    size_t hidden[2], n_hidden;
+    size_t batch;
+    int steps; /* in a turn */
+} cases[] = {
+    {"cnn", {120, 84}, 2, 32, 50},
+    {"resnet18", {0}, 0, 64, 1},
+};
+
+struct training {
+    struct device *device;
+    struct model *model;
+    struct optimizer *optimizer;
+    struct pass *pass;
+    size_t rows;
+    float *x;
+    int32_t *labels;
+    uint32_t *index;
+    struct device_totals totals;
+};
+
+static void step(struct training *t)
+{
+    struct device *d = t->device;
+    const float *logits = pass_forward(
+        t->pass, &(struct batch){.rows = t->rows, .x = t->x, .training = true});
+
+    d->ops->softmax_loss(d, t->rows, CLASSES, logits, t->labels, t->index, 0, t->rows,
+                         pass_upstream(t->pass), &t->totals);
+    pass_backward(t->pass, NULL, NULL, NULL);
+    optimizer_step(t->optimizer, t->model->values, t->model->gradients);
+}
+
+static struct training training_open(size_t c)
+{
+    struct training t = {.device = cpu_open(1), .rows = cases[c].batch};
+
+    t.model = model_create(t.device,
+                           &(struct model_config){cases[c].model, sample, CLASSES,
+                                                  cases[c].hidden, cases[c].n_hidden, 1},
+                           NULL);
+    t.optimizer =
+        optimizer_create(t.device, &(struct optimizer_config){"sgd", 1e-3, 0.9, 0, false},
+                         t.model->n, NULL);
+    t.pass = pass_create(
+        t.model, &(struct pass_config){0, t.model->n_layers, t.rows, t.rows}, NULL);
+    t.x = reference_numbers(t.rows * image_size(sample), 1);
+    t.labels = mem_alloc(t.rows * sizeof(*t.labels));
+    t.index = mem_alloc(t.rows * sizeof(*t.index));
+    for (uint32_t i = 0; i < t.rows; i++) {
+        t.labels[i] = (int32_t)(i % CLASSES);
+        t.index[i] = i;
+    }
+    return t;
+}
+
+static void training_close(struct training *t)
+{
+    pass_destroy(t->pass);
+    optimizer_destroy(t->optimizer);
+    model_destroy(t->model);
+    device_close(t->device);
+    free(t->x);
+    free(t->labels);
+    free(t->index);
+}
+
+static double cpu_seconds(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double v[RUNS])
+{
+    qsort(v, RUNS, sizeof(v[0]), compare);
+    return v[RUNS / 2];
+}
+
+static void run_case(size_t c)
+{
+    struct training t = training_open(c);
+    struct bare *bare[] = {bare_create(t.model, t.rows, false),
+                           bare_create(t.model, t.rows, true)};
+    double ours[RUNS], theirs[2][RUNS];
+
+    /* The first turn makes what is kept, and does not count. */
+    for (int run = -1; run < RUNS; run++) {
+        double ends[4] = {cpu_seconds()};
+        for (int i = 0; i < cases[c].steps; i++)
+            step(&t);
+        ends[1] = cpu_seconds();
+        for (int k = 0; k < 2; k++) {
+            for (int i = 0; i < cases[c].steps; i++)
+                bare_step(bare[k]);
+            ends[k + 2] = cpu_seconds();
+        }
+        if (run < 0)
+            continue;
+        ours[run] = (ends[1] - ends[0]) / cases[c].steps;
+        for (int k = 0; k < 2; k++)
+            theirs[k][run] = (ends[k + 2] - ends[k + 1]) / cases[c].steps;
+    }
+    double own = median(ours), any = median(theirs[0]), plain = median(theirs[1]);
+    printf(
+        "%.0f %%\t>= 70 %%\tof a training step is oneDNN's time for the same layers "
+        "(%.2f of %.2f ms; images %s): %s, batch %zu, 1 thread; median of %d in turns\n",
+        100 * (any < plain ? any : plain) / own, 1e3 * (any < plain ? any : plain),
+        1e3 * own, any < plain ? "as it has them" : "[n][h][w][c]", cases[c].model,
+        t.rows, RUNS);
+    fflush(stdout);
+    bare_destroy(bare[0]);
+    bare_destroy(bare[1]);
+    training_close(&t);
+}
+
+int main(void)
+{
+    for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++)
+        run_case(c);
+    return 0;
+}
