@@ -14,8 +14,8 @@ OMP_NUM_THREADS=1
 # As root, and more ranks than cores: both on purpose.
 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 OMPI_MCA_rmaps_base_oversubscribe=1
-# Open MPI keeps memory to its end.
-ASAN_OPTIONS=detect_leaks=0
+# Open MPI keeps memory to its end; what is freed is to be gone.
+ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=1
 export OMP_NUM_THREADS OMPI_ALLOW_RUN_AS_ROOT OMPI_ALLOW_RUN_AS_ROOT_CONFIRM \
     OMPI_MCA_rmaps_base_oversubscribe ASAN_OPTIONS
 
@@ -218,6 +218,37 @@ test_expect_success 'a rank that is silent ends all of them, with a sentence' '
     test_expect_code 1 doom 1 STOP &&
     test "$took" -le 30 &&
     test "$(grep -c "^rung-train: rank 1 (process $victim on .*) is silent: .*: all" err)" = 1
+'
+
+# megabytes SOURCE SOURCE: two ranks train, each told its data, until they are killed. What
+# they have in memory, what several have in parts.
+megabytes() {
+    rm -f out
+    mpirun -n 1 rung-train --data "$1" --hidden 1 --epochs 1000000 : \
+        -n 1 rung-train --data "$2" --hidden 1 --epochs 1000000 >out 2>err &
+    mpirun=$!
+    for i in $(seq 600); do
+        grep -q '^epoch' out && break
+        sleep 0.1
+    done
+    for pid in $(pgrep -P "$mpirun"); do
+        cat "/proc/$pid/smaps_rollup"
+    done | awk '/^Pss:/ { n += $2 } END { print int(n / 1024) }'
+    kill -KILL "$(rank "$mpirun" 0)"
+    wait "$mpirun"
+    cat err >&2
+}
+
+# The same data by two names is read twice: 144 MB each.
+test_expect_success 'ranks of one node have one copy of the data, and leave nothing behind' '
+    images=synthetic:64x64x3,samples=12288 &&
+    { ls /dev/shm | grep -v "^vader" >before || :; } &&
+    twice=$(megabytes $images $images,classes=10) &&
+    once=$(megabytes $images $images) &&
+    { ls /dev/shm | grep -v "^vader" >after || :; } &&
+    echo "$twice $once" &&
+    test "$once" -lt $((twice - 120)) &&
+    test_cmp before after
 '
 
 test_done

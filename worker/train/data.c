@@ -1,4 +1,4 @@
-#include "worker/train/data.h"
+#include "worker/train/data_private.h"
 
 #include "base/file.h"
 #include "base/hash.h"
@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -46,14 +47,19 @@ void samples_shape(const struct samples *s, struct str *out)
         str_addf(out, "%s%zu", i ? "x" : "", s->dim[i]);
 }
 
-/* 0 of none. */
-static uint64_t samples_checksum(const struct samples *s)
+size_t samples_bytes(const struct samples *s)
 {
     size_t sample = s->features * (s->type == SAMPLE_U8 ? 1 : sizeof(float));
 
+    return s->n ? (s->n - 1) * s->stride + sample : 0;
+}
+
+/* 0 of none. */
+static uint64_t samples_checksum(const struct samples *s)
+{
     if (s->n == 0)
         return 0;
-    uint64_t parts[] = {s->type, hash64(s->x, (s->n - 1) * s->stride + sample),
+    uint64_t parts[] = {s->type, hash64(s->x, samples_bytes(s)),
                         hash64(s->y, s->n * sizeof(*s->y))};
     return hash64(parts, sizeof(parts));
 }
@@ -271,7 +277,7 @@ static uint32_t *fixed_order(const struct samples *s)
     return order;
 }
 
-static int divide(struct data *d, const struct data_config *config, struct err *e)
+int data_divide(struct data *d, const struct data_config *config, struct err *e)
 {
     uint32_t *order;
     size_t n_val = 0;
@@ -300,6 +306,8 @@ static int divide(struct data *d, const struct data_config *config, struct err *
         d->validation = part_make(&d->train, order, n_val, config->limit);
     d->training = part_make(&d->train, order + n_val, d->train.n - n_val, config->limit);
     free(order);
+    d->mean = mem_alloc(d->train.features * sizeof(float));
+    d->scale = mem_alloc(d->train.features * sizeof(float));
     return 0;
 }
 
@@ -313,13 +321,11 @@ struct data *data_open(const struct data_config *config, struct err *e)
     if (rc == 0)
         rc = check(d, e);
     if (rc == 0)
-        rc = divide(d, config, e);
+        rc = data_divide(d, config, e);
     if (rc < 0) {
         data_close(d);
         return NULL;
     }
-    d->mean = mem_alloc(d->train.features * sizeof(float));
-    d->scale = mem_alloc(d->train.features * sizeof(float));
     return d;
 }
 
@@ -327,6 +333,10 @@ void data_close(struct data *d)
 {
     if (!d)
         return;
+    if (d->shared) {
+        d->train.y = d->test.y = NULL;
+        munmap((void *)(uintptr_t)d->shared, d->shared_bytes);
+    }
     samples_free(&d->train);
     samples_free(&d->test);
     free(d->training.index);

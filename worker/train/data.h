@@ -9,6 +9,8 @@
 
 #include "base/str.h"
 
+struct comm;
+
 #define SAMPLE_DIMS 7
 #define CLASSES_MAX 65536
 
@@ -21,7 +23,7 @@ struct samples {
     size_t features; /* the product of dim */
     size_t classes;  /* that there are, whichever labels occur; 0: nothing says so */
     enum sample_type type;
-    const void *x; /* the first sample, inside one of the two owners */
+    const void *x; /* the first sample, inside one of the two owners, or data.shared */
     size_t stride; /* bytes from one to the next */
     int32_t *y;    /* [n], 0 and more */
     struct str bytes;
@@ -35,6 +37,9 @@ struct image samples_image(const struct samples *s, bool *planar);
 
 /* The shape of one, like 32x32x3. */
 void samples_shape(const struct samples *s, struct str *out);
+
+/* From x to the end of the last sample. */
+size_t samples_bytes(const struct samples *s);
 
 void samples_free(struct samples *s); /* an empty one is fine */
 
@@ -92,12 +97,18 @@ struct data {
     struct part training, validation;
     size_t classes;
     float *mean, *scale; /* [features]: training sees (x - mean) * scale */
+    const void *shared;  /* where x and y of both lie if other processes have them, too */
+    size_t shared_bytes;
 };
 
 /* Reads, checks and divides a data set. Which samples validate and which a limit
  * leaves out depends on their number alone, not on a seed, so that trials can be
  * compared. NULL on failure. */
 struct data *data_open(const struct data_config *config, struct err *e);
+/* The same for ranks, all at once, with the same result on all: those of one node have
+ * one copy of the samples, which one of them has read, if the system lets them. */
+struct data *data_open_shared(const struct data_config *config, struct comm *c,
+                              struct err *e);
 void data_close(struct data *d); /* NULL is fine */
 
 /* What must be the same on all ranks of a training, for alike_check(): reads all of it.

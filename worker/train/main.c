@@ -242,9 +242,9 @@ static int open_data(struct app *a, struct err *e)
 
     if (a->sweep.active && *rung_error(a->rung))
         rc = err_set(e, ERR_IO, "%s", rung_error(a->rung));
-    else if (!(a->training.data = data_open(&config, e)))
-        rc = e->code;
     rc = comm_agree(a->comm, rc, e);
+    if (rc == 0 && !(a->training.data = data_open_shared(&config, a->comm, e)))
+        rc = e->code;
     if (rc < 0 || !a->comm)
         return rc;
     data_alike(a->training.data, &mine);

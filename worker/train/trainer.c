@@ -24,11 +24,10 @@ int64_t trainer_steps(size_t samples, size_t batch_size)
 static int attach_samples(struct device *d, const struct samples *s, struct attached *a,
                           struct err *e)
 {
-    size_t sample = s->features * (s->type == SAMPLE_U8 ? 1 : sizeof(float));
     int rc = 0;
 
     if (s->n)
-        rc = d->ops->attach(d, s->x, (s->n - 1) * s->stride + sample, &a->x, e);
+        rc = d->ops->attach(d, s->x, samples_bytes(s), &a->x, e);
     if (s->n && rc == 0)
         rc = d->ops->attach(d, s->y, s->n * sizeof(*s->y), &a->y, e);
     return rc;
