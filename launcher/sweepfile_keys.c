@@ -105,7 +105,7 @@ const struct key keys[KEYS] = {
         .help = "Nodes"},
     [KEY_TASKS] = {"resources.tasks", WANT_INT, FIELD(resources.tasks), .settable = true,
         .fallback = "1", .lo = 1, .hi = 10000000,
-        .help = "MPI ranks, on all nodes together"},
+        .help = "MPI ranks, on all nodes together: as many on each, if that comes out even"},
     [KEY_CPUS] = {"resources.cpus", WANT_INT, FIELD(resources.cpus), .settable = true,
         .fallback = "1", .lo = 1, .hi = 65536,
         .help = "CPUs for each rank"},

@@ -140,6 +140,8 @@ static void resources(const struct script *s, struct str *out)
 
     option_int(out, "nodes", s->nodes);
     option_int(out, "ntasks", (int64_t)s->tasks * s->slots);
+    if (s->nodes > 1 && s->tasks % s->nodes == 0) /* else Slurm fills one node first */
+        option_int(out, "ntasks-per-node", s->tasks / s->nodes);
     option_int(out, "cpus-per-task", s->cpus);
     if (megabytes > 0)
         str_addf(out, "#SBATCH --mem=%lldM\n", (long long)megabytes * s->slots);

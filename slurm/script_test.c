@@ -203,6 +203,24 @@ static void test_slots(void **state)
     str_free(&text);
 }
 
+/* Slurm would fill the first node, and leave the last one a task. */
+static void test_nodes_get_as_many_tasks_each(void **state)
+{
+    struct script s = plain;
+    struct str text = STR_INIT;
+
+    (void)state;
+    s.nodes = 2;
+    s.tasks = 4;
+    text_of(&s, &text);
+    has(&text, "#SBATCH --ntasks=4");
+    has(&text, "#SBATCH --ntasks-per-node=2");
+    s.tasks = 5;
+    text_of(&s, &text);
+    has_not(&text, "--ntasks-per-node");
+    str_free(&text);
+}
+
 static void test_gres(void **state)
 {
     static const struct {
@@ -313,10 +331,15 @@ static void test_sbatch(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_whole),
-        cmocka_unit_test(test_unsaid),  cmocka_unit_test(test_slots),
-        cmocka_unit_test(test_gres),    cmocka_unit_test(test_quoted),
-        cmocka_unit_test(test_setup),   cmocka_unit_test(test_sbatch),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_whole),
+        cmocka_unit_test(test_unsaid),
+        cmocka_unit_test(test_slots),
+        cmocka_unit_test(test_nodes_get_as_many_tasks_each),
+        cmocka_unit_test(test_gres),
+        cmocka_unit_test(test_quoted),
+        cmocka_unit_test(test_setup),
+        cmocka_unit_test(test_sbatch),
     };
     return cmocka_run_group_tests_name("slurm/script", tests, NULL, NULL);
 }

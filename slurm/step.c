@@ -83,6 +83,8 @@ char **step_command(const struct step *s, char **words)
     end_word(&w);
     add_int(&w, "--nodes=", s->nodes, "");
     add_int(&w, "--ntasks=", s->tasks, "");
+    if (s->nodes > 1 && s->tasks % s->nodes == 0)
+        add_int(&w, "--ntasks-per-node=", s->tasks / s->nodes, "");
     add_int(&w, "--cpus-per-task=", s->cpus, "");
     memory(&w, s);
     gpus(&w, s);

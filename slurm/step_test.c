@@ -137,7 +137,9 @@ static void ranks_and_options(void **state)
     (void)state;
     s.nodes = 2;
     s.tasks = 4;
-    has(&s, " --nodes=2 --ntasks=4 ");
+    has(&s, " --nodes=2 --ntasks=4 --ntasks-per-node=2 ");
+    s.tasks = 3;
+    has(&s, " --nodes=2 --ntasks=3 --cpus-per-task");
     has(&s, " --mpi=pmix ");
     s.options = options;
     s.n_options = 3;
