@@ -6,7 +6,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -321,6 +323,26 @@ uint64_t proc_start_time(pid_t pid)
     }
     str_free(&s);
     return start;
+}
+
+int proc_cpus(void)
+{
+    cpu_set_t set;
+    long n = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set)
+                                                          : sysconf(_SC_NPROCESSORS_ONLN);
+
+    return n < 1 ? 1 : (int)n;
+}
+
+double proc_resident(void)
+{
+    long all, resident;
+    FILE *file = fopen("/proc/self/statm", "re");
+    bool read = file && fscanf(file, "%ld %ld", &all, &resident) == 2;
+
+    if (file)
+        fclose(file);
+    return read ? (double)resident * (double)sysconf(_SC_PAGESIZE) : NAN;
 }
 
 /* ---- words ---- */

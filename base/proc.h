@@ -51,6 +51,11 @@ void proc_wait(struct proc *p, struct proc_result *r);
  * reused. */
 uint64_t proc_start_time(pid_t pid);
 
+/* CPUs that this process may use, as cpusets and taskset have it; at least 1. */
+int proc_cpus(void);
+/* Bytes of this process in memory; NaN where there is no /proc. */
+double proc_resident(void);
+
 /* Splits by the shell's quoting rules (POSIX 2.2: blanks, '', "", \), without
  * expansions. NULL-terminated, one allocation: free(*words). ERR_SYNTAX names
  * the unclosed quote; *offset (may be NULL) then tells where. */

@@ -6,6 +6,7 @@
 #include "worker/train/cpu_private.h"
 
 #include "base/mem.h"
+#include "base/units.h"
 
 #include <cblas.h>
 
@@ -18,13 +19,6 @@
 
 /* ---- memory ---- */
 
-static void cpu_close(struct device *d)
-{
-    cpu_conv_close((struct cpu *)d);
-    free(((struct cpu *)d)->space);
-    free(d);
-}
-
 static void cpu_describe(const struct device *d, char *text, size_t size)
 {
     int threads = ((const struct cpu *)d)->threads;
@@ -33,39 +27,86 @@ static void cpu_describe(const struct device *d, char *text, size_t size)
              threads == 1 ? "" : "s", openblas_get_corename(), cpu_conv_library());
 }
 
-static int cpu_allocate(struct device *d, size_t bytes, void **p, struct err *e)
+static void *allocate(size_t bytes)
 {
-    (void)d;
+    void *p = NULL;
+
     if (bytes <= PTRDIFF_MAX - ALIGNMENT) {
         bytes = (bytes + ALIGNMENT) / ALIGNMENT * ALIGNMENT;
-        *p = aligned_alloc(ALIGNMENT, bytes);
-        if (*p) {
-            memset(*p, 0, bytes);
-            return 0;
-        }
+        p = aligned_alloc(ALIGNMENT, bytes);
     }
-    return err_set(e, ERR_FULL, "cannot allocate %zu bytes", bytes);
+    if (p)
+        memset(p, 0, bytes);
+    return p;
+}
+
+static int cannot_allocate(size_t bytes, struct err *e)
+{
+    char size[UNITS_MAX];
+
+    return err_set(e, ERR_FULL, "cannot allocate %s", size_format(size, (double)bytes));
+}
+
+/* What is given out has its size before it. */
+static int cpu_allocate(struct device *d, size_t bytes, void **p, struct err *e)
+{
+    struct cpu *cpu = (struct cpu *)d;
+    size_t left = cpu->most - cpu->used;
+    char *block = NULL, size[UNITS_MAX];
+
+    if (bytes <= left && bytes + ALIGNMENT > bytes)
+        block = allocate(bytes + ALIGNMENT);
+    if (!block && bytes > left) {
+        cannot_allocate(bytes, e);
+        return err_prefix(e, "with %s left", size_format(size, (double)left));
+    }
+    if (!block)
+        return cannot_allocate(bytes, e);
+    memcpy(block, &bytes, sizeof(bytes));
+    cpu->used += bytes;
+    *p = block + ALIGNMENT;
+    return 0;
+}
+
+static void cpu_release(struct device *d, void *p)
+{
+    size_t bytes;
+
+    if (!p)
+        return;
+    char *block = (char *)p - ALIGNMENT;
+    memcpy(&bytes, block, sizeof(bytes));
+    ((struct cpu *)d)->used -= bytes;
+    free(block);
+}
+
+void cpu_limit(struct device *d, size_t bytes)
+{
+    struct cpu *cpu = (struct cpu *)d;
+
+    cpu->most = cpu->used + bytes < cpu->used ? SIZE_MAX : cpu->used + bytes;
 }
 
 void *cpu_space(struct cpu *cpu, size_t bytes)
 {
-    void *p;
-
     if (bytes <= cpu->space_bytes)
         return cpu->space;
-    if (cpu_allocate(&cpu->device, bytes, &p, cpu->failure.code ? NULL : &cpu->failure) <
-        0)
+    void *p = allocate(bytes);
+    if (!p) {
+        cannot_allocate(bytes, cpu->failure.code ? NULL : &cpu->failure);
         return NULL;
+    }
     free(cpu->space);
     cpu->space = p;
     cpu->space_bytes = bytes;
     return p;
 }
 
-static void cpu_release(struct device *d, void *p)
+static void cpu_close(struct device *d)
 {
-    (void)d;
-    free(p);
+    cpu_conv_close((struct cpu *)d);
+    free(((struct cpu *)d)->space);
+    free(d);
 }
 
 static int cpu_attach(struct device *d, const void *host, size_t bytes, const void **p,
@@ -378,6 +419,7 @@ struct device *cpu_open(int threads)
 
     cpu->device.ops = &cpu_ops;
     cpu->threads = threads;
+    cpu->most = SIZE_MAX;
     openblas_set_num_threads(threads);
     cpu_conv_open(cpu);
     return &cpu->device;

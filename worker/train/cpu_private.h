@@ -13,6 +13,7 @@
 struct cpu {
     struct device device;
     int threads;
+    size_t used, most;  /* bytes of memory */
     struct err failure; /* the first of an operation */
     void *space;        /* what an operation needs while it runs */
     size_t space_bytes;

@@ -107,10 +107,11 @@ static int open_floats(struct trainer *t, size_t n, float **to, struct err *e)
 }
 
 /* The first lane is the one of evaluation, too. */
-static int open_lane(struct trainer *t, size_t i, size_t rows, struct err *e)
+static int open_lane(struct trainer *t, size_t i, size_t rows, size_t validation_rows,
+                     struct err *e)
 {
     const struct stage *s = &t->stages[t->stage];
-    const struct pass_config c = {s->first, s->last, rows, i ? 0 : VALIDATION_ROWS};
+    const struct pass_config c = {s->first, s->last, rows, i ? 0 : validation_rows};
     struct lane *l = &t->lanes[i];
 
     l->pass = pass_create(t->model, &c, e);
@@ -119,14 +120,15 @@ static int open_lane(struct trainer *t, size_t i, size_t rows, struct err *e)
     return open_floats(t, pass_rows(l->pass) * features_in(t), &l->x, e);
 }
 
-static int open_lanes(struct trainer *t, size_t rows, struct err *e)
+static int open_lanes(struct trainer *t, size_t rows, size_t validation_rows,
+                      struct err *e)
 {
     int rc = 0;
 
     t->n_lanes = lanes_of(t);
     t->lanes = mem_alloc(t->n_lanes * sizeof(*t->lanes));
     for (size_t i = 0; i < t->n_lanes && rc == 0; i++)
-        rc = open_lane(t, i, rows, e);
+        rc = open_lane(t, i, rows, validation_rows, e);
     if (rc == 0 && !is_first(t))
         rc = open_floats(t, rows * features_in(t), &t->dx, e);
     if (rc == 0 && t->micro_batches > 1)
@@ -147,17 +149,19 @@ static size_t least(struct comm *c, size_t mine)
     return all;
 }
 
-/* Makes room, for all ranks alike, in more and smaller micro-batches until there is. */
+/* Makes room, for all ranks alike, in more and smaller micro-batches until there is; then
+ * they are as small in evaluation. */
 static int fit_lanes(struct trainer *t, size_t most, struct err *e)
 {
-    for (;; t->micro_batches *= 2) {
+    for (size_t validation_rows = VALIDATION_ROWS;; validation_rows = 0) {
         if (t->micro_batches > most)
             t->micro_batches = most;
         size_t rows = (most + t->micro_batches - 1) / t->micro_batches;
-        int rc = comm_agree(t->config.comm, open_lanes(t, rows, e), e);
+        int rc = comm_agree(t->config.comm, open_lanes(t, rows, validation_rows, e), e);
         if (rc != ERR_FULL || rows == 1)
             return rc;
         close_lanes(t);
+        t->micro_batches *= 2;
         if (t->config.notes)
             str_addf(t->config.notes, "%s for %zu samples at once: trying fewer\n",
                      e->text, rows);

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/proc.h"
 #include "worker/train/draw.h"
 
 #include <math.h>
@@ -292,18 +293,6 @@ static int validate(struct trainer *t, struct device_totals *totals, struct err 
     return totals_take(t, totals, e);
 }
 
-/* NaN where there is no /proc. */
-static double resident_bytes(void)
-{
-    long all, resident;
-    FILE *file = fopen("/proc/self/statm", "re");
-    bool read = file && fscanf(file, "%ld %ld", &all, &resident) == 2;
-
-    if (file)
-        fclose(file);
-    return read ? (double)resident * (double)sysconf(_SC_PAGESIZE) : NAN;
-}
-
 int trainer_epoch(struct trainer *t, uint32_t epoch, trainer_tick *tick, void *arg,
                   struct metrics *metrics, struct err *e)
 {
@@ -331,7 +320,7 @@ int trainer_epoch(struct trainer *t, uint32_t epoch, trainer_tick *tick, void *a
         [METRIC_VAL_ACCURACY] = validation.correct / n_val,
         [METRIC_SAMPLES_PER_SECOND] = n / (trained - begun),
         [METRIC_EPOCH_SECONDS] = clock_mono() - begun,
-        [METRIC_HOST_RSS] = resident_bytes(),
+        [METRIC_HOST_RSS] = proc_resident(),
     }};
     return 0;
 }

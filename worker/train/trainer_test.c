@@ -1,14 +1,12 @@
-#include "worker/train/trainer.h"
+#include "worker/train/fixture.h"
 
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "store/tensors.h"
-#include "worker/train/checkpoint.h"
 #include "worker/train/cpu.h"
 
 #include <math.h>
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -19,8 +17,6 @@
 
 #define ROOT     "trainer_test.dir"
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
-
-enum { FEATURES = 20, CLASSES = 4, TRAINING = 333, VALIDATION = 777, FEW = 44 };
 
 static struct device *device;
 
@@ -38,100 +34,11 @@ static int teardown(void **state)
     return dir_remove(ROOT, NULL);
 }
 
-static void samples_make(struct samples *s, size_t n, uint32_t which)
-{
-    s->bytes = (struct str)STR_INIT;
-    s->n = n;
-    s->ndim = 1;
-    s->dim[0] = s->features = FEATURES;
-    s->type = SAMPLE_F32;
-    s->stride = FEATURES * sizeof(float);
-    s->floats = mem_alloc(n * s->stride);
-    s->x = s->floats;
-    s->y = mem_alloc(n * sizeof(*s->y));
-    for (uint32_t i = 0; i < n; i++) {
-        s->y[i] = (int32_t)(i % CLASSES);
-        for (uint32_t f = 0; f < FEATURES; f++) /* its class, in noise */
-            s->floats[i * FEATURES + f] = (float)(rng_unit(which, RNG_TEST, i, f, 0) +
-                                                  (f % CLASSES == i % CLASSES));
-    }
-}
-
-static struct part part_of(const struct samples *s)
-{
-    struct part p = {s, mem_alloc(s->n * sizeof(uint32_t)), s->n};
-    for (uint32_t i = 0; i < s->n; i++)
-        p.index[i] = i;
-    return p;
-}
-
-/* A trainer and all it works on. */
-struct bench {
-    struct training t;
-    struct trainer *trainer;
-};
-
-/* Images of two planes, in noise; a bright spot in the first one says the class. */
-static void images_make(struct samples *s, size_t n, size_t side, uint32_t which)
-{
-    *s = (struct samples){.bytes = STR_INIT};
-    s->name = mem_strdup("images");
-    s->n = n;
-    s->ndim = 3;
-    s->dim[0] = 2;
-    s->dim[1] = s->dim[2] = side;
-    s->features = 2 * side * side;
-    s->type = SAMPLE_F32;
-    s->stride = s->features * sizeof(float);
-    s->floats = mem_alloc(n * s->stride);
-    s->x = s->floats;
-    s->y = mem_alloc(n * sizeof(*s->y));
-    for (uint32_t i = 0; i < n; i++) {
-        size_t class = i % CLASSES, spot = side / 4;
-        size_t top = class / 2 * side / 2 + side / 8,
-               left = class % 2 * side / 2 + side / 8;
-        float *x = s->floats + i * s->features;
-        s->y[i] = (int32_t) class;
-        for (uint32_t f = 0; f < s->features; f++)
-            x[f] = (float)rng_unit(which, RNG_TEST, i, f, 0);
-        for (size_t k = 0; k < spot * spot; k++)
-            x[(top + k / spot) * side + left + k % spot] += 1;
-    }
-}
-
 static void bench_open_dropping(struct bench *b, const char *model, double dropout,
                                 const char *optimizer, double lr,
                                 const struct trainer_config *config)
 {
-    struct data *d = mem_alloc(sizeof(*d));
-    bool planar;
-
-    if (strcmp(model, "cnn") == 0) {
-        images_make(&d->train, TRAINING, 16, 1);
-        images_make(&d->test, VALIDATION, 16, 2);
-    } else if (strcmp(model, "resnet18") == 0) { /* few: it is slow */
-        images_make(&d->train, FEW, 8, 1);
-        images_make(&d->test, FEW, 8, 2);
-    } else {
-        samples_make(&d->train, TRAINING, 1);
-        samples_make(&d->test, VALIDATION, 2);
-    }
-    d->training = part_of(&d->train);
-    d->validation = part_of(&d->test);
-    d->classes = CLASSES;
-    d->mean = mem_alloc(d->train.features * sizeof(float));
-    d->scale = mem_alloc(d->train.features * sizeof(float));
-    data_measure(d);
-    *b = (struct bench){.t = {.model_kind = model, .data = d, .seed = 5}};
-    b->t.model = model_create(
-        device,
-        &(struct model_config){model, samples_image(&d->train, &planar), CLASSES,
-                               (const size_t[]){16, 8}, 2, 5, dropout},
-        NULL);
-    b->t.optimizer = optimizer_create(
-        device, &(struct optimizer_config){optimizer, lr, 0.9, 1e-4, false},
-        b->t.model->n, NULL);
-    b->trainer = trainer_create(device, d, b->t.model, b->t.optimizer, config, NULL);
+    bench_open_on(b, device, model, dropout, optimizer, lr, config, NULL);
     assert_non_null(b->trainer);
 }
 
@@ -145,30 +52,6 @@ static void bench_open(struct bench *b, const char *optimizer, double lr, size_t
 {
     bench_open_with(b, "mlp", optimizer, lr,
                     &(struct trainer_config){.batch_size = batch, .seed = 5});
-}
-
-static void bench_close(struct bench *b)
-{
-    trainer_destroy(b->trainer);
-    data_close(b->t.data);
-    model_destroy(b->t.model);
-    optimizer_destroy(b->t.optimizer);
-    vec_free(&b->t.history);
-}
-
-static struct metrics train(struct bench *b, int epochs)
-{
-    struct metrics m = {{0}};
-
-    for (int i = 0; i < epochs; i++) {
-        b->t.progress.epoch++;
-        b->t.progress.step++;
-        assert_int_equal(trainer_epoch(b->trainer, (uint32_t)b->t.progress.epoch, NULL,
-                                       NULL, &m, NULL),
-                         0);
-        vec_push(&b->t.history, ((struct epoch_record){(int32_t)b->t.progress.step, m}));
-    }
-    return m;
 }
 
 static void test_divergence_is_no_error(void **state)
@@ -420,18 +303,6 @@ static void test_tick_counts_to_the_end(void **state)
     bench_close(&b);
 }
 
-static void assert_same_state(const struct training *a, const struct training *b)
-{
-    assert_memory_equal(a->model->values, b->model->values, a->model->n * sizeof(float));
-    if (a->model->n_state)
-        assert_memory_equal(a->model->state, b->model->state,
-                            a->model->n_state * sizeof(float));
-    for (int i = 0; i < a->optimizer->n_slots; i++)
-        assert_memory_equal(a->optimizer->slots[i], b->optimizer->slots[i],
-                            a->model->n * sizeof(float));
-    assert_int_equal(a->optimizer->updates, b->optimizer->updates);
-}
-
 static void test_cnn_learns_from_images_stored_by_planes(void **state)
 {
     (void)state;
@@ -510,7 +381,7 @@ static void test_resuming_changes_nothing(void **state)
             bench_open_dropping(&after, model, dropout, optimizer, 0.01, &config);
             assert_int_equal(checkpoint_load(&dir, stop, &after.t, &notes, NULL), 0);
             train(&after, 4 - stop);
-            assert_same_state(&straight.t, &after.t);
+            assert_true(same_state(&straight.t, &after.t));
             assert_int_equal(after.t.history.n, 4);
             for (size_t k = 0; k < 4; k++)
                 for (int m = METRIC_LOSS; m <= METRIC_VAL_ACCURACY; m++)
@@ -519,55 +390,6 @@ static void test_resuming_changes_nothing(void **state)
             bench_close(&after);
         }
         bench_close(&straight);
-    }
-}
-
-/* ---- ranks ---- */
-
-struct rank {
-    struct comm *comm;
-    double dropout;
-    struct bench bench;
-    pthread_t thread;
-};
-
-static void *train_rank(void *arg)
-{
-    struct rank *r = arg;
-    struct trainer_config config = {.comm = r->comm, .batch_size = 32, .seed = 5};
-
-    bench_open_dropping(&r->bench, "mlp", r->dropout, "sgd", 0.01, &config);
-    train(&r->bench, 2);
-    comm_close(r->comm);
-    return NULL;
-}
-
-/* 333 samples: the last batch has 13, of which one rank has 7. The same mask, whoever
- * draws it: another one would be off by 0.1 and more. */
-static void test_ranks_drop_what_one_does(void **state)
-{
-    (void)state;
-    static const double shares[] = {0, 0.5};
-
-    for (size_t i = 0; i < COUNT(shares); i++) {
-        struct rank one = {.dropout = shares[i]}, two[2] = {one, one};
-        struct comm *comms[2];
-        train_rank(&one);
-        comm_threads(2, comms);
-        for (int k = 0; k < 2; k++) {
-            two[k].comm = comms[k];
-            assert_int_equal(pthread_create(&two[k].thread, NULL, train_rank, &two[k]),
-                             0);
-        }
-        for (int k = 0; k < 2; k++)
-            pthread_join(two[k].thread, NULL);
-        const struct model *m = one.bench.t.model, *n = two[0].bench.t.model;
-        for (size_t k = 0; k < m->n; k++)
-            assert_true(fabsf(m->values[k] - n->values[k]) < 1e-4f);
-        assert_same_state(&two[0].bench.t, &two[1].bench.t);
-        bench_close(&one.bench);
-        for (int k = 0; k < 2; k++)
-            bench_close(&two[k].bench);
     }
 }
 
@@ -645,7 +467,6 @@ int main(void)
         cmocka_unit_test(test_each_step_has_its_learning_rate),
         cmocka_unit_test(test_tick_counts_to_the_end),
         cmocka_unit_test(test_resuming_changes_nothing),
-        cmocka_unit_test(test_ranks_drop_what_one_does),
         cmocka_unit_test(test_a_checkpoint_has_filters_by_their_axes),
         cmocka_unit_test(test_fashion_mnist),
     };
