@@ -101,6 +101,42 @@ test_expect_success 'the same ranks twice give the same bits; so does a pause be
     test_cmp one.bits two.bits && test_cmp one.bits paused.bits
 '
 
+# bits DIR...: those of their checkpoints are the same.
+bits() {
+    for dir in "$@"; do
+        h5dump -d /model/dense1/weight -d /optimizer/dense2/bias/momentum -m %.9g \
+            "$dir/checkpoint.h5" | tail -n +2 >"$dir.bits" &&
+            test_cmp "$1.bits" "$dir.bits" || return 1
+    done
+}
+
+# The last batch has 29 samples, in 8 parts.
+test_expect_success 'ranks with some of the layers each give the bits of one that has all' '
+    one="rung-train --data data --quiet --micro-batches 8" &&
+    $one --epochs 2 --checkpoint-dir parts &&
+    ranks 2 --parallel mp --epochs 2 --checkpoint-dir staged &&
+    ranks 2 --parallel mp --epochs 1 --checkpoint-dir first &&
+    ranks 2 --parallel mp --epochs 2 --checkpoint-dir first &&
+    $one --epochs 1 --checkpoint-dir other-way &&
+    ranks 2 --parallel mp --epochs 2 --checkpoint-dir other-way &&
+    bits parts staged first other-way
+'
+
+test_expect_success 'devices of one process give the bits of as many processes' '
+    ranks 2 --epochs 2 --checkpoint-dir processes &&
+    rung-train --data data --quiet --parallel dp --devices 2 --epochs 2 \
+        --checkpoint-dir threads &&
+    bits processes threads
+'
+
+test_expect_success 'ranks for which the model has not layers enough are refused' '
+    test_must_fail ranks 3 --parallel mp 2>err &&
+    test "$(grep "^rung-train: " err)" = "rung-train: this model can be cut into 2 stages at \
+most, and there are 3 ranks: start fewer" &&
+    test_must_fail ranks 2 --parallel dp 2>err &&
+    grep "^rung-train: --parallel dp is for the devices of one process, and there are 2" err
+'
+
 # A channel's mean moves with the first batch that rank 0 has a sample of.
 test_expect_success 'rank 0, whose running statistics hold, has a part of any batch' '
     ranks 3 --model resnet18 --limit 2 --epochs 1 --checkpoint-dir two-samples &&
@@ -169,13 +205,14 @@ rank() {
     done
 }
 
-# doom RANK SIGNAL [OPTION...]: three ranks train below mpirun OPTION... until that one,
-# $victim, is sent the signal. They end within $took seconds, as mpirun does.
+# doom RANK SIGNAL [OPTION...]: three ranks train, with $how, below mpirun OPTION... until
+# that one, $victim, is sent the signal. They end within $took seconds, as mpirun does.
 doom() {
     doomed=$1 signal=$2
     shift 2
     rm -f out
-    mpirun "$@" -n 3 rung-train --data data --epochs 1000000 >out 2>err &
+    # shellcheck disable=SC2086 # several options
+    mpirun "$@" -n 3 rung-train --data data --epochs 1000000 $how >out 2>err &
     mpirun=$!
     for i in $(seq 600); do
         grep -q '^epoch' out && break
@@ -214,6 +251,14 @@ test_expect_success 'a rank that is killed ends all of them, with a sentence' '
     done
 '
 
+test_expect_success 'so does one that has some of the layers' '
+    how="--parallel mp --hidden 16,8" &&
+    doom 1 KILL --enable-recovery &&
+    test "$took" -le 5 &&
+    test "$(grep -c "^rung-train: rank 1 (process $victim on .*) has died: all" err)" = 1
+'
+
+how=
 test_expect_success 'a rank that is silent ends all of them, with a sentence' '
     test_expect_code 1 doom 1 STOP &&
     test "$took" -le 30 &&

@@ -6,11 +6,14 @@
  * saver.c when; cpu.c does the arithmetic behind device.h. Here they meet librung.
  *
  * All ranks go the same way. Rank 0 alone prints, talks to the agent, saves and loads;
- * what it learns from that, it tells the others before any of them acts on it. */
+ * what it learns from that, it tells the others before any of them acts on it. Ranks are
+ * processes or, with --parallel dp, threads of one. */
 #include "config.h"
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/mem.h"
+#include "base/proc.h"
 #include "base/units.h"
 #include "worker/lib/rung.h"
 #include "worker/train/alike.h"
@@ -21,6 +24,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,6 +76,17 @@ static int64_t epochs_known(const struct app *a)
     return a->options.epochs ? a->options.epochs : a->sweep.active ? 0 : EPOCHS_BY_HAND;
 }
 
+/* Whether the ranks are threads of this process, one a device. */
+static bool has_devices(const struct app *a)
+{
+    return strcmp(a->options.parallel, "dp") == 0;
+}
+
+static bool is_staged(const struct app *a)
+{
+    return strcmp(a->options.parallel, "mp") == 0;
+}
+
 /* ---- what a person sees ---- */
 
 /* Seconds until all epochs are trained, if they go on as this one does. */
@@ -120,7 +135,8 @@ static void print_start(const struct app *a)
     if (a->options.quiet)
         return;
     if (a->comm)
-        fprintf(stderr, "%d ranks by %s\n", comm_size(a->comm), comm_name(a->comm));
+        fprintf(stderr, "%d ranks by %s%s\n", comm_size(a->comm), comm_name(a->comm),
+                is_staged(a) ? ", each with some of the layers" : "");
     samples_shape(&t->data->train, &shape);
     fprintf(stderr, "%s: %zu samples of %s to train, %zu to validate, %zu classes\n",
             a->options.data, t->data->training.n, shape.p, t->data->validation.n,
@@ -190,6 +206,22 @@ static int check_epochs(const struct app *a, struct err *e)
                    a->options.lr_schedule);
 }
 
+static int check_parallel(const struct app *a, struct err *e)
+{
+    int ranks = comm_size(a->comm);
+
+    if (has_devices(a) && ranks > 1)
+        return err_set(e, ERR_INVAL,
+                       "--parallel dp is for the devices of one process, and there are "
+                       "%d: with ddp they train together",
+                       ranks);
+    if (is_staged(a) && ranks == 1)
+        return err_set(e, ERR_INVAL,
+                       "--parallel mp is for several ranks, and this is one alone: start "
+                       "them with srun --mpi=pmix or mpirun");
+    return 0;
+}
+
 /* rc is what parsing them came to. All ranks at once, with the same result. */
 static int check_options(struct app *a, int rc, struct err *e)
 {
@@ -198,6 +230,8 @@ static int check_options(struct app *a, int rc, struct err *e)
 
     if (rc == 0 && !o->help && !o->version)
         rc = check_epochs(a, e);
+    if (rc == 0 && !o->help && !o->version)
+        rc = check_parallel(a, e);
     rc = comm_agree(a->comm, rc, e);
     if (rc < 0)
         return rc;
@@ -245,6 +279,8 @@ static int open_data(struct app *a, struct err *e)
     rc = comm_agree(a->comm, rc, e);
     if (rc == 0 && !(a->training.data = data_open_shared(&config, a->comm, e)))
         rc = e->code;
+    if (rc == 0)
+        data_measure(a->training.data);
     if (rc < 0 || !a->comm)
         return rc;
     data_alike(a->training.data, &mine);
@@ -260,7 +296,6 @@ static int open_training(struct app *a, struct err *e)
     bool planar;
 
     a->device = cpu_open((int)o->threads);
-    data_measure(t->data);
     a->batch_size = (size_t)o->batch_size;
     if (a->batch_size > t->data->training.n)
         a->batch_size = t->data->training.n;
@@ -340,8 +375,10 @@ static int replicate(struct app *a, struct err *e)
 
     if (!a->comm)
         return 0;
-    comm_broadcast(a->comm, 0, t->data->mean, features * sizeof(float));
-    comm_broadcast(a->comm, 0, t->data->scale, features * sizeof(float));
+    if (!has_devices(a)) { /* those have one data set */
+        comm_broadcast(a->comm, 0, t->data->mean, features * sizeof(float));
+        comm_broadcast(a->comm, 0, t->data->scale, features * sizeof(float));
+    }
     comm_broadcast(a->comm, 0, &t->progress, sizeof(t->progress));
     comm_broadcast(a->comm, 0, &t->optimizer->updates, sizeof(t->optimizer->updates));
     int rc = trainer_replicate(d, a->comm, t->model->values, t->model->n, e);
@@ -509,13 +546,72 @@ static int run(struct app *a, struct err *e)
     return rc;
 }
 
-static int start_and_run(struct app *a, struct err *e)
+/* Bytes that will be needed beside those for batches: oneDNN has the weights in an order
+ * of its own for each number of rows, those of batches, in training and in evaluation,
+ * and those of the last ones; and while a checkpoint is written, it is there as it was
+ * and as the file will be. */
+static double later_bytes(const struct app *a)
 {
-    struct training *t = &a->training;
-    int rc = open_data(a, e);
+    const struct training *t = &a->training;
+    size_t n = 4 * t->model->n;
 
-    if (rc == 0)
-        rc = comm_agree(a->comm, open_training(a, e), e);
+    if (a->dir.path && comm_rank(a->comm) == 0)
+        n += 2 * (t->model->n * (1 + (size_t)t->optimizer->n_slots) + t->model->n_state);
+    return (double)(n * sizeof(float));
+}
+
+/* What --max-memory leaves beside what is there by now is for batches. */
+static int limit_memory(struct app *a, struct err *e)
+{
+    double most = (double)a->options.max_memory, there = proc_resident() + later_bytes(a);
+    char needed[UNITS_MAX], asked[UNITS_MAX];
+
+    if (most == 0 || isnan(there))
+        return 0;
+    if (there >= most)
+        return err_set(e, ERR_FULL,
+                       "--max-memory %s is too little: program, data and model take %s "
+                       "(--limit takes fewer samples)",
+                       size_format(asked, most), size_format(needed, there));
+    int devices = has_devices(a) ? comm_size(a->comm) : 1;
+    cpu_limit(a->device, (size_t)((most - there) / devices));
+    return 0;
+}
+
+static int open_trainer(struct app *a, struct err *e)
+{
+    const struct options *o = &a->options;
+    struct training *t = &a->training;
+    struct str notes = STR_INIT;
+    const struct trainer_config config = {
+        .comm = a->comm,
+        .batch_size = a->batch_size,
+        .staged = is_staged(a),
+        .micro_batches = (size_t)o->micro_batches,
+        .seed = t->seed,
+        .augmentation = {(size_t)o->crop, o->flip},
+        .label_smoothing = o->label_smoothing,
+        .schedule = a->schedule,
+        .notes = &notes,
+    };
+
+    a->trainer = trainer_create(a->device, t->data, t->model, t->optimizer, &config, e);
+    if (comm_rank(a->comm) == 0)
+        fputs(notes.p, stderr);
+    str_free(&notes);
+    if (!a->trainer)
+        return e->code;
+    size_t parts = trainer_micro_batches(a->trainer);
+    if (parts > 1 && comm_rank(a->comm) == 0 && !o->quiet)
+        fprintf(stderr, "batches are taken in %zu parts\n", parts);
+    return 0;
+}
+
+/* From the data to the end of the training. All ranks at once, with the same result. */
+static int train(struct app *a, struct err *e)
+{
+    int rc = comm_agree(a->comm, open_training(a, e), e);
+
     if (rc == 0)
         rc = comm_agree(a->comm, resume(a, e), e);
     if (rc == 0)
@@ -525,35 +621,100 @@ static int start_and_run(struct app *a, struct err *e)
     if (comm_rank(a->comm) == 0) {
         print_start(a);
         if (a->dir.path)
-            a->saver = saver_open(&a->dir, t);
+            a->saver = saver_open(&a->dir, &a->training);
     }
-    a->trainer =
-        trainer_create(a->device, t->data, t->model, t->optimizer,
-                       &(struct trainer_config){
-                           .comm = a->comm,
-                           .batch_size = a->batch_size,
-                           .seed = t->seed,
-                           .augmentation = {(size_t)a->options.crop, a->options.flip},
-                           .label_smoothing = a->options.label_smoothing,
-                           .schedule = a->schedule,
-                       },
-                       e);
-    rc = comm_agree(a->comm, a->trainer ? 0 : e->code, e);
+    rc = comm_agree(a->comm, limit_memory(a, e), e);
+    if (rc == 0)
+        rc = open_trainer(a, e);
     return rc < 0 ? rc : run(a, e);
 }
 
-static void close_all(struct app *a)
+static void close_training(struct app *a)
 {
     saver_close(a->saver);
     trainer_destroy(a->trainer);
     optimizer_destroy(a->training.optimizer);
     model_destroy(a->training.model);
-    data_close(a->training.data);
     device_close(a->device);
     vec_free(&a->training.history);
     str_free(&a->settings_text);
-    rung_close(a->rung);
+}
+
+/* ---- ranks that are threads ---- */
+
+struct device_thread {
+    struct app app;
+    pthread_t thread;
+};
+
+static void *train_on_device(void *arg)
+{
+    struct app *a = arg;
+    struct err e;
+
+    train(a, &e); /* rank 0 has the same error, and says it */
+    close_training(a);
     comm_close(a->comm);
+    return NULL;
+}
+
+static int devices(const struct app *a)
+{
+    int64_t n = a->options.devices;
+
+    if (n == 0)
+        n = proc_cpus() / a->options.threads;
+    return n < 1 ? 1 : (int)n;
+}
+
+/* Rank 0 is this thread. */
+static int train_on_devices(struct app *a, struct err *e)
+{
+    int n = devices(a);
+    struct device_thread *others = mem_alloc((size_t)n * sizeof(*others));
+    struct comm **comms = mem_alloc((size_t)n * sizeof(struct comm *));
+    struct app alone = *a;
+
+    if (n > 1)
+        comm_threads(n, comms);
+    a->comm = comms[0];
+    for (int i = 1; i < n; i++) {
+        struct device_thread *t = &others[i];
+        t->app = alone;
+        t->app.comm = comms[i];
+        t->app.rung = NULL;
+        t->app.live = false;
+        if (pthread_create(&t->thread, NULL, train_on_device, &t->app) != 0) {
+            /* those that were started wait for it: they end with the process */
+            fprintf(stderr, "rung-train: cannot start a thread for device %d of %d\n", i,
+                    n);
+            exit(EXIT_FAILURE);
+        }
+    }
+    int rc = train(a, e);
+    close_training(a);
+    comm_close(a->comm);
+    for (int i = 1; i < n; i++)
+        pthread_join(others[i].thread, NULL);
+    a->comm = NULL;
+    free(comms);
+    free(others);
+    return rc;
+}
+
+/* ---- all of it ---- */
+
+static int start_and_run(struct app *a, struct err *e)
+{
+    int rc = open_data(a, e);
+
+    if (rc < 0)
+        return rc;
+    if (has_devices(a))
+        return train_on_devices(a, e);
+    rc = train(a, e);
+    close_training(a);
+    return rc;
 }
 
 /* The agent hears of rank 0 alone. */
@@ -613,6 +774,8 @@ int main(int argc, char *argv[])
         if (start_and_run(&a, &e) < 0)
             status = complain(&a, e.text);
     }
-    close_all(&a);
+    data_close(a.training.data);
+    rung_close(a.rung);
+    comm_close(a.comm);
     return status;
 }

@@ -2,6 +2,7 @@
 
 #include "base/num.h"
 #include "base/suggest.h"
+#include "base/units.h"
 #include "worker/train/alike.h"
 #include "worker/train/model.h"
 #include "worker/train/schedule.h"
@@ -16,6 +17,7 @@ enum kind {
     TEXT,
     CHOICE, /* one of row.choices */
     WHOLE,  /* int64_t, from least to most */
+    BYTES,  /* int64_t, above 0 */
     REAL,   /* double, from least (above it, with above_least) to below most */
     SIZES,
     SEED, /* uint64_t */
@@ -98,6 +100,14 @@ static const struct row rows[] = {
      false, NULL},
     {"threads", "N", "OMP_NUM_THREADS, SLURM_CPUS_PER_TASK, else 1", WHOLE, OWN,
      AT(threads), 1, 4096, false, NULL},
+    {"parallel", "KIND", "of ranks ddp or mp; dp: of devices in one process", CHOICE, 0,
+     AT(parallel), 0, 0, false, parallel_kinds},
+    {"devices", "N", "of dp, each with --threads (as many as there are CPUs)", WHOLE, 0,
+     AT(devices), 1, 4096, false, NULL},
+    {"micro_batches", "N", "take batches in N parts (1; mp: 4 a rank)", WHOLE, 0,
+     AT(micro_batches), 1, COUNT_MAX, false, NULL},
+    {"max_memory", "SIZE", "take batches in parts so that no process has more", BYTES,
+     OWN, AT(max_memory), 0, 0, false, NULL},
     {"checkpoint_dir", "DIR", "save there, and go on from what is there", TEXT, OWN,
      AT(checkpoint_dir), 0, 0, false, NULL},
     {"quiet", NULL, "print errors only", FLAG, OWN, AT(quiet), 0, 0, false, NULL},
@@ -105,6 +115,8 @@ static const struct row rows[] = {
     {"version", NULL, "print the version", FLAG, OWN, AT(version), 0, 0, false, NULL},
 };
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
+
+const char *const parallel_kinds[] = {"ddp", "dp", "mp", NULL};
 
 static void set_defaults(struct options *o)
 {
@@ -119,6 +131,7 @@ static void set_defaults(struct options *o)
         .lr_schedule = "constant",
         .lr_factor = 0.1,
         .val_fraction = NAN,
+        .parallel = "ddp",
     };
 }
 
@@ -224,6 +237,7 @@ static int set(struct options *o, const struct row *row, const char *text, struc
     case TEXT: *(const char **)field = text; return 0;
     case CHOICE: return set_choice(row, field, text, e);
     case WHOLE: return parse_whole(row, text, strlen(text), field, e);
+    case BYTES: return size_parse(text, field, e) < 0 ? ERR_INVAL : 0;
     case REAL: return set_real(row, field, text, e);
     case SIZES: return set_sizes(row, field, text, e);
     case SEED: return set_seed(field, text, e);
@@ -389,6 +403,8 @@ static int finish(struct options *o, bool given[], struct err *e)
     if (o->nesterov && strcmp(o->optimizer, "sgd") == 0 && o->momentum == 0)
         return err_set(e, ERR_INVAL,
                        "nesterov without momentum: it is a kind of momentum");
+    if (o->devices && strcmp(o->parallel, "dp") != 0)
+        return err_set(e, ERR_INVAL, "--devices goes with --parallel dp alone");
     o->seed_given = *given_at(given, AT(seed));
     if (!o->threads)
         o->threads = default_threads();
@@ -492,6 +508,7 @@ static void add_value(const struct row *row, const void *field, struct str *out)
     case TEXT:
     case CHOICE: str_add(out, *(const char *const *)field); return;
     case WHOLE: str_addf(out, "%" PRId64, whole); return;
+    case BYTES: str_addf(out, "%" PRId64, *(const int64_t *)field); return;
     case REAL:
         num_format(number, real);
         str_add(out, number);

@@ -38,10 +38,19 @@ struct options {
     bool seed_given;
     const char *checkpoint_dir; /* NULL: not said */
     int64_t threads;            /* not said: OMP_NUM_THREADS, SLURM_CPUS_PER_TASK, 1 */
+    const char *parallel;       /* one of parallel_kinds */
+    int64_t devices;            /* of dp; 0: not said */
+    int64_t micro_batches;      /* 0: not said */
+    int64_t max_memory;         /* bytes; 0: not said */
     int64_t limit;              /* 0: all */
     double val_fraction;        /* NaN: not said */
     bool quiet, help, version;
 };
+
+/* What several processes, or devices, do with a training: "ddp", each has a share of
+ * every batch, with a process each; "dp", the same with a thread each; "mp", each has
+ * some of the layers. NULL at the end. */
+extern const char *const parallel_kinds[];
 
 /* The value of a parameter of the sweep, or NULL. */
 typedef const char *options_lookup(const void *arg, const char *name);

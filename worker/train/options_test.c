@@ -122,6 +122,11 @@ static void test_wrong_ways_to_train_are_named(void **state)
 {
     (void)state;
     static const struct refusal vectors[] = {
+        {{"--data", "x", "--parallel", "pp"}, {NULL}, "--parallel: 'pp' is unknown"},
+        {{"--data", "x", "--devices", "2"}, {NULL}, "--devices goes with --parallel dp"},
+        {{"--data", "x", "--micro-batches", "0"}, {NULL}, "0 is not from 1 to"},
+        {{"--data", "x", "--max-memory", "many"}, {NULL}, "--max-memory: "},
+        {{"--data", "x", "--max-memory", "0"}, {NULL}, "--max-memory: "},
         {{"--data", "x", "--nesterov=2"}, {NULL}, "--nesterov: '2' is neither true nor"},
         {{"--data", "x"}, {"nesterov", "yes"}, "parameter nesterov: 'yes' is neither"},
         {{"--data", "x"}, {"flip", "yes"}, "parameter flip: 'yes' is neither"},
@@ -208,10 +213,28 @@ static void test_defaults(void **state)
     assert_int_equal(o.epochs, 0);
     assert_int_equal(o.limit, 0);
     assert_int_equal(o.threads, 1);
+    assert_string_equal(o.parallel, "ddp");
+    assert_true(o.devices == 0 && o.micro_batches == 0 && o.max_memory == 0);
     assert_true(isnan(o.val_fraction));
     assert_false(o.seed_given);
     assert_null(o.checkpoint_dir);
     assert_false(o.quiet);
+}
+
+static void test_how_it_is_spread(void **state)
+{
+    (void)state;
+    struct options o;
+
+    assert_int_equal(
+        parse(&o,
+              (const char *const[WORDS]){"--data", "x", "--parallel", "dp", "--devices=3",
+                                         "--micro-batches", "4", "--max-memory", "1.5G"},
+              NULL, NULL),
+        0);
+    assert_string_equal(o.parallel, "dp");
+    assert_true(o.devices == 3 && o.micro_batches == 4);
+    assert_true(o.max_memory == (int64_t)3 << 29);
 }
 
 static void test_both_spellings_and_all_numbers(void **state)
@@ -422,6 +445,7 @@ int main(void)
         cmocka_unit_test(test_wrong_ways_to_train_are_named),
         cmocka_unit_test(test_too_many_sizes_are_refused),
         cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_how_it_is_spread),
         cmocka_unit_test(test_both_spellings_and_all_numbers),
         cmocka_unit_test(test_switches),
         cmocka_unit_test(test_weight_decay_by_the_optimizer),

@@ -403,6 +403,55 @@ static void test_pausing_changes_nothing(void **state)
     assert_same_training("straight", "twice");
 }
 
+/* Ranks that are threads: one of them reports and saves; and then a pause is one, too. */
+static void test_devices_of_one_process(void **state)
+{
+    (void)state;
+#define DEVICES "--parallel", "dp", "--devices", "3"
+
+    run(&(struct run){
+        .words = {DEVICES, LENGTH},
+        .env = {TRIAL},
+        .script = {{REPORT(1), GO_ON}, {REPORT(2), PAUSE}, {SAVED(2), PAUSE}},
+        .checkpoints = "devices",
+        .says = "3 ranks by threads\n"});
+    run(&(struct run){
+        .words = {DEVICES, LENGTH, "--quiet"},
+        .env = {TRIAL, "RUNG_START=2"},
+        .script = {{REPORT(3), GO_ON}, {REPORT(4), PAUSE}, {SAVED(4), PAUSE}},
+        .checkpoints = "devices"});
+    run(&(struct run){.words = {DEVICES, LENGTH},
+                      .env = {TRIAL},
+                      .script = {{REPORT(1), GO_ON},
+                                 {REPORT(2), GO_ON},
+                                 {REPORT(3), GO_ON},
+                                 {REPORT(4), PAUSE},
+                                 {SAVED(4), PAUSE}},
+                      .checkpoints = "devices-straight"});
+    assert_same_training("devices", "devices-straight");
+    run(&(struct run){.words = {DEVICES},
+                      .env = {"RUNG_START=5"},
+                      .checkpoints = "none",
+                      .status = 1,
+                      .says = "no checkpoint of step 5 is there"});
+    run(&(struct run){.words = {"--parallel", "mp"},
+                      .checkpoints = "none",
+                      .status = 2,
+                      .says = "--parallel mp is for several ranks, and this is one"});
+}
+
+static void test_memory_that_is_too_little(void **state)
+{
+    (void)state;
+    run(&(struct run){.words = {"--max-memory", "1M"},
+                      .checkpoints = "none",
+                      .status = 1,
+                      .says = "--max-memory 1 MiB is too little: program, data and"});
+    run(&(struct run){.words = {"--max-memory", "100G"},
+                      .script = {{REPORT(1), STOP}},
+                      .checkpoints = "none"});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -416,6 +465,8 @@ int main(void)
         cmocka_unit_test(test_a_full_disk_fails_the_attempt),
         cmocka_unit_test(test_nan_is_reported_and_ends_it),
         cmocka_unit_test(test_pausing_changes_nothing),
+        cmocka_unit_test(test_devices_of_one_process),
+        cmocka_unit_test(test_memory_that_is_too_little),
     };
 
     signal(SIGPIPE, SIG_IGN);
