@@ -43,8 +43,6 @@ static void batch_norm_backward(const struct layer_call *c)
     struct device *d = c->device;
     struct device_batch_norm b = norm(c);
 
-    d->ops->activation_backward(d, l->activation, c->batch->rows, l->out, c->y, c->dy,
-                                NULL);
     d->ops->batch_norm_backward(d, &b, c->x[0], c->dy,
                                 c->gradients + l->parameters[WEIGHT].offset,
                                 c->gradients + l->parameters[BIAS].offset, c->dx[0]);
@@ -69,7 +67,6 @@ struct layer layer_batch_norm(const char *name, struct image in,
         .out_image = in,
         .n_inputs = 1,
         .backward_x = true,
-        .backward_y = activation != ACTIVATION_NONE,
         .activation = activation,
         .n_parameters = 2,
         .parameters = {[WEIGHT] = per_channel("weight", in.c, 1),

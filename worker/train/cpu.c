@@ -1,8 +1,8 @@
 /* Products are most of the work, and OpenBLAS's. What is left are loops over
  * elements that do not depend on each other (`omp simd` says so), with the sums over
- * rows outside: vector instructions change nothing in their order. WIDE compiles such
- * a loop for AVX2 too, chosen at start: the same operations on every element, hence
- * the same bits, in half the time. */
+ * rows outside: neither vector instructions nor threads change anything in their order.
+ * WIDE compiles such a loop for AVX2 too, chosen at start: the same operations on every
+ * element, hence the same bits, in half the time. */
 #include "worker/train/cpu_private.h"
 
 #include "base/mem.h"
@@ -193,14 +193,30 @@ WIDE static void relu_backward(size_t n, const float *restrict y, float *restric
         dy[i] = y[i] == 0 ? 0 : dy[i];
 }
 
+/* What an operation on elements works on; each has those of them that it needs. */
+struct elements {
+    enum device_activation activation;
+    const float *a, *b, *y, *dy;
+    float *to[2];
+};
+
+static void relu_backward_piece(void *arg, size_t piece, size_t from, size_t to)
+{
+    const struct elements *e = arg;
+
+    (void)piece;
+    relu_backward(to - from, e->y + from, e->to[0] + from);
+}
+
 static void cpu_activation_backward(struct device *d, enum device_activation activation,
                                     size_t rows, size_t cols, const float *y, float *dy,
                                     float *dbias)
 {
-    (void)d;
+    struct elements e = {.y = y, .to = {dy}};
+
     if (!dbias) {
         if (activation == ACTIVATION_RELU)
-            relu_backward(rows * cols, y, dy);
+            cpu_parallel((struct cpu *)d, rows * cols, 1, relu_backward_piece, &e);
         return;
     }
     memset(dbias, 0, cols * sizeof(*dbias));
@@ -229,11 +245,21 @@ WIDE static void add_relu(size_t n, const float *a, const float *b, float *y)
     }
 }
 
+static void add_piece(void *arg, size_t piece, size_t from, size_t to)
+{
+    const struct elements *e = arg;
+
+    (void)piece;
+    (e->activation == ACTIVATION_RELU ? add_relu : add)(to - from, e->a + from,
+                                                        e->b + from, e->to[0] + from);
+}
+
 static void cpu_add(struct device *d, enum device_activation activation, size_t n,
                     const float *a, const float *b, float *y)
 {
-    (void)d;
-    (activation == ACTIVATION_RELU ? add_relu : add)(n, a, b, y);
+    struct elements e = {.activation = activation, .a = a, .b = b, .to = {y}};
+
+    cpu_parallel((struct cpu *)d, n, 1, add_piece, &e);
 }
 
 WIDE static void relu_backward_to(size_t n, const float *restrict y,
@@ -256,23 +282,32 @@ WIDE static void relu_backward_to_both(size_t n, const float *restrict y,
     }
 }
 
+static void add_backward_piece(void *arg, size_t piece, size_t from, size_t to)
+{
+    const struct elements *e = arg;
+    size_t n = to - from;
+
+    (void)piece;
+    if (e->activation == ACTIVATION_RELU && e->to[0] && e->to[1]) {
+        relu_backward_to_both(n, e->y + from, e->dy + from, e->to[0] + from,
+                              e->to[1] + from);
+        return;
+    }
+    for (int i = 0; i < 2; i++) {
+        if (e->to[i] && e->activation == ACTIVATION_RELU)
+            relu_backward_to(n, e->y + from, e->dy + from, e->to[i] + from);
+        else if (e->to[i])
+            memcpy(e->to[i] + from, e->dy + from, n * sizeof(*e->dy));
+    }
+}
+
 static void cpu_add_backward(struct device *d, enum device_activation activation,
                              size_t n, const float *y, const float *dy, float *da,
                              float *db)
 {
-    float *both[] = {da, db};
+    struct elements e = {.activation = activation, .y = y, .dy = dy, .to = {da, db}};
 
-    (void)d;
-    if (activation == ACTIVATION_RELU && da && db) {
-        relu_backward_to_both(n, y, dy, da, db);
-        return;
-    }
-    for (int i = 0; i < 2; i++) {
-        if (both[i] && activation == ACTIVATION_RELU)
-            relu_backward_to(n, y, dy, both[i]);
-        else if (both[i])
-            memcpy(both[i], dy, n * sizeof(*dy));
-    }
+    cpu_parallel((struct cpu *)d, n, 1, add_backward_piece, &e);
 }
 
 /* The sum of z[c] - from. */
@@ -352,16 +387,34 @@ WIDE static void sgd_nesterov(struct device_sgd s, size_t n, float *restrict w,
     }
 }
 
+/* A step of one of them; v NULL without momentum. */
+struct update {
+    const struct device_sgd *sgd;
+    const struct device_adam *adam;
+    const float *g;
+    float *w, *m, *v;
+};
+
+static void sgd_piece(void *arg, size_t piece, size_t from, size_t to)
+{
+    const struct update *u = arg;
+    float *w = u->w + from, *v = u->v ? u->v + from : NULL;
+
+    (void)piece;
+    if (v && u->sgd->nesterov)
+        sgd_nesterov(*u->sgd, to - from, w, u->g + from, v);
+    else if (v)
+        sgd_momentum(*u->sgd, to - from, w, u->g + from, v);
+    else
+        sgd_plain(*u->sgd, to - from, w, u->g + from);
+}
+
 static void cpu_sgd(struct device *d, const struct device_sgd *s, size_t n, float *w,
                     const float *g, float *v)
 {
-    (void)d;
-    if (v && s->nesterov)
-        sgd_nesterov(*s, n, w, g, v);
-    else if (v)
-        sgd_momentum(*s, n, w, g, v);
-    else
-        sgd_plain(*s, n, w, g);
+    struct update u = {.sgd = s, .g = g, .w = w, .v = v};
+
+    cpu_parallel((struct cpu *)d, n, 1, sgd_piece, &u);
 }
 
 WIDE static void adam(struct device_adam s, size_t n, float *restrict w,
@@ -376,11 +429,20 @@ WIDE static void adam(struct device_adam s, size_t n, float *restrict w,
     }
 }
 
+static void adam_piece(void *arg, size_t piece, size_t from, size_t to)
+{
+    const struct update *u = arg;
+
+    (void)piece;
+    adam(*u->adam, to - from, u->w + from, u->g + from, u->m + from, u->v + from);
+}
+
 static void cpu_adam(struct device *d, const struct device_adam *s, size_t n, float *w,
                      const float *g, float *m, float *v)
 {
-    (void)d;
-    adam(*s, n, w, g, m, v);
+    struct update u = {.adam = s, .g = g, .w = w, .m = m, .v = v};
+
+    cpu_parallel((struct cpu *)d, n, 1, adam_piece, &u);
 }
 
 static const struct device_ops cpu_ops = {
@@ -420,6 +482,7 @@ struct device *cpu_open(int threads)
     cpu->device.ops = &cpu_ops;
     cpu->threads = threads;
     cpu->most = SIZE_MAX;
+    cpu_threads_open(cpu);
     openblas_set_num_threads(threads);
     cpu_conv_open(cpu);
     return &cpu->device;

@@ -1,6 +1,7 @@
 /* Convolution and pooling of the device against plain ones in double. The tolerance
  * scales with rounding: so many times float32's epsilon, times the magnitudes that were
- * added. Results are full of NaN before: each must be written. */
+ * added. Results are full of NaN before: each must be written. In three threads, which
+ * the larger cases have work for. */
 #include "worker/train/cpu.h"
 
 #include "base/mem.h"
@@ -23,7 +24,7 @@ static struct device *device;
 static int setup(void **state)
 {
     (void)state;
-    device = cpu_open(1);
+    device = cpu_open(3);
     return 0;
 }
 
@@ -150,6 +151,7 @@ static void test_convolution_and_its_gradients(void **state)
         slide(2, (struct image){15, 11, 3}, 4, (struct window){7, 2, 3}),
         slide(3, (struct image){2, 3, 2}, 3, (struct window){3, 3, 2}),
         slide(67, (struct image){6, 6, 2}, 3, (struct window){3, 1, 1}),
+        slide(7, (struct image){20, 20, 2}, 24, (struct window){3, 1, 1}),
     };
 
     for (size_t i = 0; i < COUNT(cases); i++) {
@@ -229,6 +231,7 @@ static void test_pooling_and_its_gradient(void **state)
         slide(2, (struct image){9, 8, 16}, 16, (struct window){3, 2, 1}),
         slide(1, (struct image){6, 6, 9}, 9, (struct window){3, 1, 1}),
         slide(4, (struct image){7, 7, 1}, 1, (struct window){2, 3, 0}),
+        slide(20, (struct image){24, 24, 6}, 6, (struct window){2, 2, 0}),
     };
 
     for (size_t i = 0; i < COUNT(cases); i++) {
@@ -323,6 +326,61 @@ static void test_batch_norm(void **state)
     for (size_t i = 0; i < COUNT(sizes); i++) {
         check_batch_norm(sizes[i][0], sizes[i][1], ACTIVATION_NONE);
         check_batch_norm(sizes[i][0], sizes[i][1], ACTIVATION_RELU);
+    }
+}
+
+/* Of y = act((x - m) r w + b), m and r being those of the batch: dx is w r times
+ * g - mean(g) - (x - m) r mean(g (x - m) r), g being dy where y is not 0. */
+static void check_batch_norm_backward(size_t n, size_t c,
+                                      enum device_activation activation)
+{
+    float *x = away_from_zero(n * c), *weight = reference_numbers(c, 2),
+          *bias = reference_numbers(c, 3), *dy = reference_numbers(n * c, 4),
+          *mean = mem_alloc(c * sizeof(float)), *rstd = mem_alloc(c * sizeof(float)),
+          *state = mem_alloc(2 * c * sizeof(float)),
+          *y = mem_alloc(n * c * sizeof(float)), *dx = mem_alloc(n * c * sizeof(float)),
+          *dweight = mem_alloc(c * sizeof(float)), *dbias = mem_alloc(c * sizeof(float));
+    double *xd = reference_widen(x, n * c);
+    struct device_batch_norm b = {n,    c,     1e-5f,     0.1f, activation, weight,
+                                  bias, state, state + c, mean, rstd};
+
+    device->ops->batch_norm(device, &b, x, y);
+    reference_poison(dx, n * c);
+    reference_poison(dweight, c);
+    reference_poison(dbias, c);
+    device->ops->batch_norm_backward(device, &b, x, dy, dweight, dbias, dx);
+    for (size_t i = 0; i < c; i++) {
+        double m, v, sum = 0, product = 0, magnitude = 0;
+        reference_moments(n, c, xd + i, &m, &v);
+        double r = 1 / sqrt(v + (double)1e-5f);
+        for (size_t k = i; k < n * c; k += c) {
+            double g = activation == ACTIVATION_RELU && y[k] == 0 ? 0 : (double)dy[k];
+            sum += g;
+            product += g * (xd[k] - m) * r;
+            magnitude += fabs(g) * (1 + 5 * r);
+        }
+        assert_near((double)dbias[i], sum, magnitude);
+        assert_near((double)dweight[i], product, magnitude);
+        for (size_t k = i; k < n * c; k += c) {
+            double g = activation == ACTIVATION_RELU && y[k] == 0 ? 0 : (double)dy[k];
+            double away = (xd[k] - m) * r, scale = (double)weight[i] * r;
+            assert_near((double)dx[k], scale * (g - (sum + away * product) / (double)n),
+                        fabs(scale) * (1 + 5 * r) * 4);
+        }
+    }
+    void *all[] = {x, weight, bias, dy, mean, rstd, state, y, dx, dweight, dbias, xd};
+    for (size_t i = 0; i < COUNT(all); i++)
+        free(all[i]);
+}
+
+static void test_batch_norm_backward(void **state)
+{
+    (void)state;
+    static const size_t sizes[][2] = {{2, 3}, {33, 17}, {64, 64}, {70000, 3}, {4097, 20}};
+
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        check_batch_norm_backward(sizes[i][0], sizes[i][1], ACTIVATION_NONE);
+        check_batch_norm_backward(sizes[i][0], sizes[i][1], ACTIVATION_RELU);
     }
 }
 
@@ -472,6 +530,7 @@ int main(void)
         cmocka_unit_test(test_pooling_and_its_gradient),
         cmocka_unit_test(test_pooling_keeps_a_nan),
         cmocka_unit_test(test_batch_norm),
+        cmocka_unit_test(test_batch_norm_backward),
         cmocka_unit_test(test_batch_norm_keeps_a_nan),
         cmocka_unit_test(test_gather_brings_the_channels_last),
         cmocka_unit_test(test_gather_moves_images),

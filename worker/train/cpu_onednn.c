@@ -4,7 +4,6 @@
 
 #include "base/mem.h"
 
-#include <dlfcn.h>
 #include <oneapi/dnnl/dnnl.h>
 
 #include <stdlib.h>
@@ -227,12 +226,13 @@ static dnnl_status_t reorder(struct convolver *c, struct primitive *p)
 static void run(struct cpu *cpu, enum direction direction, const struct device_slide *s,
                 const float *const arrays[ARRAYS])
 {
-    struct primitive *p = find(cpu, direction, arrays[BIAS], s);
     struct convolver *c = cpu->convolver;
     dnnl_exec_arg_t arguments[ARRAYS];
     dnnl_status_t rc = dnnl_success;
     int n = 0;
 
+    cpu_threads_use(cpu);
+    struct primitive *p = find(cpu, direction, arrays[BIAS], s);
     if (!p)
         return;
     for (int i = 0; i < ARRAYS; i++) {
@@ -262,13 +262,19 @@ WIDE static void relu(size_t n, float *y)
         y[i] = y[i] < 0 ? 0 : y[i];
 }
 
+static void relu_piece(void *arg, size_t piece, size_t from, size_t to)
+{
+    (void)piece;
+    relu(to - from, (float *)arg + from);
+}
+
 void cpu_conv(struct device *d, const struct device_slide *s, const float *x,
               const float *weight, const float *bias, enum device_activation activation,
               float *y)
 {
     run((struct cpu *)d, FORWARD, s, (const float *const[]){x, weight, bias, y});
     if (bias && activation == ACTIVATION_RELU)
-        relu(s->rows * s->out.h * s->out.w * s->out.c, y);
+        cpu_parallel((struct cpu *)d, s->rows * image_size(s->out), 1, relu_piece, y);
 }
 
 void cpu_conv_backward_data(struct device *d, const struct device_slide *s,
@@ -290,12 +296,7 @@ void cpu_conv_backward_weight(struct device *d, const struct device_slide *s,
 void cpu_conv_open(struct cpu *cpu)
 {
     struct convolver *c = mem_alloc(sizeof(*c));
-    /* Whatever it was built with: without OpenMP there is no such function. */
-    void (*set_threads)(int);
 
-    *(void **)&set_threads = dlsym(RTLD_DEFAULT, "omp_set_num_threads");
-    if (set_threads)
-        set_threads(cpu->threads);
     cpu->convolver = c;
     say(cpu, dnnl_engine_create(&c->engine, dnnl_cpu, 0));
     if (!cpu->failure.code)

@@ -42,16 +42,35 @@ static void pool_place(const struct place *p, struct image in, const float *x, f
             take_larger(in.c, x + (r * in.w + k) * in.c, y);
 }
 
+/* Images that are pooled to y; or, having been pooled, get their gradient dx. */
+struct pooling {
+    const struct device_slide *s;
+    const float *x, *pooled, *dy;
+    float *y, *dx;
+};
+
+static void pool_images(void *arg, size_t piece, size_t from, size_t to)
+{
+    const struct pooling *p = arg;
+    const struct device_slide *s = p->s;
+    const float *x = p->x + from * image_size(s->in);
+    float *y = p->y + from * image_size(s->out);
+
+    (void)piece;
+    for (size_t i = from; i < to; i++, x += image_size(s->in))
+        for (size_t oy = 0; oy < s->out.h; oy++)
+            for (size_t ox = 0; ox < s->out.w; ox++, y += s->out.c) {
+                struct place at = place_at(s, oy, ox);
+                pool_place(&at, s->in, x, y);
+            }
+}
+
 void cpu_max_pool(struct device *d, const struct device_slide *s, const float *x,
                   float *y)
 {
-    (void)d;
-    for (size_t i = 0; i < s->rows; i++, x += s->in.h * s->in.w * s->in.c)
-        for (size_t oy = 0; oy < s->out.h; oy++)
-            for (size_t ox = 0; ox < s->out.w; ox++, y += s->out.c) {
-                struct place p = place_at(s, oy, ox);
-                pool_place(&p, s->in, x, y);
-            }
+    struct pooling p = {.s = s, .x = x, .y = y};
+
+    cpu_parallel((struct cpu *)d, s->rows, image_size(s->in), pool_images, &p);
 }
 
 /* Of each channel the first that is the largest gets dy: not less than y, so that a NaN
@@ -71,19 +90,31 @@ static void give_place(const struct place *p, struct image in, const float *x,
     }
 }
 
-void cpu_max_pool_backward(struct device *d, const struct device_slide *s, const float *x,
-                           const float *y, const float *dy, float *dx)
+static void pool_images_backward(void *arg, size_t piece, size_t from, size_t to)
 {
-    size_t size = s->in.h * s->in.w * s->in.c;
+    const struct pooling *p = arg;
+    const struct device_slide *s = p->s;
+    size_t size = image_size(s->in), out = image_size(s->out);
+    const float *x = p->x + from * size, *y = p->pooled + from * out,
+                *dy = p->dy + from * out;
+    float *dx = p->dx + from * size;
 
-    (void)d;
-    memset(dx, 0, s->rows * size * sizeof(*dx));
-    for (size_t i = 0; i < s->rows; i++, x += size, dx += size)
+    (void)piece;
+    memset(dx, 0, (to - from) * size * sizeof(*dx));
+    for (size_t i = from; i < to; i++, x += size, dx += size)
         for (size_t oy = 0; oy < s->out.h; oy++)
             for (size_t ox = 0; ox < s->out.w; ox++) {
-                struct place p = place_at(s, oy, ox);
-                give_place(&p, s->in, x, y, dy, dx);
+                struct place at = place_at(s, oy, ox);
+                give_place(&at, s->in, x, y, dy, dx);
                 y += s->out.c;
                 dy += s->out.c;
             }
+}
+
+void cpu_max_pool_backward(struct device *d, const struct device_slide *s, const float *x,
+                           const float *y, const float *dy, float *dx)
+{
+    struct pooling p = {.s = s, .x = x, .pooled = y, .dy = dy, .dx = dx};
+
+    cpu_parallel((struct cpu *)d, s->rows, image_size(s->in), pool_images_backward, &p);
 }

@@ -18,10 +18,28 @@ struct cpu {
     void *space;        /* what an operation needs while it runs */
     size_t space_bytes;
     struct convolver *convolver; /* a library's, if one convolves */
+    /* OpenMP's, each NULL without it. */
+    void (*parallel)(void (*run)(void *arg), void *arg, unsigned threads, unsigned flags);
+    void (*set_threads)(int n);
 };
 
 /* So many bytes, good until the next call. NULL without memory: download() says it. */
 void *cpu_space(struct cpu *cpu, size_t bytes);
+
+/* Does the numbers from `from` up to `to`, the piece of this number. */
+typedef void cpu_work(void *arg, size_t piece, size_t from, size_t to);
+
+/* So many elements at least are worth a thread. */
+#define CPU_PIECE ((size_t)1 << 14)
+
+/* Calls work for [0, n), each number being work on `each` elements, in as many pieces as
+ * cpu_pieces() says, at once: as there are threads, or fewer if there is little to do. */
+void cpu_parallel(struct cpu *cpu, size_t n, size_t each, cpu_work *work, void *arg);
+size_t cpu_pieces(const struct cpu *cpu, size_t n, size_t each);
+
+void cpu_threads_open(struct cpu *cpu);
+/* Libraries that this thread calls use as many threads as the device has. */
+void cpu_threads_use(const struct cpu *cpu);
 
 /* Convolution is cpu_onednn.c's, or, built without oneDNN, cpu_conv.c's. */
 void cpu_conv_open(struct cpu *cpu);

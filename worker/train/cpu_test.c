@@ -305,6 +305,74 @@ static void test_dropout_draws_what_its_numbers_say(void **state)
             check_dropout(shapes[i][0], shapes[i][1], shapes[i][2], keeps[k]);
 }
 
+/* ---- threads ---- */
+
+enum { MANY = 70001 };
+
+/* Operations on elements, one after another, on copies of the same numbers. */
+static void run_elements(struct device *d, float *v[5])
+{
+    const struct device_sgd sgd = {0.1f, 0.9f, 0.01f, true}, plain = {0.1f, 0, 0.01f, 0};
+    const struct device_adam adam = {0.9f, 0.99f, 1e-8f, 0.01f, 0.1f, 2, 1};
+
+    for (uint32_t i = 0; i < 5; i++)
+        v[i] = reference_numbers(MANY, i);
+    d->ops->add(d, ACTIVATION_RELU, MANY, v[0], v[1], v[0]);
+    d->ops->add(d, ACTIVATION_NONE, MANY, v[1], v[2], v[1]);
+    d->ops->activation_backward(d, ACTIVATION_RELU, 1, MANY, v[0], v[1], NULL);
+    d->ops->add_backward(d, ACTIVATION_RELU, MANY, v[0], v[1], v[2], v[3]);
+    d->ops->add_backward(d, ACTIVATION_NONE, MANY, NULL, v[2], v[1], NULL);
+    for (size_t i = 0; i < MANY; i++)
+        v[4][i] = fabsf(v[4][i]);
+    d->ops->adam(d, &adam, MANY, v[2], v[1], v[3], v[4]);
+    d->ops->sgd(d, &sgd, MANY, v[2], v[1], v[3]);
+    d->ops->sgd(d, &plain, MANY, v[2], v[1], NULL);
+}
+
+static void test_threads_change_nothing_in_elements(void **state)
+{
+    (void)state;
+    struct device *three = cpu_open(3);
+    float *one[5], *many[5];
+
+    run_elements(device, one);
+    run_elements(three, many);
+    for (size_t i = 0; i < 5; i++) {
+        assert_memory_equal(one[i], many[i], MANY * sizeof(float));
+        free(one[i]);
+        free(many[i]);
+    }
+    device_close(three);
+}
+
+static void test_as_many_threads_give_the_same_bits(void **state)
+{
+    (void)state;
+    enum { N = 7001, C = 10 };
+    struct device *three = cpu_open(3);
+    float *x = reference_numbers(N * C, 1), *w = reference_numbers(C, 2), mean[C],
+          rstd[C];
+    float *y = mem_alloc(N * C * sizeof(*y)), *dx = mem_alloc(N * C * sizeof(*dx)),
+          dw[2 * C], *kept = NULL, kept_dw[2 * C], running[2 * C] = {0};
+    struct device_batch_norm b = {
+        N, C, 1e-5f, 0.1f, ACTIVATION_RELU, w, w, running, running + C, mean, rstd};
+
+    for (int i = 0; i < 20; i++) {
+        three->ops->batch_norm(three, &b, x, y);
+        three->ops->batch_norm_backward(three, &b, x, y, dw, dw + C, dx);
+        if (i == 0) {
+            kept = mem_dup(dx, N * C * sizeof(*dx));
+            memcpy(kept_dw, dw, sizeof(dw));
+        }
+        assert_memory_equal(dx, kept, N * C * sizeof(*dx));
+        assert_memory_equal(dw, kept_dw, sizeof(dw));
+    }
+    void *all[] = {x, w, y, dx, kept};
+    for (size_t i = 0; i < COUNT(all); i++)
+        free(all[i]);
+    device_close(three);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -317,6 +385,8 @@ int main(void)
         cmocka_unit_test(test_softmax_loss),
         cmocka_unit_test(test_softmax_loss_of_extremes),
         cmocka_unit_test(test_dropout_draws_what_its_numbers_say),
+        cmocka_unit_test(test_threads_change_nothing_in_elements),
+        cmocka_unit_test(test_as_many_threads_give_the_same_bits),
     };
 
     return cmocka_run_group_tests_name("cpu", tests, setup, teardown);

@@ -215,8 +215,8 @@ struct device_ops {
     /* In evaluation: by the running mean and variance. */
     void (*batch_norm_running)(struct device *d, const struct device_batch_norm *b,
                                const float *x, float *y);
-    /* After batch_norm(), from dy, the gradient with respect to y before its activation:
-     * dweight, dbias and, unless NULL, dx. */
+    /* After batch_norm(), from dy, the gradient with respect to y: dweight, dbias and,
+     * unless NULL, dx. */
     void (*batch_norm_backward)(struct device *d, const struct device_batch_norm *b,
                                 const float *x, const float *dy, float *dweight,
                                 float *dbias, float *dx);
