@@ -4,7 +4,17 @@
 
 #include "worker/train/cpu.h"
 
-#if defined(__x86_64__) && defined(__gnu_linux__)
+/* Not with ThreadSanitizer: which clone to take is asked before that has started. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define WIDE
+#endif
+#elif defined(__SANITIZE_THREAD__)
+#define WIDE
+#endif
+
+#ifdef WIDE
+#elif defined(__x86_64__) && defined(__gnu_linux__)
 #define WIDE __attribute__((target_clones("avx2", "default")))
 #else
 #define WIDE
