@@ -24,11 +24,22 @@ test_expect_success 'up' '
     at=$(cluster_up --nodes 2)
 '
 
+# by_rank RANK < PIDS: those which are that rank of rung-train.
+by_rank()
+{
+    while read -r pid; do
+        if test "$(cat "/proc/$pid/comm" 2>/dev/null)" = rung-train &&
+            grep -qzx "SLURM_PROCID=$1" "/proc/$pid/environ"; then
+            echo "$pid"
+        fi
+    done
+}
+
 # on_two_nodes OPTION...: four ranks, two on each node, train; what they learn is in out.
 on_two_nodes()
 {
-    slurm srun -N2 -n4 --ntasks-per-node=2 --mem-per-cpu=500 --kill-on-bad-exit=1 "$@" \
-        --data synthetic:12x12,samples=2000 --epochs 3 --batch-size 50 >out 2>err </dev/null
+    slurm srun -N2 -n4 --ntasks-per-node=2 --mem-per-cpu=500 --kill-on-bad-exit=0 "$@" \
+        --data synthetic:12x12,samples=2000 --batch-size 50 >out 2>err </dev/null
     status=$?
     cat out err >&2
     sed 's/  [0-9]* samples.*//' out >figures
@@ -37,7 +48,7 @@ on_two_nodes()
 
 test_expect_success 'four ranks on two nodes find each other, and learn as one does' '
     rung-train --data synthetic:12x12,samples=2000 --epochs 3 --batch-size 50 >alone &&
-    on_two_nodes --mpi=pmix rung-train && grep "^4 ranks by MPI$" err &&
+    on_two_nodes --mpi=pmix rung-train --epochs 3 --checkpoint-dir pmix && grep "^4 ranks by MPI$" err &&
     sed "s/  [0-9]* samples.*//" alone | paste - figures | awk "
         { for (i = 4; i <= 10; i += 2)
               if (\$i - \$(i + 10) > 0.002 || \$(i + 10) - \$i > 0.002)
@@ -45,8 +56,50 @@ test_expect_success 'four ranks on two nodes find each other, and learn as one d
         END { exit bad || NR != 3 }"
 '
 
+# weights DIR: what the checkpoint there has learnt, bit for bit.
+weights()
+{
+    h5dump -d /model/dense1/weight -d /optimizer/dense1/weight/momentum -m %.9g \
+        "$1/checkpoint.h5" | tail -n +2
+}
+
+test_expect_success 'so do those that find each other by PMI2, with the same bits' '
+    cp figures by_mpi &&
+    on_two_nodes --mpi=pmi2 rung-train --epochs 3 --checkpoint-dir pmi2 &&
+    grep "^4 ranks by TCP$" err && test_cmp by_mpi figures &&
+    weights pmix >expect && weights pmi2 >got && test_cmp expect got
+'
+
+test_expect_success 'without the library they are told what to do, once; one task needs none' '
+    cat >hidden <<-\END &&
+	mount --make-rprivate /
+	for library in $(ldconfig -p | sed -n "s/.*libpmi2.so.0 .*=> //p"); do
+	    mount --bind /dev/null "$library"
+	done
+	exec rung-train "$@"
+	END
+    test_must_fail on_two_nodes --mpi=pmi2 unshare -m sh hidden --epochs 3 &&
+    test $(grep -c "^rung-train: srun --mpi=pmi2 started .* is not here .* --mpi=pmix" err) = 1 &&
+    test $(grep -c "^rung-train:" err) = 1 &&
+    slurm srun --mpi=pmi2 -n1 unshare -m sh hidden --data synthetic:8x8 --epochs 1 </dev/null
+'
+
+# Slurm is told to leave the others alone.
+test_expect_success 'a rank that is killed ends all of them by itself, with a sentence' '
+    for mpi in pmix pmi2; do
+        rm -f out
+        { on_two_nodes --mpi=$mpi rung-train --epochs 1000000; echo $? >status; } &
+        within 60 "grep -q ^epoch out" &&
+        victim=$(at_work | awk "{ print \$1 }" | by_rank 3) && test -n "$victim" && kill -KILL $victim &&
+        began=$(date +%s) && wait && test $(($(date +%s) - began)) -le 30 &&
+        test $(cat status) != 0 && cat err &&
+        test $(grep -c "^rung-train: rank 3 (process .* on n2) has died: all" err) = 1 ||
+            return
+    done
+'
+
 test_expect_success 'those that srun did not introduce are refused, once' '
-    test_must_fail on_two_nodes --mpi=none rung-train &&
+    test_must_fail on_two_nodes --mpi=none rung-train --epochs 1 &&
     test $(grep -c "^rung-train: 4 tasks were started, but each finds 1" err) = 1
 '
 
@@ -86,23 +139,20 @@ test_expect_success 'in a sweep: each epoch told once, promoted from its checkpo
     done && settled asha
 '
 
-# rank NAME RANK: the process of that rank of rung-train in the sweep of that directory.
-rank()
-{
-    for pid in $(pids "$1"); do
-        if test "$(cat "/proc/$pid/comm" 2>/dev/null)" = rung-train &&
-            grep -qzx "SLURM_PROCID=$2" "/proc/$pid/environ"; then
-            echo "$pid"
-        fi
-    done
-}
+test_expect_success 'and so by PMI2' '
+    trains tcp "search: {trials: 2}" "slots: 2" "srun: {mpi: pmi2}" \
+        "schedule: {mode: promote, grace_period: 1, reduction_factor: 2, max_t: 2}" &&
+    slurm rung run --quiet --executor slurm --foreground --dir tcp tcp.yaml &&
+    grep -h "^4 ranks by TCP$" tcp/trials/*/*/*.log && attempts tcp last_step outcome >ends &&
+    cat ends && grep "2 completed" ends && ! grep failed ends && once tcp && settled tcp
+'
 
 test_expect_success 'a rank that is killed ends the attempt, which is tried again' '
     trains dead "search: {trials: 1}" "schedule: {method: none, max_t: 12}" \
         "retry: {failures: 1}" &&
     sed -i "s/samples=2000/samples=20000/" dead.yaml &&
     { slurm rung run --quiet --executor slurm --foreground --dir dead dead.yaml & } &&
-    reached dead 3 report && victim=$(rank dead 2) && test -n "$victim" &&
+    reached dead 3 report && victim=$(pids dead | by_rank 2) && test -n "$victim" &&
     kill -KILL $victim && killed=$(date +%s) &&
     reached dead 1 end && took=$(($(date +%s) - killed)) && wait && test $took -le 30 &&
     attempts dead trial outcome >ends && printf "0 %s\n" failed completed >expect &&

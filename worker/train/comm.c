@@ -4,6 +4,7 @@
 #include "base/num.h"
 #include "base/vec.h"
 #include "worker/train/comm_transport.h"
+#include "worker/train/pmi2.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -355,7 +356,7 @@ static int check_size(int size, struct err *e)
     return err_set(e, ERR_INVAL,
                    "%" PRId64
                    " tasks were started, but each finds %d in all: launch them "
-                   "with srun --mpi=pmix, or with mpirun",
+                   "with srun --mpi=pmix or --mpi=pmi2, or with mpirun",
                    tasks, size);
 }
 
@@ -365,6 +366,8 @@ static int open_transport(struct transport **t, struct err *e)
     *t = NULL;
     if (getenv("PMIX_RANK") || getenv("OMPI_COMM_WORLD_SIZE"))
         return transport_mpi(t, e);
+    if (pmi2_launched())
+        return transport_pmi2(t, e);
     return 0;
 }
 
@@ -382,7 +385,7 @@ static int open_lifeline(struct comm *c, void *arg, struct err *e)
     return comm_agree(c, rc, e);
 }
 
-static struct comm *comm_over(struct transport *t)
+struct comm *comm_over(struct transport *t)
 {
     struct comm *c = mem_alloc(sizeof(*c));
 

@@ -19,10 +19,10 @@
 struct comm;
 
 /* Finds the other ranks: by MPI if an MPI launcher started this process (PMIx, mpirun),
- * else it is alone. *c is NULL for one that is alone: all functions take that. On
- * failure, the same on all ranks, it is, too: ERR_INVAL where a step of several tasks
- * made processes that do not know each other, ERR_UNSUPPORTED where this build lacks what
- * launched it. */
+ * by PMI2 if srun --mpi=pmi2 did, else it is alone. *c is NULL for one that is alone: all
+ * functions take that. On failure, the same on all ranks, it is, too: ERR_INVAL where a
+ * step of several tasks made processes that do not know each other, ERR_UNSUPPORTED where
+ * this build lacks what launched it. */
 int comm_open(struct comm **c, comm_lost *lost, void *arg, struct err *e);
 /* Ranks that are n > 1 threads of this process: thread i is to use, and close, c[i]. */
 void comm_threads(int n, struct comm *c[]);
@@ -31,7 +31,7 @@ void comm_close(struct comm *c);
 
 int comm_rank(const struct comm *c);         /* 0 of one that is alone */
 int comm_size(const struct comm *c);         /* 1 */
-const char *comm_name(const struct comm *c); /* "MPI"; NULL */
+const char *comm_name(const struct comm *c); /* "MPI", "TCP"; NULL */
 
 /* Whether this process speaks for all ranks, as far as the environment tells: after
  * comm_open() has failed. */

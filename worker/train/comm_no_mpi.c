@@ -6,5 +6,5 @@ int transport_mpi(struct transport **t, struct err *e)
     return err_set(e, ERR_UNSUPPORTED,
                    "an MPI launcher started this process, but this rung-train was built "
                    "without MPI (Debian: apt-get install libopenmpi-dev, then configure "
-                   "and make again)");
+                   "and make again); srun --mpi=pmi2 needs none");
 }

@@ -1,8 +1,10 @@
-/* Ranks as threads, for what they do together; and as processes, for the lifeline. */
+/* Ranks as threads, for what they do together, over each transport that there is without
+ * a launcher. tests/ranks.t and tests/cluster_ranks.t have them as processes. */
 #include "worker/train/comm.h"
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "worker/train/comm_tcp.h"
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -35,21 +37,66 @@ static void *start(void *arg)
     return NULL;
 }
 
-/* Runs body() on n ranks; each has `bytes` of its own, in `all` behind each other. */
-static void run_ranks(int n, void *all, size_t bytes,
-                      void (*body)(struct comm *c, void *mine))
+struct tcp_rank {
+    struct rank *rank;
+    int number, size, listening;
+    const struct tcp_address *all;
+};
+
+static void *start_tcp(void *arg)
+{
+    struct tcp_rank *r = arg;
+    struct transport *t;
+    struct err e = {0};
+
+    if (transport_tcp(&t, r->number, r->size, r->listening, r->all, &e) < 0) {
+        fprintf(stderr, "%s\n", e.text);
+        abort();
+    }
+    r->rank->comm = comm_over(t);
+    return start(r->rank);
+}
+
+/* Ranks that find each other over TCP. */
+static void run_tcp(int n, struct rank *ranks)
+{
+    struct tcp_address all[RANKS_MAX];
+    struct tcp_rank tcp[RANKS_MAX];
+    struct err e = {0};
+
+    for (int i = 0; i < n; i++) {
+        tcp[i] = (struct tcp_rank){&ranks[i], i, n, -1, all};
+        assert_int_equal(tcp_listen(&all[i], &tcp[i].listening, &e), 0);
+    }
+    for (int i = 0; i < n; i++)
+        assert_int_equal(pthread_create(&ranks[i].thread, NULL, start_tcp, &tcp[i]), 0);
+    for (int i = 0; i < n; i++)
+        pthread_join(ranks[i].thread, NULL);
+}
+
+static void run_threads(int n, struct rank *ranks)
 {
     struct comm *comms[RANKS_MAX];
-    struct rank ranks[RANKS_MAX];
 
     comm_threads(n, comms);
     for (int i = 0; i < n; i++) {
-        ranks[i] = (struct rank){.comm = comms[i], .body = body};
-        ranks[i].mine = (char *)all + (size_t)i * bytes;
+        ranks[i].comm = comms[i];
         assert_int_equal(pthread_create(&ranks[i].thread, NULL, start, &ranks[i]), 0);
     }
     for (int i = 0; i < n; i++)
         pthread_join(ranks[i].thread, NULL);
+}
+
+/* Runs body() on n ranks; each has `bytes` of its own, in `all` behind each other. *state
+ * says over what. */
+static void run_ranks(void **state, int n, void *all, size_t bytes,
+                      void (*body)(struct comm *c, void *mine))
+{
+    struct rank ranks[RANKS_MAX];
+
+    for (int i = 0; i < n; i++)
+        ranks[i] = (struct rank){.body = body, .mine = (char *)all + (size_t)i * bytes};
+    (*state ? run_tcp : run_threads)(n, ranks);
 }
 
 static void test_one_that_is_alone(void **state)
@@ -87,10 +134,9 @@ static void broadcast_in_turn(struct comm *c, void *mine)
 
 static void test_broadcast(void **state)
 {
-    (void)state;
     for (int n = 2; n <= RANKS_MAX; n++) {
         int x[RANKS_MAX][RANKS_MAX];
-        run_ranks(n, x, sizeof(x[0]), broadcast_in_turn);
+        run_ranks(state, n, x, sizeof(x[0]), broadcast_in_turn);
         for (int i = 0; i < n; i++)
             for (int root = 0; root < n; root++)
                 assert_int_equal(x[i][root], 100 + root);
@@ -108,10 +154,9 @@ static void sum_two(struct comm *c, void *mine)
 
 static void test_sum(void **state)
 {
-    (void)state;
     for (int n = 2; n <= RANKS_MAX; n++) {
         double x[RANKS_MAX][2];
-        run_ranks(n, x, sizeof(x[0]), sum_two);
+        run_ranks(state, n, x, sizeof(x[0]), sum_two);
         for (int i = 0; i < n; i++) {
             assert_true(x[i][0] == n * (n + 1) / 2.0);
             assert_memory_equal(x[i], x[0], sizeof(x[0]));
@@ -136,10 +181,9 @@ static void fail_on_two(struct comm *c, void *mine)
 
 static void test_an_error_of_one_is_that_of_all(void **state)
 {
-    (void)state;
     for (int n = 2; n <= RANKS_MAX; n++) {
         struct err *e = mem_alloc(RANKS_MAX * sizeof(*e));
-        run_ranks(n, e, sizeof(*e), fail_on_two);
+        run_ranks(state, n, e, sizeof(*e), fail_on_two);
         for (int i = 0; i < n; i++) {
             assert_int_equal(e[i].code, ERR_FULL);
             assert_string_equal(e[i].text, "rank 1 failed");
@@ -179,10 +223,9 @@ static void reduce_arrays(struct comm *c, void *mine)
 
 static void test_reduce(void **state)
 {
-    (void)state;
     for (int n = 2; n <= RANKS_MAX; n++) {
         float(*x)[2][LENGTHS] = mem_alloc(RANKS_MAX * sizeof(*x));
-        run_ranks(n, x, sizeof(*x), reduce_arrays);
+        run_ranks(state, n, x, sizeof(*x), reduce_arrays);
         for (size_t i = 0; i < LENGTHS; i++) {
             double sum = 0;
             for (int r = 0; r < n; r++)
@@ -196,6 +239,97 @@ static void test_reduce(void **state)
                 assert_memory_equal(x[r][pass], x[0][0], sizeof(x[0][0]));
         free(x);
     }
+}
+
+/* ---- over TCP: what may go wrong ---- */
+
+static int listens(struct tcp_address *a)
+{
+    struct err e = {0};
+    int fd;
+
+    assert_int_equal(tcp_listen(a, &fd, &e), 0);
+    return fd;
+}
+
+struct opening {
+    int rank, listening, rc;
+    struct tcp_address *all;
+    struct transport *t;
+    struct err e;
+};
+
+static void *open_one(void *arg)
+{
+    struct opening *o = arg;
+
+    o->rc = transport_tcp(&o->t, o->rank, 2, o->listening, o->all, &o->e);
+    return NULL;
+}
+
+/* Two ranks meet, while a stranger, who does not know the token, tries to be one. */
+static void meet_two(struct transport *t[2])
+{
+    struct tcp_address all[2], forged;
+    struct opening o[2] = {{.rank = 0, .all = all}, {.rank = 1, .all = all}};
+    pthread_t threads[2];
+    int32_t one = 1;
+    int fd;
+    struct err e = {0};
+
+    for (int i = 0; i < 2; i++)
+        o[i].listening = listens(&all[i]);
+    forged = all[0];
+    forged.token[0] ^= 1;
+    assert_int_equal(pthread_create(&threads[0], NULL, open_one, &o[0]), 0);
+    assert_true(tcp_connect(&forged, &one, sizeof(one), &fd, &e) < 0);
+    assert_non_null(strstr(e.text, "no way to port"));
+    assert_int_equal(pthread_create(&threads[1], NULL, open_one, &o[1]), 0);
+    for (int i = 0; i < 2; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(o[i].rc, 0);
+        t[i] = o[i].t;
+    }
+}
+
+static void test_a_stranger_is_no_rank(void **state)
+{
+    (void)state;
+    struct transport *t[2];
+    struct err e = {0};
+    char sent = 'x', got = 0;
+    int rc = 0;
+
+    meet_two(t);
+    assert_int_equal(t[1]->ops->send(t[1], 0, &sent, 1, &e), 0);
+    assert_int_equal(t[1]->ops->test(t[1], &e), 1);
+    assert_int_equal(t[0]->ops->receive(t[0], 1, &got, 1, &e), 0);
+    while (rc == 0)
+        rc = t[0]->ops->test(t[0], &e);
+    assert_int_equal(rc, 1);
+    assert_int_equal(got, 'x');
+    t[0]->ops->close(t[0]);
+    t[1]->ops->close(t[1]);
+}
+
+static void test_a_peer_that_has_gone_is_an_error(void **state)
+{
+    (void)state;
+    struct transport *t[2];
+    struct err e = {0};
+    char got[100];
+    int rc = 0;
+
+    meet_two(t);
+    assert_int_equal(t[1]->ops->send(t[1], 0, "half of it", 10, &e), 0);
+    assert_int_equal(t[1]->ops->test(t[1], &e), 1);
+    t[1]->ops->close(t[1]);
+    assert_int_equal(t[0]->ops->receive(t[0], 1, got, sizeof(got), &e), 0);
+    while (rc == 0)
+        rc = t[0]->ops->test(t[0], &e);
+    assert_int_equal(rc, ERR_IO);
+    assert_string_equal(e.text, "rank 1 has closed its connection");
+    t[0]->ops->close(t[0]);
 }
 
 /* ---- launched wrongly ---- */
@@ -230,17 +364,29 @@ static void test_silent_singletons_are_refused(void **state)
     assert_true(comm_speaks());
 }
 
+#define OVER_TCP(test)                                                                   \
+    {                                                                                    \
+#test "_over_tcp", test, NULL, NULL, tcp                                         \
+    }
+
 int main(void)
 {
     static const char *const launchers[] = {
         "SLURM_STEP_NUM_TASKS", "SLURM_PROCID",         "PMIX_RANK",
         "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "PMI_FD"};
+    static char tcp[] = "over TCP";
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_that_is_alone),
         cmocka_unit_test(test_broadcast),
         cmocka_unit_test(test_sum),
         cmocka_unit_test(test_an_error_of_one_is_that_of_all),
         cmocka_unit_test(test_reduce),
+        OVER_TCP(test_broadcast),
+        OVER_TCP(test_sum),
+        OVER_TCP(test_an_error_of_one_is_that_of_all),
+        OVER_TCP(test_reduce),
+        cmocka_unit_test(test_a_stranger_is_no_rank),
+        cmocka_unit_test(test_a_peer_that_has_gone_is_an_error),
         cmocka_unit_test(test_silent_singletons_are_refused),
     };
 

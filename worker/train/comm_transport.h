@@ -12,6 +12,8 @@
 /* Longest message: MPI counts in int. */
 #define MESSAGE_MAX ((size_t)1 << 30)
 
+struct comm;
+
 struct transport {
     const struct transport_ops *ops;
     int rank, size;
@@ -31,7 +33,12 @@ struct transport_ops {
 
 /* By MPI, which it initialises. ERR_UNSUPPORTED if this build has none. */
 int transport_mpi(struct transport **t, struct err *e);
+/* By TCP, where Slurm's PMI2 (pmi2.h) makes the ranks known to each other. */
+int transport_pmi2(struct transport **t, struct err *e);
 /* For n threads of this process, one each. They cannot fail. */
 void transport_threads(int n, struct transport *transports[]);
+
+/* The ranks of a transport, which it takes over; without a lifeline. */
+struct comm *comm_over(struct transport *t);
 
 #endif
