@@ -87,25 +87,30 @@ void cpu_limit(struct device *d, size_t bytes)
     cpu->most = cpu->used + bytes < cpu->used ? SIZE_MAX : cpu->used + bytes;
 }
 
-void *cpu_space(struct cpu *cpu, size_t bytes)
+void *space_fit(struct space *s, struct cpu *cpu, size_t bytes)
 {
-    if (bytes <= cpu->space_bytes)
-        return cpu->space;
+    if (bytes <= s->bytes)
+        return s->p;
     void *p = allocate(bytes);
     if (!p) {
         cannot_allocate(bytes, cpu->failure.code ? NULL : &cpu->failure);
         return NULL;
     }
-    free(cpu->space);
-    cpu->space = p;
-    cpu->space_bytes = bytes;
+    free(s->p);
+    *s = (struct space){p, bytes};
     return p;
+}
+
+void *cpu_space(struct cpu *cpu, size_t bytes)
+{
+    return space_fit(&cpu->space, cpu, bytes);
 }
 
 static void cpu_close(struct device *d)
 {
+    cpu_gather_close((struct cpu *)d);
     cpu_conv_close((struct cpu *)d);
-    free(((struct cpu *)d)->space);
+    free(((struct cpu *)d)->space.p);
     free(d);
 }
 
@@ -455,6 +460,7 @@ static const struct device_ops cpu_ops = {
     .upload = cpu_upload,
     .download = cpu_download,
     .gather = cpu_gather,
+    .gather_wait = cpu_gather_wait,
     .gemm = cpu_gemm,
     .activation_backward = cpu_activation_backward,
     .add = cpu_add,
@@ -484,6 +490,7 @@ struct device *cpu_open(int threads)
     cpu->most = SIZE_MAX;
     cpu_threads_open(cpu);
     openblas_set_num_threads(threads);
+    cpu_gather_open(cpu);
     cpu_conv_open(cpu);
     return &cpu->device;
 }

@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -424,6 +425,7 @@ static void test_gather_brings_the_channels_last(void **state)
         };
         reference_poison(out, COUNT(out));
         device->ops->gather(device, &g, COUNT(index), out);
+        device->ops->gather_wait(device);
         for (size_t r = 0; r < COUNT(index); r++)
             for (size_t f = 0; f < FEATURES; f++) {
                 double x = (double)floats[index[r] * FEATURES + f];
@@ -493,6 +495,7 @@ static void check_moves(enum sample_type type, bool planar, bool interleaved)
         floats[i] = bytes[i] = (uint8_t)(i * 7);
     reference_poison(out, COUNT(out));
     device->ops->gather(device, &g, COUNT(index), out);
+    device->ops->gather_wait(device);
     for (size_t r = 0; r < COUNT(index); r++) {
         double sample[FEATURES], want[FEATURES];
         for (size_t f = 0; f < FEATURES; f++) {
@@ -521,6 +524,57 @@ static void test_gather_moves_images(void **state)
     }
 }
 
+/* Rows enough for a thread: one after another, waited for late, at once, and by the next
+ * one. What is gathered a row at a time is not gathered by a thread. */
+static void test_gather_goes_on_beside_others(void **state)
+{
+    (void)state;
+    enum { SIDE = 16, PLANES = 3, FEATURES = PLANES * SIDE * SIDE, N = 64, TIMES = 200 };
+    static uint8_t bytes[N * FEATURES];
+    static float want[N * FEATURES], out[2][N * FEATURES];
+    uint32_t index[N];
+    struct device_move moves[N];
+    float *mean = reference_numbers(FEATURES, 1), *scale = reference_numbers(FEATURES, 2);
+    struct device_gather g = {bytes, SAMPLE_U8, FEATURES, FEATURES, index,
+                              mean,  scale,     PLANES,   moves,    {SIDE, SIDE, 1}};
+
+    for (size_t i = 0; i < N * FEATURES; i++)
+        bytes[i] = (uint8_t)(i * 7 % 251);
+    for (uint32_t i = 0; i < N; i++) {
+        index[i] = i * 5 % N;
+        moves[i] = (struct device_move){(int32_t)i % 5 - 2, (int32_t)i % 7 - 3, i % 2};
+    }
+    for (size_t i = 0; i < N; i++) {
+        struct device_gather one = g;
+        one.index += i;
+        one.moves += i;
+        device->ops->gather(device, &one, 1, want + i * FEATURES);
+        device->ops->gather_wait(device);
+    }
+    for (int i = 0; i < TIMES; i++) {
+        reference_poison(out[0], N * FEATURES);
+        reference_poison(out[1], N * FEATURES);
+        device->ops->gather(device, &g, N, out[0]);
+        if (i % 2) /* something else, which takes a while */
+            memcpy(out[1], want, sizeof(want));
+        if (i % 3) /* waits for the first */
+            device->ops->gather(device, &g, N, out[1]);
+        else
+            memcpy(out[1], want, sizeof(want));
+        device->ops->gather_wait(device);
+        assert_memory_equal(out[0], want, sizeof(want));
+        assert_memory_equal(out[1], want, sizeof(want));
+    }
+    /* Closed while it gathers. */
+    struct device *other = cpu_open(1);
+    other->ops->gather(other, &g, N, out[0]);
+    device_close(other);
+    assert_memory_equal(out[0], want, sizeof(want));
+    device->ops->gather_wait(device);
+    free(mean);
+    free(scale);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -534,6 +588,7 @@ int main(void)
         cmocka_unit_test(test_batch_norm_keeps_a_nan),
         cmocka_unit_test(test_gather_brings_the_channels_last),
         cmocka_unit_test(test_gather_moves_images),
+        cmocka_unit_test(test_gather_goes_on_beside_others),
     };
 
     return cmocka_run_group_tests_name("cpu_image", tests, setup, teardown);

@@ -20,13 +20,18 @@
 #define WIDE
 #endif
 
+struct space {
+    void *p; /* free() it */
+    size_t bytes;
+};
+
 struct cpu {
     struct device device;
     int threads;
-    size_t used, most;  /* bytes of memory */
-    struct err failure; /* the first of an operation */
-    void *space;        /* what an operation needs while it runs */
-    size_t space_bytes;
+    size_t used, most;           /* bytes of memory */
+    struct err failure;          /* the first of an operation */
+    struct space space;          /* what an operation needs while it runs */
+    struct gatherer *gatherer;   /* what gathers, and waits to */
     struct convolver *convolver; /* a library's, if one convolves */
     /* OpenMP's, each NULL without it. */
     void (*parallel)(void (*run)(void *arg), void *arg, unsigned threads, unsigned flags);
@@ -34,6 +39,8 @@ struct cpu {
 };
 
 /* So many bytes, good until the next call. NULL without memory: download() says it. */
+void *space_fit(struct space *s, struct cpu *cpu, size_t bytes);
+/* The same, of the device. */
 void *cpu_space(struct cpu *cpu, size_t bytes);
 
 /* Does the numbers from `from` up to `to`, the piece of this number. */
@@ -71,6 +78,9 @@ void cpu_global_avg_pool(struct device *d, size_t rows, struct image in, const f
                          float *y);
 void cpu_global_avg_pool_backward(struct device *d, size_t rows, struct image in,
                                   const float *dy, float *dx);
+void cpu_gather_open(struct cpu *cpu);
+void cpu_gather_close(struct cpu *cpu);
+void cpu_gather_wait(struct device *d);
 void cpu_gather(struct device *d, const struct device_gather *g, size_t rows, float *out);
 void cpu_dropout(struct device *device, const struct device_dropout *d, const float *x,
                  float *y);

@@ -92,6 +92,7 @@ static void test_gather_picks_and_normalises(void **state)
         };
         memset(out, 0, sizeof(out));
         device->ops->gather(device, &g, COUNT(index), out);
+        device->ops->gather_wait(device);
         for (size_t r = 0; r < COUNT(index); r++)
             for (size_t f = 0; f < FEATURES; f++) {
                 double x = floats[index[r] * STRIDE + f];

@@ -150,8 +150,12 @@ struct device_ops {
 
     /* ---- forward and backward ---- */
 
+    /* Begins to gather samples into out [rows][features]. It goes on beside what is
+     * queued after it, until gather_wait(): what follows that sees out. Before, nobody
+     * touches out, and what g points to stays. One at a time: another waits for it. */
     void (*gather)(struct device *d, const struct device_gather *g, size_t rows,
                    float *out);
+    void (*gather_wait)(struct device *d); /* at once if none is under way */
     void (*gemm)(struct device *d, const struct device_gemm *g);
     /* From y = act(z + bias) [rows][cols] and dy, the gradient with respect to y:
      * dy becomes that with respect to z, and dbias [cols], unless NULL, its sum over the

@@ -86,8 +86,10 @@ static void close_lanes(struct trainer *t)
 
     for (size_t i = 0; i < t->n_lanes; i++) {
         pass_destroy(t->lanes[i].pass);
-        d->ops->release(d, t->lanes[i].x);
+        d->ops->release(d, t->lanes[i].room);
     }
+    loader_close(&t->training.loader);
+    loader_close(&t->validation.loader);
     free(t->lanes);
     d->ops->release(d, t->dx);
     d->ops->release(d, t->partial);
@@ -117,7 +119,19 @@ static int open_lane(struct trainer *t, size_t i, size_t rows, size_t validation
     l->pass = pass_create(t->model, &c, e);
     if (!l->pass)
         return e->code;
-    return open_floats(t, pass_rows(l->pass) * features_in(t), &l->x, e);
+    return is_first(t) ? 0
+                       : open_floats(t, pass_rows(l->pass) * features_in(t), &l->room, e);
+}
+
+/* A lane keeps its samples until backward; the next are gathered meanwhile. */
+static int open_loaders(struct trainer *t, size_t rows, struct err *e)
+{
+    size_t features = features_in(t), most = pass_rows(t->lanes[0].pass);
+    int rc =
+        loader_open(&t->training.loader, t->device, t->n_lanes + 1, rows * features, e);
+
+    return rc < 0 ? rc
+                  : loader_open(&t->validation.loader, t->device, 2, most * features, e);
 }
 
 static int open_lanes(struct trainer *t, size_t rows, size_t validation_rows,
@@ -129,8 +143,9 @@ static int open_lanes(struct trainer *t, size_t rows, size_t validation_rows,
     t->lanes = mem_alloc(t->n_lanes * sizeof(*t->lanes));
     for (size_t i = 0; i < t->n_lanes && rc == 0; i++)
         rc = open_lane(t, i, rows, validation_rows, e);
-    if (rc == 0 && !is_first(t))
-        rc = open_floats(t, rows * features_in(t), &t->dx, e);
+    if (rc == 0)
+        rc = is_first(t) ? open_loaders(t, rows, e)
+                         : open_floats(t, rows * features_in(t), &t->dx, e);
     if (rc == 0 && t->micro_batches > 1)
         rc = open_floats(t, t->model->n, &t->partial, e);
     return rc;
@@ -196,21 +211,22 @@ void step_close(struct trainer *t)
 
 /* ---- forward ---- */
 
-/* Rows on their way: `batch` samples from `start` on are trained on together, 0 in
- * evaluation. */
+/* Rows on their way, of which `next` come next: `batch` samples are trained on together,
+ * 0 in evaluation. */
 static void forward(struct trainer *t, struct feed *f, struct lane *l, struct rows rows,
-                    size_t batch)
+                    struct rows next, size_t batch)
 {
     struct device *d = t->device;
     struct comm *c = t->config.comm;
     bool training = batch > 0;
 
-    f->gather.index = f->order + rows.start;
-    f->gather.moves = f->moves ? f->moves + rows.start : NULL;
-    if (is_first(t))
-        d->ops->gather(d, &f->gather, rows.n, l->x);
-    else
-        comm_receive(c, (int)t->stage - 1, l->x, rows.n * features_in(t) * sizeof(float));
+    if (is_first(t)) {
+        l->x = loader_take(&f->loader, f, rows, next);
+    } else {
+        l->x = l->room;
+        comm_receive(c, (int)t->stage - 1, l->room,
+                     rows.n * features_in(t) * sizeof(float));
+    }
     if (!training)
         comm_sent(c); /* what was sent last lies where the next goes */
     const float *y = pass_forward(l->pass, &(struct batch){
@@ -224,7 +240,8 @@ static void forward(struct trainer *t, struct feed *f, struct lane *l, struct ro
     if (!is_last(t))
         comm_send(c, (int)t->stage + 1, y, rows.n * features_out(t) * sizeof(float));
     else /* their part of the gradient of the batch's mean loss, with labels smoothed */
-        d->ops->softmax_loss(d, rows.n, t->data->classes, y, f->labels, f->gather.index,
+        d->ops->softmax_loss(d, rows.n, t->data->classes, y, f->labels,
+                             f->order + rows.start,
                              training ? (float)t->config.label_smoothing : 0, batch,
                              training ? pass_upstream(l->pass) : NULL, t->totals);
 }
@@ -296,10 +313,25 @@ static void nothing_to_add(struct trainer *t)
 
 /* ---- both ---- */
 
+static size_t count_pieces(const struct trainer *t, size_t n)
+{
+    return n < t->micro_batches ? n : t->micro_batches;
+}
+
+/* The first micro-batch of the batch that begins at `start`; n 0: there is none. */
+static struct rows first_piece(const struct trainer *t, const struct feed *f,
+                               size_t start)
+{
+    size_t left = f->part->n - start, batch = t->config.batch_size;
+    struct rows all = share_of(t, start, left < batch ? left : batch);
+
+    return all.n ? piece(all, 0, count_pieces(t, all.n)) : all;
+}
+
 void step_train(struct trainer *t, struct feed *f, size_t start, size_t n)
 {
-    struct rows all = share_of(t, start, n);
-    size_t pieces = all.n < t->micro_batches ? all.n : t->micro_batches;
+    struct rows all = share_of(t, start, n), next = first_piece(t, f, start + n);
+    size_t pieces = count_pieces(t, all.n);
     size_t ahead = t->n_stages - 1 - t->stage;
 
     t->reduced = t->model->n;
@@ -308,7 +340,8 @@ void step_train(struct trainer *t, struct feed *f, size_t start, size_t n)
         nothing_to_add(t);
     for (size_t i = 0; pieces && i < pieces + ahead; i++) {
         if (i < pieces)
-            forward(t, f, &t->lanes[i % t->n_lanes], piece(all, i, pieces), n);
+            forward(t, f, &t->lanes[i % t->n_lanes], piece(all, i, pieces),
+                    i + 1 < pieces ? piece(all, i + 1, pieces) : next, n);
         if (i < ahead)
             continue;
         size_t k = i - ahead;
@@ -323,15 +356,20 @@ void step_train(struct trainer *t, struct feed *f, size_t start, size_t n)
     comm_reduce_wait(t->config.comm);
 }
 
+static struct rows head(struct rows all, size_t most)
+{
+    return (struct rows){all.start, all.n < most ? all.n : most};
+}
+
 void step_validate(struct trainer *t, struct feed *f)
 {
-    struct rows left = share_of(t, 0, f->part->n);
+    struct rows all = share_of(t, 0, f->part->n), now, next;
 
-    while (left.n) {
-        size_t n = left.n < t->most_rows ? left.n : t->most_rows;
-        forward(t, f, &t->lanes[0], (struct rows){left.start, n}, 0);
-        left.start += n;
-        left.n -= n;
+    for (now = head(all, t->most_rows); now.n; now = next) {
+        all.start += now.n;
+        all.n -= now.n;
+        next = head(all, t->most_rows);
+        forward(t, f, &t->lanes[0], now, next, 0);
     }
     comm_sent(t->config.comm);
 }

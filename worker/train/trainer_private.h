@@ -10,24 +10,34 @@ struct attached {
     const void *x, *y;
 };
 
-/* A part as the device sees it. */
-struct feed {
-    const struct part *part;
-    struct device_gather gather; /* its index is set for each batch */
-    const int32_t *labels;
-    uint32_t *order;           /* [part->n] */
-    struct device_move *moves; /* [part->n], of the samples in this order; NULL: none */
-};
-
 /* Samples of a part, by their places in its order. */
 struct rows {
     size_t start, n;
 };
 
+/* Samples on their way to the model: while it works on some, the next are gathered. */
+struct loader {
+    struct device *device;
+    float **x;          /* [n], room for those that are gathered, in turn */
+    size_t n, at;       /* where the next go */
+    struct rows coming; /* n 0: none */
+};
+
+/* A part as the device sees it. */
+struct feed {
+    const struct part *part;
+    struct device_gather gather; /* index and moves are those of a batch */
+    const int32_t *labels;
+    uint32_t *order;           /* [part->n] */
+    struct device_move *moves; /* [part->n], of the samples in this order; NULL: none */
+    struct loader loader;      /* of a stage that takes samples */
+};
+
 /* A micro-batch on its way. */
 struct lane {
     struct pass *pass;
-    float *x; /* [rows][in of the stage's first layer] */
+    const float *x; /* [rows][in of the stage's first layer] */
+    float *room;    /* for x, where it is no samples */
 };
 
 struct trainer {
@@ -60,6 +70,16 @@ struct trainer {
      * from `reduced` on are being summed over the ranks. */
     size_t added, reduced, bucket;
 };
+
+/* Room for n of so many floats. On failure loader_close() is due all the same. */
+int loader_open(struct loader *l, struct device *d, size_t n, size_t floats,
+                struct err *e);
+void loader_close(struct loader *l); /* one of zeros is fine */
+/* The samples `now` [rows][features], good until n - 1 others are taken. Begins to gather
+ * `next`, with which the next call must come; n 0: with any. Until then f's order and
+ * moves stay as they are. */
+const float *loader_take(struct loader *l, const struct feed *f, struct rows now,
+                         struct rows next);
 
 /* Makes room for batches on their way: in as many micro-batches as were asked for, or as
  * fit into memory. All ranks at once, with the same result. */

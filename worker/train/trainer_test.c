@@ -7,6 +7,7 @@
 #include "worker/train/cpu.h"
 
 #include <math.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -116,6 +117,7 @@ static void test_validation_weighs_each_sample_alike(void **state)
                                                 .scale = d->scale,
                                                 .planes = 1},
                         VALIDATION, x);
+    device->ops->gather_wait(device);
     device->ops->softmax_loss(device, VALIDATION, CLASSES, pass_forward(pass, &batch),
                               d->test.y, d->validation.index, 0, VALIDATION, NULL,
                               &totals);
@@ -393,6 +395,47 @@ static void test_resuming_changes_nothing(void **state)
     }
 }
 
+/* A device opened where there is one CPU has no thread that gathers. */
+static struct device *open_on_one_cpu(void)
+{
+    cpu_set_t all, one;
+
+    assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
+    CPU_ZERO(&one);
+    for (int i = 0; i < CPU_SETSIZE && CPU_COUNT(&one) == 0; i++)
+        if (CPU_ISSET(i, &all))
+            CPU_SET(i, &one);
+    assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+    struct device *d = cpu_open(1);
+    assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
+    return d;
+}
+
+static void test_gathering_beside_training_changes_nothing(void **state)
+{
+    (void)state;
+    struct device *devices[] = {device, open_on_one_cpu()};
+
+    for (size_t micro_batches = 1; micro_batches <= 2; micro_batches++) {
+        const struct trainer_config config = {.batch_size = 130,
+                                              .seed = 5,
+                                              .micro_batches = micro_batches,
+                                              .augmentation = {2, true}};
+        struct metrics m[2];
+        struct bench b[2];
+        for (int i = 0; i < 2; i++) {
+            bench_open_on(&b[i], devices[i], "cnn", 0, "sgd", 0.01, &config, NULL);
+            m[i] = train(&b[i], 2);
+        }
+        assert_true(same_state(&b[0].t, &b[1].t));
+        for (int i = METRIC_LOSS; i <= METRIC_VAL_ACCURACY; i++)
+            assert_true(m[0].v[i] == m[1].v[i]);
+        for (int i = 0; i < 2; i++)
+            bench_close(&b[i]);
+    }
+    device_close(devices[1]);
+}
+
 static void test_a_checkpoint_has_filters_by_their_axes(void **state)
 {
     (void)state;
@@ -467,6 +510,7 @@ int main(void)
         cmocka_unit_test(test_each_step_has_its_learning_rate),
         cmocka_unit_test(test_tick_counts_to_the_end),
         cmocka_unit_test(test_resuming_changes_nothing),
+        cmocka_unit_test(test_gathering_beside_training_changes_nothing),
         cmocka_unit_test(test_a_checkpoint_has_filters_by_their_axes),
         cmocka_unit_test(test_fashion_mnist),
     };
