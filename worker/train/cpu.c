@@ -1,5 +1,5 @@
-/* Products are most of the work, and OpenBLAS's. What is left are loops over
- * elements that do not depend on each other (`omp simd` says so), with the sums over
+/* Products and convolutions are most of the work, and libraries'. What is left are loops
+ * over elements that do not depend on each other (`omp simd` says so), with the sums over
  * rows outside: neither vector instructions nor threads change anything in their order.
  * WIDE compiles such a loop for AVX2 too, chosen at start: the same operations on every
  * element, hence the same bits, in half the time. */
@@ -7,8 +7,6 @@
 
 #include "base/mem.h"
 #include "base/units.h"
-
-#include <cblas.h>
 
 #include <math.h>
 #include <stdio.h>
@@ -19,12 +17,28 @@
 
 /* ---- memory ---- */
 
+static const char *const precision_names[] = {
+    [PRECISION_FP32] = "",
+    [PRECISION_BF16] = ", bf16",
+};
+
 static void cpu_describe(const struct device *d, char *text, size_t size)
 {
-    int threads = ((const struct cpu *)d)->threads;
+    const struct cpu *cpu = (const struct cpu *)d;
+    char libraries[64];
 
-    snprintf(text, size, "cpu, %d thread%s (OpenBLAS %s%s)", threads,
-             threads == 1 ? "" : "s", openblas_get_corename(), cpu_conv_library());
+    cpu_conv_describe(libraries, sizeof(libraries));
+    snprintf(text, size, "cpu, %d thread%s (%s%s)", cpu->threads,
+             cpu->threads == 1 ? "" : "s", libraries, precision_names[cpu->precision]);
+}
+
+static int cpu_set_precision(struct device *d, enum device_precision p, struct err *e)
+{
+    int rc = cpu_conv_precision(p, e);
+
+    if (rc == 0)
+        ((struct cpu *)d)->precision = p;
+    return rc;
 }
 
 static void *allocate(size_t bytes)
@@ -165,11 +179,7 @@ WIDE static void add_bias_relu(size_t n, const float *restrict bias, float *rest
 
 static void cpu_gemm(struct device *d, const struct device_gemm *g)
 {
-    (void)d;
-    cblas_sgemm(CblasRowMajor, g->a_transposed ? CblasTrans : CblasNoTrans,
-                g->b_transposed ? CblasTrans : CblasNoTrans, (blasint)g->m, (blasint)g->n,
-                (blasint)g->k, 1, g->a, (blasint)(g->a_transposed ? g->m : g->k), g->b,
-                (blasint)(g->b_transposed ? g->k : g->n), 0, g->c, (blasint)g->n);
+    cpu_product((struct cpu *)d, g);
     if (!g->bias)
         return;
     for (size_t r = 0; r < g->m; r++) {
@@ -453,6 +463,7 @@ static void cpu_adam(struct device *d, const struct device_adam *s, size_t n, fl
 static const struct device_ops cpu_ops = {
     .close = cpu_close,
     .describe = cpu_describe,
+    .set_precision = cpu_set_precision,
     .allocate = cpu_allocate,
     .release = cpu_release,
     .attach = cpu_attach,
@@ -489,7 +500,6 @@ struct device *cpu_open(int threads)
     cpu->threads = threads;
     cpu->most = SIZE_MAX;
     cpu_threads_open(cpu);
-    openblas_set_num_threads(threads);
     cpu_gather_open(cpu);
     cpu_conv_open(cpu);
     return &cpu->device;

@@ -1,5 +1,5 @@
-/* The CPU as a device: OpenBLAS for products, oneDNN for convolutions, loops for the
- * rest. */
+/* The CPU as a device: oneDNN, or without it OpenBLAS, for convolutions and products;
+ * loops for the rest. */
 #ifndef WORKER_TRAIN_CPU_H
 #define WORKER_TRAIN_CPU_H
 

@@ -178,9 +178,23 @@ void cpu_conv_backward_weight(struct device *d, const struct device_slide *s,
         add(s->out.c, dy + i * s->out.c, dbias);
 }
 
-void cpu_conv_open(struct cpu *cpu)
+void cpu_product(struct cpu *cpu, const struct device_gemm *g)
 {
     (void)cpu;
+    cpu_blas_product(g);
+}
+
+int cpu_conv_precision(enum device_precision p, struct err *e)
+{
+    if (p == PRECISION_FP32)
+        return 0;
+    return err_set(e, ERR_UNSUPPORTED,
+                   "this rung-train is built without oneDNN, which has bf16: use fp32");
+}
+
+void cpu_conv_open(struct cpu *cpu)
+{
+    cpu_blas_open(cpu);
 }
 
 void cpu_conv_close(struct cpu *cpu)
@@ -188,7 +202,7 @@ void cpu_conv_close(struct cpu *cpu)
     (void)cpu;
 }
 
-const char *cpu_conv_library(void)
+void cpu_conv_describe(char *text, size_t size)
 {
-    return "";
+    cpu_blas_describe(text, size);
 }

@@ -21,6 +21,7 @@
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 static struct device *device;
+static double rounding = 8 * FLT_EPSILON;
 
 static int setup(void **state)
 {
@@ -38,7 +39,7 @@ static int teardown(void **state)
 
 static void assert_near(double got, double want, double magnitude)
 {
-    if (!(fabs(got - want) <= 8 * FLT_EPSILON * magnitude))
+    if (!(fabs(got - want) <= rounding * magnitude))
         fail_msg("%.9g is not %.9g", got, want);
 }
 
@@ -181,6 +182,24 @@ static void test_convolution_with_changing_rows(void **state)
         check_backward(&c);
         conv_free(&c);
     }
+}
+
+/* Each number loses less than half of 2^-7 of itself, and two are multiplied. */
+static void test_convolution_in_bf16(void **state)
+{
+    struct device *fp32 = device, *bf16 = cpu_open(3);
+
+    if (bf16->ops->set_precision(bf16, PRECISION_BF16, NULL) < 0) {
+        device_close(bf16);
+        skip();
+    }
+    device = bf16;
+    rounding = 1.0 / 128;
+    test_convolution_and_its_gradients(state);
+    test_convolution_with_changing_rows(state);
+    device = fp32;
+    rounding = 8 * FLT_EPSILON;
+    device_close(bf16);
 }
 
 static void test_convolution_keeps_a_nan(void **state)
@@ -580,6 +599,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_convolution_and_its_gradients),
         cmocka_unit_test(test_convolution_with_changing_rows),
+        cmocka_unit_test(test_convolution_in_bf16),
         cmocka_unit_test(test_convolution_keeps_a_nan),
         cmocka_unit_test(test_pooling_and_its_gradient),
         cmocka_unit_test(test_pooling_keeps_a_nan),

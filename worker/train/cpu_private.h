@@ -28,6 +28,7 @@ struct space {
 struct cpu {
     struct device device;
     int threads;
+    enum device_precision precision;
     size_t used, most;           /* bytes of memory */
     struct err failure;          /* the first of an operation */
     struct space space;          /* what an operation needs while it runs */
@@ -58,10 +59,18 @@ void cpu_threads_open(struct cpu *cpu);
 /* Libraries that this thread calls use as many threads as the device has. */
 void cpu_threads_use(const struct cpu *cpu);
 
-/* Convolution is cpu_onednn.c's, or, built without oneDNN, cpu_conv.c's. */
+void cpu_blas_open(const struct cpu *cpu);
+void cpu_blas_product(const struct device_gemm *g);
+void cpu_blas_describe(char *text, size_t size);
+
+/* Convolutions and products are cpu_onednn.c's, or, built without oneDNN, cpu_conv.c's.
+ */
 void cpu_conv_open(struct cpu *cpu);
 void cpu_conv_close(struct cpu *cpu);
-const char *cpu_conv_library(void); /* ", oneDNN", or "" */
+int cpu_conv_precision(enum device_precision p, struct err *e); /* set_precision()'s */
+void cpu_conv_describe(char *text, size_t size);                /* the libraries */
+/* c = op(a) op(b) alone. */
+void cpu_product(struct cpu *cpu, const struct device_gemm *g);
 void cpu_conv(struct device *d, const struct device_slide *s, const float *x,
               const float *weight, const float *bias, enum device_activation activation,
               float *y);

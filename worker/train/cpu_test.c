@@ -20,6 +20,7 @@
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 static struct device *device;
+static double rounding = 8 * FLT_EPSILON;
 
 static int setup(void **state)
 {
@@ -37,7 +38,7 @@ static int teardown(void **state)
 
 static void assert_near(double got, double want, double magnitude)
 {
-    if (!(fabs(got - want) <= 8 * FLT_EPSILON * magnitude))
+    if (!(fabs(got - want) <= rounding * magnitude))
         fail_msg("%.9g is not %.9g", got, want);
 }
 
@@ -147,6 +148,35 @@ static void test_gemm_in_all_its_forms(void **state)
         }
         free(bias);
     }
+}
+
+static void test_gemm_in_bf16(void **state)
+{
+    struct device *fp32 = device, *bf16 = cpu_open(2);
+    float a[] = {1 + 1.0f / 1024, 1}, b[] = {1, 1}, c[1];
+    struct err e = {0};
+
+    if (bf16->ops->set_precision(bf16, PRECISION_BF16, &e) < 0) {
+        assert_int_equal(e.code, ERR_UNSUPPORTED);
+        assert_non_null(strstr(e.text, "use fp32"));
+        device_close(bf16);
+        skip();
+    }
+    device = bf16;
+    /* Inputs are rounded, and sums are not. */
+    device->ops->gemm(
+        device, &(struct device_gemm){.m = 1, .n = 1, .k = 2, .a = a, .b = b, .c = c});
+    assert_true(c[0] == 2);
+    a[0] = 1.0f / 1024;
+    device->ops->gemm(
+        device, &(struct device_gemm){.m = 1, .n = 1, .k = 2, .a = a, .b = b, .c = c});
+    assert_true(c[0] == 1 + 1.0f / 1024);
+    /* Each number loses less than half of 2^-7 of itself, and two are multiplied. */
+    rounding = 1.0 / 128;
+    test_gemm_in_all_its_forms(state);
+    device = fp32;
+    rounding = 8 * FLT_EPSILON;
+    device_close(bf16);
 }
 
 static void test_relu_keeps_a_nan(void **state)
@@ -381,6 +411,7 @@ int main(void)
         cmocka_unit_test(test_memory_is_zeroed_and_aligned),
         cmocka_unit_test(test_gather_picks_and_normalises),
         cmocka_unit_test(test_gemm_in_all_its_forms),
+        cmocka_unit_test(test_gemm_in_bf16),
         cmocka_unit_test(test_relu_keeps_a_nan),
         cmocka_unit_test(test_activation_backward),
         cmocka_unit_test(test_softmax_loss),

@@ -22,6 +22,13 @@ enum device_activation {
     ACTIVATION_RELU, /* max(0, x) */
 };
 
+/* What the inputs of products and convolutions are rounded to. All else, weights and sums
+ * too, is fp32. */
+enum device_precision {
+    PRECISION_FP32,
+    PRECISION_BF16, /* 8 bits of significand, the exponents of fp32 */
+};
+
 /* How samples are stored. */
 enum sample_type {
     SAMPLE_U8,
@@ -132,8 +139,12 @@ struct device {
 
 struct device_ops {
     void (*close)(struct device *d);
-    /* "cpu, 2 threads (OpenBLAS Haswell)" into text. */
+    /* "cpu, 2 threads (oneDNN)" into text. */
     void (*describe)(const struct device *d, char *text, size_t size);
+
+    /* fp32 at first. Before the first operation; ERR_UNSUPPORTED, with what to do, where
+     * the device has it not. */
+    int (*set_precision)(struct device *d, enum device_precision p, struct err *e);
 
     /* ---- memory ---- */
 
