@@ -94,6 +94,30 @@ test_expect_success 'a loss that is no number ends it' '
     grep -q "loss -\{0,1\}nan" out
 '
 
+test_expect_success '--precision bf16 is refused where the CPU has none' '
+    test_expect_code 1 env DNNL_MAX_CPU_ISA=AVX2 rung-train --data data \
+        --precision bf16 >out 2>err &&
+    grep -q "^rung-train: --precision bf16: this .*: use fp32$" err && test ! -s out &&
+    fails 2 "--precision: '\''bf61'\'' is unknown (did you mean '\''bf16'\''?)" \
+        --data data --precision bf61
+'
+
+rung-train --data data --precision bf16 --epochs 1 --quiet >/dev/null 2>&1 &&
+    test_set_prereq BF16
+
+test_expect_success BF16 'bf16 learns as fp32 does, and is said' '
+    for p in fp32 bf16
+    do
+        rung-train --data data --hidden 32 --epochs 1 --precision $p >$p 2>$p.err ||
+            return 1
+        sed "s/.* val_loss \([0-9.]*\).*/\1/" $p >$p.loss
+    done &&
+    grep -q "cpu, 1 thread (oneDNN, bf16)" bf16.err &&
+    paste fp32.loss bf16.loss &&
+    paste fp32.loss bf16.loss |
+        awk "{ exit !(\$1 != \$2 && \$1 - \$2 < 0.02 * \$1 && \$2 - \$1 < 0.02 * \$1) }"
+'
+
 # The lines of an epoch without its times.
 figures() {
     sed 's/  [0-9]* samples.*//' "$1"
@@ -252,7 +276,7 @@ with h5py.File(\"old/checkpoint.h5\", \"r+\") as f:
     del f[\"progress\"].attrs[\"planned\"]
     for name in list(f.attrs):
         if name.startswith(\"lr_\") or name in (\"nesterov\", \"label_smoothing\", \"crop\",
-                                               \"flip\", \"dropout\"):
+                                               \"flip\", \"dropout\", \"precision\"):
             del f.attrs[name]
 " || return 1
     done &&

@@ -296,6 +296,8 @@ static int open_training(struct app *a, struct err *e)
     bool planar;
 
     a->device = cpu_open((int)o->threads);
+    if (a->device->ops->set_precision(a->device, options_precision(o), e) < 0)
+        return err_prefix(e, "--precision %s", o->precision);
     a->batch_size = (size_t)o->batch_size;
     if (a->batch_size > t->data->training.n)
         a->batch_size = t->data->training.n;
@@ -546,14 +548,13 @@ static int run(struct app *a, struct err *e)
     return rc;
 }
 
-/* Bytes that will be needed beside those for batches: oneDNN has the weights in an order
- * of its own for each number of rows, those of batches, in training and in evaluation,
- * and those of the last ones; and while a checkpoint is written, it is there as it was
- * and as the file will be. */
+/* Bytes that will be needed beside those for batches: oneDNN has a layer's weights in an
+ * order of its own while it works on them; and while a checkpoint is written, it is there
+ * as it was and as the file will be. */
 static double later_bytes(const struct app *a)
 {
     const struct training *t = &a->training;
-    size_t n = 4 * t->model->n;
+    size_t n = t->model->n;
 
     if (a->dir.path && comm_rank(a->comm) == 0)
         n += 2 * (t->model->n * (1 + (size_t)t->optimizer->n_slots) + t->model->n_state);

@@ -98,6 +98,8 @@ static const struct row rows[] = {
      TUNABLE | KEPT, AT(val_fraction), 0, 1, true, NULL},
     {"seed", "N", "of the start and of the order of samples", SEED, 0, AT(seed), 0, 0,
      false, NULL},
+    {"precision", "KIND", "fp32, or bf16 where the CPU has it", CHOICE, TUNABLE | KEPT,
+     AT(precision), 0, 0, false, precision_kinds},
     {"threads", "N", "OMP_NUM_THREADS, SLURM_CPUS_PER_TASK, else 1", WHOLE, OWN,
      AT(threads), 1, 4096, false, NULL},
     {"parallel", "KIND", "of ranks ddp or mp; dp: of devices in one process", CHOICE, 0,
@@ -118,6 +120,21 @@ static const struct row rows[] = {
 
 const char *const parallel_kinds[] = {"ddp", "dp", "mp", NULL};
 
+const char *const precision_kinds[] = {
+    [PRECISION_FP32] = "fp32",
+    [PRECISION_BF16] = "bf16",
+    NULL,
+};
+
+enum device_precision options_precision(const struct options *o)
+{
+    int p = 0;
+
+    while (strcmp(precision_kinds[p], o->precision) != 0)
+        p++;
+    return (enum device_precision)p;
+}
+
 static void set_defaults(struct options *o)
 {
     *o = (struct options){
@@ -129,6 +146,7 @@ static void set_defaults(struct options *o)
         .momentum = 0.9,
         .weight_decay = NAN,
         .lr_schedule = "constant",
+        .precision = "fp32",
         .lr_factor = 0.1,
         .val_fraction = NAN,
         .parallel = "ddp",

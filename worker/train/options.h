@@ -38,6 +38,7 @@ struct options {
     bool seed_given;
     const char *checkpoint_dir; /* NULL: not said */
     int64_t threads;            /* not said: OMP_NUM_THREADS, SLURM_CPUS_PER_TASK, 1 */
+    const char *precision;      /* one of precision_kinds */
     const char *parallel;       /* one of parallel_kinds */
     int64_t devices;            /* of dp; 0: not said */
     int64_t micro_batches;      /* 0: not said */
@@ -51,6 +52,10 @@ struct options {
  * every batch, with a process each; "dp", the same with a thread each; "mp", each has
  * some of the layers. NULL at the end. */
 extern const char *const parallel_kinds[];
+
+/* By enum device_precision. */
+extern const char *const precision_kinds[];
+enum device_precision options_precision(const struct options *o);
 
 /* The value of a parameter of the sweep, or NULL. */
 typedef const char *options_lookup(const void *arg, const char *name);

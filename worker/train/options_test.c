@@ -213,6 +213,8 @@ static void test_defaults(void **state)
     assert_int_equal(o.epochs, 0);
     assert_int_equal(o.limit, 0);
     assert_int_equal(o.threads, 1);
+    assert_string_equal(o.precision, "fp32");
+    assert_true(options_precision(&o) == PRECISION_FP32);
     assert_string_equal(o.parallel, "ddp");
     assert_true(o.devices == 0 && o.micro_batches == 0 && o.max_memory == 0);
     assert_true(isnan(o.val_fraction));
