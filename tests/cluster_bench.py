@@ -179,8 +179,10 @@ def by_rung(cluster, o, home, name, steps, target, what):
 
 def busy_steps(o, home):
     """Slurm follows a step's processes by their parents here: what it takes for a step by
-    control groups is as much again, and more than there is to lose."""
-    with Cluster("--cpus", "8", "--set", "ProctrackType=proctrack/linuxproc") as cluster:
+    control groups is as much again, and more than there is to lose. And it looks at what
+    they use as often as Slurm does by itself, not each second as tests want it."""
+    with Cluster("--cpus", "8", "--set", "ProctrackType=proctrack/linuxproc",
+                 "--set", "JobAcctGatherFrequency=30") as cluster:
         by_rung(cluster, o, home, "linuxproc", "yes", ">= 95 %", "as job steps")
 
 
