@@ -71,7 +71,10 @@ int main(void)
         d, &(struct optimizer_config){"sgd", 0.1, 0.9, 0, false}, t.model->n, NULL);
     optimizer_step(t.optimizer, t.model->values, t.model->gradients);
     struct saver *s = saver_open(&dir, &t);
-    /* The first copy is into memory that is new, as it is once in a training. */
+    /* The first copy is into memory that is new, as it is once in a training: after an
+     * epoch, which takes longer than this. */
+    for (double begun = clock_mono(); clock_mono() < begun + 1;)
+        optimizer_step(t.optimizer, t.model->values, t.model->gradients);
     for (int i = -1; i < RUNS && !e.code; i++) {
         int64_t step;
         double begun = clock_mono();
@@ -93,7 +96,8 @@ int main(void)
         printf(
             "%.0f ms\t< 50 ms\ta training waits for a checkpoint of %.0f MB; median of "
             "%d\n"
-            "%.0f ms\t< 50 ms\tfor the first one, copied to memory that is new; once\n"
+            "%.0f ms\t< 50 ms\tfor the first one, a second after the training began; "
+            "once\n"
             "%.0f %%\t>= 70 %%\tof the rate of write and fsync of as many bytes, from a "
             "training's copy to the disk; median of %d in turns\n",
             1e3 * median(stall), 1e-6 * (double)st.st_size, RUNS, 1e3 * first,

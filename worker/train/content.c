@@ -83,6 +83,22 @@ void content_free(struct content *c)
 
 /* ---- copying ---- */
 
+static float *reserve_array(size_t n)
+{
+    float *p = mem_huge(n * sizeof(*p));
+
+    memset(p, 0, n * sizeof(*p)); /* pages come with the first write to them */
+    return p;
+}
+
+void content_reserve(struct content *c, const struct training *tr)
+{
+    c->values = reserve_array(tr->model->n);
+    c->state = reserve_array(tr->model->n_state);
+    for (int i = 0; i < tr->optimizer->n_slots; i++)
+        c->slots[i] = reserve_array(tr->model->n);
+}
+
 static int copy_array(float **to, struct device *d, const float *from, size_t n,
                       struct err *e)
 {

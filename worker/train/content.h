@@ -19,8 +19,12 @@ struct content {
 
 void content_free(struct content *c); /* an empty one is fine */
 
+/* Takes, for an empty content, the memory that a copy needs, all of it: memory that is
+ * new is slow to write to. Of the training only sizes are looked at. */
+void content_reserve(struct content *c, const struct training *tr);
+
 /* Copies what the training is now. A content that was copied from the same training
- * before is copied over, in the memory that it has. */
+ * before, or reserved for it, is copied over, in the memory that it has. */
 int content_copy(struct content *c, const struct training *tr, struct err *e);
 /* Into a new file. Of the training, only what never changes is looked at: its model's
  * layers, its kinds and settings. */

@@ -619,12 +619,12 @@ static int train(struct app *a, struct err *e)
         rc = replicate(a, e);
     if (rc < 0)
         return rc;
-    if (comm_rank(a->comm) == 0) {
+    if (comm_rank(a->comm) == 0)
         print_start(a);
-        if (a->dir.path)
-            a->saver = saver_open(&a->dir, &a->training);
-    }
     rc = comm_agree(a->comm, limit_memory(a, e), e);
+    /* Takes memory, which is in the limit. */
+    if (comm_rank(a->comm) == 0 && a->dir.path)
+        a->saver = saver_open(&a->dir, &a->training);
     if (rc == 0)
         rc = open_trainer(a, e);
     return rc < 0 ? rc : run(a, e);

@@ -15,21 +15,13 @@ struct saver {
     struct content copy; /* kept, for its memory; the thread's while there is one */
     pthread_t thread;
     bool running;     /* there is a thread to join */
-    atomic_bool done; /* and it is about to end */
+    bool reserving;   /* and all that it does is to take memory for the first copy */
+    atomic_bool done; /* it has written, and is about to end */
     /* The thread's, until it is joined: */
     double begun, seconds;
     int rc;
     struct err err;
 };
-
-struct saver *saver_open(struct checkpoint_dir *dir, const struct training *t)
-{
-    struct saver *s = mem_alloc(sizeof(*s));
-
-    s->dir = dir;
-    s->training = t;
-    return s;
-}
 
 static void write_copy(struct saver *s)
 {
@@ -38,30 +30,47 @@ static void write_copy(struct saver *s)
     atomic_store(&s->done, true);
 }
 
-static void *thread_main(void *arg)
+static void *write_main(void *arg)
 {
     write_copy(arg);
     return NULL;
 }
 
-/* Signals are the training's. Where no thread can be had, the training waits. */
-static void start(struct saver *s)
+static void *reserve_main(void *arg)
+{
+    struct saver *s = arg;
+
+    content_reserve(&s->copy, s->training);
+    return NULL;
+}
+
+/* False where no thread can be had. Signals are the training's. */
+static bool start(struct saver *s, void *(*main)(void *arg))
 {
     sigset_t all, before;
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    s->running = pthread_create(&s->thread, NULL, thread_main, s) == 0;
+    s->running = pthread_create(&s->thread, NULL, main, s) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (!s->running)
-        write_copy(s);
+    return s->running;
 }
 
 static void join(struct saver *s)
 {
     if (s->running)
         pthread_join(s->thread, NULL);
-    s->running = false;
+    s->running = s->reserving = false;
+}
+
+struct saver *saver_open(struct checkpoint_dir *dir, const struct training *t)
+{
+    struct saver *s = mem_alloc(sizeof(*s));
+
+    s->dir = dir;
+    s->training = t;
+    s->reserving = start(s, reserve_main);
+    return s;
 }
 
 int saver_collect(struct saver *s, bool wait, int64_t *step, struct err *e)
@@ -82,15 +91,16 @@ int saver_begin(struct saver *s, struct err *e)
     if (rc < 0)
         return rc;
     s->begun = clock_mono();
+    join(s);
     rc = content_copy(&s->copy, s->training, e);
-    if (rc == 0)
-        start(s);
+    if (rc == 0 && !start(s, write_main))
+        write_copy(s); /* the training waits */
     return rc;
 }
 
 bool saver_busy(const struct saver *s)
 {
-    return s->running || atomic_load(&s->done);
+    return (s->running && !s->reserving) || atomic_load(&s->done);
 }
 
 double saver_seconds(const struct saver *s)

@@ -7,7 +7,8 @@
 
 struct saver;
 
-/* Both are the caller's and outlive the saver; dir is the saver's until it is closed. */
+/* Both are the caller's and outlive the saver; dir is the saver's until it is closed. A
+ * thread begins to take the memory for the copy, so that the first is as quick as any. */
 struct saver *saver_open(struct checkpoint_dir *dir, const struct training *t);
 /* Waits for what is being written; its failure is lost. NULL is fine. */
 void saver_close(struct saver *s);
