@@ -19,6 +19,7 @@
 #include "worker/train/alike.h"
 #include "worker/train/checkpoint.h"
 #include "worker/train/cpu.h"
+#include "worker/train/leak.h"
 #include "worker/train/options.h"
 #include "worker/train/saver.h"
 
@@ -65,8 +66,10 @@ struct app {
     double ticked; /* when the last tick was heeded */
     double begun;  /* when this epoch began */
     struct saver *saver;
-    double saved;    /* when the last checkpoint was there */
-    struct err late; /* what went wrong between two epochs */
+    double saved;       /* when the last checkpoint was there */
+    struct err late;    /* what went wrong between two epochs */
+    VEC(double) memory; /* bytes after each epoch of this process */
+    bool leaks;         /* and that was said */
 };
 
 /* Epochs in all, as far as is known: 0 inside a sweep that does not say --epochs. The
@@ -424,6 +427,23 @@ static void tick(void *arg, size_t done, size_t total)
         collect(a, false, &a->late);
 }
 
+/* Says, once, that memory grows from epoch to epoch. */
+static void look_for_leak(struct app *a, double bytes)
+{
+    char more[UNITS_MAX], all[UNITS_MAX];
+
+    vec_push(&a->memory, bytes);
+    double rate = a->leaks ? 0 : leak_rate(a->memory.v, a->memory.n);
+    if (rate == 0)
+        return;
+    a->leaks = true;
+    clear_line(a);
+    fprintf(stderr,
+            "rung-train: memory grows steadily, by %s an epoch, and is %s after epoch "
+            "%" PRId64 ": this looks like a leak\n",
+            size_format(more, rate), size_format(all, bytes), a->training.progress.epoch);
+}
+
 static int train_epoch(struct app *a, struct err *e)
 {
     struct training *t = &a->training;
@@ -442,8 +462,10 @@ static int train_epoch(struct app *a, struct err *e)
     t->progress.samples += (int64_t)t->data->training.n;
     record.step = (int32_t)t->progress.step;
     vec_push(&t->history, record);
-    if (comm_rank(a->comm) == 0)
+    if (comm_rank(a->comm) == 0) {
         print_epoch(a, &record.metrics);
+        look_for_leak(a, record.metrics.v[METRIC_HOST_RSS]);
+    }
     return 0;
 }
 
@@ -638,6 +660,7 @@ static void close_training(struct app *a)
     model_destroy(a->training.model);
     device_close(a->device);
     vec_free(&a->training.history);
+    vec_free(&a->memory);
     str_free(&a->settings_text);
 }
 
