@@ -70,41 +70,6 @@ static void test_memory_is_zeroed_and_aligned(void **state)
     }
 }
 
-static void test_gather_picks_and_normalises(void **state)
-{
-    (void)state;
-    enum { N = 5, FEATURES = 37, STRIDE = 40 };
-    static const uint32_t index[] = {4, 0, 4, 2};
-    uint8_t bytes[N * STRIDE];
-    float floats[N * STRIDE], out[COUNT(index) * FEATURES];
-    float *mean = reference_numbers(FEATURES, 1), *scale = reference_numbers(FEATURES, 2);
-
-    for (size_t i = 0; i < N * STRIDE; i++)
-        floats[i] = bytes[i] = (uint8_t)(i * 7);
-    for (int type = SAMPLE_U8; type <= SAMPLE_F32; type++) {
-        struct device_gather g = {
-            .x = type == SAMPLE_U8 ? (void *)bytes : (void *)floats,
-            .type = (enum sample_type)type,
-            .stride = type == SAMPLE_U8 ? STRIDE : STRIDE * sizeof(float),
-            .features = FEATURES,
-            .index = index,
-            .mean = mean,
-            .scale = scale,
-        };
-        memset(out, 0, sizeof(out));
-        device->ops->gather(device, &g, COUNT(index), out);
-        device->ops->gather_wait(device);
-        for (size_t r = 0; r < COUNT(index); r++)
-            for (size_t f = 0; f < FEATURES; f++) {
-                double x = floats[index[r] * STRIDE + f];
-                assert_near(out[r * FEATURES + f],
-                            (x - (double)mean[f]) * (double)scale[f], x + 1);
-            }
-    }
-    free(mean);
-    free(scale);
-}
-
 static void check_gemm(bool ta, bool tb, size_t m, size_t n, size_t k, const float *bias,
                        enum device_activation activation)
 {
@@ -409,7 +374,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_impossible_memory_is_refused),
         cmocka_unit_test(test_memory_is_zeroed_and_aligned),
-        cmocka_unit_test(test_gather_picks_and_normalises),
         cmocka_unit_test(test_gemm_in_all_its_forms),
         cmocka_unit_test(test_gemm_in_bf16),
         cmocka_unit_test(test_relu_keeps_a_nan),
