@@ -153,6 +153,21 @@ static void jobs_refused(void *ctx, int n, const char *why, bool passing)
     controller_jobs_refused(s->ep.controller, n, why, passing);
 }
 
+static void jobs_uncancelled(void *ctx, const char *jobs, const char *why)
+{
+    struct server *s = ctx;
+    struct str text = STR_INIT;
+
+    str_addf(&text,
+             "jobs could not be cancelled: %s; if they are still there: scancel %s", why,
+             jobs);
+    if (s->viewer)
+        viewer_say(s->viewer, text.p);
+    else
+        cli_say("%s", text.p);
+    str_free(&text);
+}
+
 static void job_gone(void *ctx, const char *job, const struct job_end *end)
 {
     struct server *s = ctx;
@@ -193,6 +208,7 @@ static void job_accounts(void *ctx, const char *why, bool passing)
 
 static const struct executor_news news = {.submitted = job_submitted,
                                           .refused = jobs_refused,
+                                          .uncancelled = jobs_uncancelled,
                                           .gone = job_gone,
                                           .account = job_account,
                                           .accounts = job_accounts};
@@ -728,6 +744,7 @@ static void say_trouble(const char *dir, int rc, const char *text)
 static void tear_down(struct server *s)
 {
     viewer_free(s->viewer);
+    s->viewer = NULL;
     tidy_free(s->tidy);
     succession_free(s->chain);
     socket_close(s->socket);

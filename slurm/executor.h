@@ -47,6 +47,8 @@ struct executor_news {
      * see to it. */
     void (*refused)(void *ctx, int n, const char *why, bool passing);
     void (*gone)(void *ctx, const char *job, const struct job_end *end);
+    /* Jobs, with spaces between, that were to be cancelled and are not going to be. */
+    void (*uncancelled)(void *ctx, const char *jobs, const char *why);
     /* What account() asked for, record by record, and then that these were all. why: it
      * failed, for this reason, and may be asked again if that is passing; NULL: it did
      * not. */

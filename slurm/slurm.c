@@ -61,8 +61,9 @@ struct slurm {
     VEC(char *) cancels; /* names; the first `cancelling` of them are scancel's now */
     size_t cancelling;
     double next_cancel;
-    VEC(char *) accounts; /* arguments of sacct, to be started; none: nobody asked */
-    double polled[POLLS]; /* when squeue and sacct were started last, a ring */
+    struct str cancel_failure; /* what scancel said last */
+    VEC(char *) accounts;      /* arguments of sacct, to be started; none: nobody asked */
+    double polled[POLLS];      /* when squeue and sacct were started last, a ring */
     int64_t polling, others;
 };
 
@@ -388,11 +389,28 @@ static void start_scancel(struct slurm *s)
         s->next_cancel = clock_mono() + s->poll_seconds;
 }
 
+/* The first n that were to be cancelled will not be. */
+static void leave_uncancelled(struct slurm *s, size_t n)
+{
+    struct str jobs = STR_INIT;
+
+    for (size_t i = 0; i < n; i++)
+        str_addf(&jobs, "%s%s", i ? " " : "", s->cancels.v[i]);
+    if (n > 0)
+        s->x.news->uncancelled(s->x.ctx, jobs.p, s->cancel_failure.p);
+    str_free(&jobs);
+}
+
 static void take_scancel(struct slurm *s, const struct proc_result *r)
 {
-    if (r->exit_code != 0 && command_passing(r)) {
-        s->next_cancel = clock_mono() + s->poll_seconds;
-        return;
+    if (r->exit_code != 0) {
+        str_cut(&s->cancel_failure, 0);
+        command_sentence(&s->cancel_failure, "scancel", r);
+        if (command_passing(r)) {
+            s->next_cancel = clock_mono() + s->poll_seconds;
+            return;
+        }
+        leave_uncancelled(s, s->cancelling);
     }
     for (size_t i = 0; i < s->cancelling; i++)
         free(s->cancels.v[i]);
@@ -592,9 +610,11 @@ static void slurm_free(struct executor *x)
         free(s->jobs.v[i].name);
     vec_free(&s->jobs);
     map_free(&s->by_name);
+    leave_uncancelled(s, s->cancels.n);
     for (size_t i = 0; i < s->cancels.n; i++)
         free(s->cancels.v[i]);
     vec_free(&s->cancels);
+    str_free(&s->cancel_failure);
     free(s->dir);
     free(s->name);
     free(s->cluster);

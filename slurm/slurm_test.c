@@ -90,6 +90,11 @@ static void on_gone(void *ctx, const char *job, const struct job_end *end)
              *end->node ? "@" : "", end->node);
 }
 
+static void on_uncancelled(void *ctx, const char *jobs, const char *why)
+{
+    str_addf(&((struct world *)ctx)->told, "=%s(%s) ", jobs, why);
+}
+
 static void on_account(void *ctx, const struct account *r)
 {
     str_addf(&((struct world *)ctx)->told, "$%.*s.%.*s(%.*s) ", (int)r->job.len, r->job.p,
@@ -104,6 +109,7 @@ static void on_accounts(void *ctx, const char *why, bool passing)
 
 static const struct executor_news news = {.submitted = on_submitted,
                                           .refused = on_refused,
+                                          .uncancelled = on_uncancelled,
                                           .gone = on_gone,
                                           .account = on_account,
                                           .accounts = on_accounts};
@@ -562,6 +568,27 @@ static void test_end(void **state)
     str_free(&calls);
 }
 
+/* Who is not let cancel, or does not get to it, says of which jobs. */
+static void test_not_cancelled(void **state)
+{
+    struct world *w = *state;
+
+    submit(w, 4, "echo 52", "+52_0 +52_1 +52_2 +52_3 ");
+    does(w, "scancel",
+         "echo 'scancel: error: Kill job error on job id 52_0: Access/permission "
+         "denied' >&2; exit 1");
+    w->x->ops->cancel(w->x, "52_0");
+    w->x->ops->cancel(w->x, "52_1");
+    until_told(w, NULL,
+               "=52_0 52_1(scancel: Kill job error on job id 52_0: "
+               "Access/permission denied) ");
+    does(w, "scancel",
+         "echo 'scancel: error: Unable to contact slurm controller' >&2; exit 1");
+    w->x->ops->cancel(w->x, "52_3");
+    free_executor(w);
+    assert_string_equal(w->told.p, "=52_3(scancel: Unable to contact slurm controller) ");
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -571,7 +598,7 @@ int main(void)
         TEST(test_inherited),      TEST(test_unseen),    TEST(test_manners),
         TEST(test_hanging),        TEST(test_cancel),    TEST(test_end),
         TEST(test_arrays_unknown), TEST(test_account),   TEST(test_shared_manners),
-        TEST(test_ends),           TEST(test_exclude),
+        TEST(test_ends),           TEST(test_exclude),   TEST(test_not_cancelled),
     };
     return cmocka_run_group_tests_name("slurm/slurm", tests, NULL, NULL);
 }
