@@ -18,8 +18,9 @@
  */
 #define MICRO_BATCHES_A_STAGE 4
 
-/* Sizes of what is summed over the ranks at once: the first small, so that it starts
- * early in backward (Li et al. 2020, "PyTorch Distributed", section 3.2). */
+/* Bytes of what is summed over the ranks at once: the first few, so that it starts early
+ * in backward, then more (Li et al. 2020, "PyTorch Distributed", section 3.2), but no
+ * more than half of what is left, since nothing hides what is begun after backward. */
 #define FIRST_BUCKET ((size_t)1 << 20)
 #define BUCKET       ((size_t)25 << 20)
 
@@ -248,12 +249,21 @@ static void forward(struct trainer *t, struct feed *f, struct lane *l, struct ro
 
 /* ---- backward ---- */
 
+/* Floats of the next bucket, where so many are left. */
+static size_t next_bucket(size_t left)
+{
+    size_t least = FIRST_BUCKET / sizeof(float), most = BUCKET / sizeof(float);
+    size_t half = left / 2;
+
+    return half > most ? most : half > least ? half : least;
+}
+
 /* Begins to sum the gradients from `from` on over the ranks, all that was not yet. */
 static void reduce_from(struct trainer *t, size_t from)
 {
     comm_reduce(t->config.comm, t->model->gradients + from, t->reduced - from);
     t->reduced = from;
-    t->bucket = BUCKET / sizeof(float);
+    t->bucket = next_bucket(from);
 }
 
 /* Those from `ready` on have their gradients of this micro-batch. */
