@@ -780,6 +780,8 @@ int main(int argc, char *argv[])
     if (comm_open(&a.comm, lost, &a, &e) < 0) {
         if (comm_speaks())
             complain(&a, e.text);
+        else /* the first to end may end all, and the one who speaks before it has */
+            sleep(1);
         return EXIT_FAILURE;
     }
     open_sweep(&a);
