@@ -500,6 +500,7 @@ struct device *cpu_open(int threads)
     cpu->threads = threads;
     cpu->most = SIZE_MAX;
     cpu_threads_open(cpu);
+    cpu_threads_use(cpu);
     cpu_gather_open(cpu);
     cpu_conv_open(cpu);
     return &cpu->device;
