@@ -22,6 +22,9 @@ enum rng_stream {
 
 uint64_t rng_u64(uint64_t seed, enum rng_stream stream, uint32_t a, uint32_t b,
                  uint32_t c);
+/* The same draw with all of its bits: out[0] is what rng_u64() gives. */
+void rng_u128(uint64_t seed, enum rng_stream stream, uint32_t a, uint32_t b, uint32_t c,
+              uint64_t out[2]);
 /* Uniform in [0, 1), 53 random bits. */
 double rng_unit(uint64_t seed, enum rng_stream stream, uint32_t a, uint32_t b,
                 uint32_t c);

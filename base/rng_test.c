@@ -7,19 +7,19 @@
 #include <cmocka.h>
 
 /* The known answers of Random123 1.14 for philox4x32, 10 rounds (tests/kat_vectors);
- * a draw takes the first two of the four words. */
+ * rng_u64() takes the first two of the four words. */
 static void test_known_answers(void **state)
 {
     static const struct {
-        uint32_t counter[4], key[2], want[2];
+        uint32_t counter[4], key[2], want[4];
     } cases[] = {
-        {{0, 0, 0, 0}, {0, 0}, {0x6627e8d5, 0xe169c58d}},
+        {{0, 0, 0, 0}, {0, 0}, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
         {{0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff},
          {0xffffffff, 0xffffffff},
-         {0x408f276d, 0x41c83b0e}},
+         {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
         {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344},
          {0xa4093822, 0x299f31d0},
-         {0xd16cfe09, 0x94fdcceb}},
+         {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -27,6 +27,10 @@ static void test_known_answers(void **state)
         uint64_t seed = cases[i].key[0] | (uint64_t)cases[i].key[1] << 32;
         uint64_t want = cases[i].want[0] | (uint64_t)cases[i].want[1] << 32;
         assert_int_equal(rng_u64(seed, (enum rng_stream)c[3], c[0], c[1], c[2]), want);
+        uint64_t all[2];
+        rng_u128(seed, (enum rng_stream)c[3], c[0], c[1], c[2], all);
+        assert_int_equal(all[0], want);
+        assert_int_equal(all[1], cases[i].want[2] | (uint64_t)cases[i].want[3] << 32);
     }
 }
 

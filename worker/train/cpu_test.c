@@ -270,19 +270,21 @@ static void test_softmax_loss_of_extremes(void **state)
 }
 
 /* By device.h's words. */
-static void check_dropout(size_t rows, size_t cols, size_t row, uint32_t keep)
+static void check_dropout(struct device *on, size_t rows, size_t cols, size_t row,
+                          uint32_t keep)
 {
     const struct device_dropout d = {rows, cols, 0xfedcba9876543210, row, keep};
     float *x = reference_numbers(rows * cols, 1);
     float *y = mem_alloc(rows * cols * sizeof(*y));
 
     reference_poison(y, rows * cols);
-    device->ops->dropout(device, &d, x, y);
+    on->ops->dropout(on, &d, x, y);
     for (size_t i = 0; i < rows * cols; i++) {
         size_t r = i / cols, c = i % cols;
-        uint64_t draws = rng_u64(d.seed, RNG_TRAIN, (uint32_t)(row + r),
-                                 (uint32_t)(c / 4), DRAW_DROPOUT);
-        bool kept = (draws >> c % 4 * 16 & 0xffff) < keep;
+        uint64_t draws[2];
+        rng_u128(d.seed, RNG_TRAIN, (uint32_t)(row + r), (uint32_t)(c / 8), DRAW_DROPOUT,
+                 draws);
+        bool kept = (draws[c % 8 / 4] >> c % 4 * 16 & 0xffff) < keep;
         assert_true(y[i] == (kept ? x[i] * (65536 / (float)keep) : 0));
     }
     free(x);
@@ -292,13 +294,18 @@ static void check_dropout(size_t rows, size_t cols, size_t row, uint32_t keep)
 static void test_dropout_draws_what_its_numbers_say(void **state)
 {
     (void)state;
-    static const size_t shapes[][3] = {
-        {1, 1, 0}, {3, 7, 5}, {4, 64, 0}, {2, 65, (size_t)1 << 31}, {5, 203, 1}};
+    static const size_t shapes[][3] = {{1, 1, 0},   {3, 7, 5},
+                                       {4, 64, 0},  {2, 65, (size_t)1 << 31},
+                                       {5, 203, 1}, {97, 203, 8}};
     static const uint32_t keeps[] = {1, 20000, 32768, 65535, DROPOUT_ALL};
+    struct device *three = cpu_open(3);
 
     for (size_t i = 0; i < COUNT(shapes); i++)
-        for (size_t k = 0; k < COUNT(keeps); k++)
-            check_dropout(shapes[i][0], shapes[i][1], shapes[i][2], keeps[k]);
+        for (size_t k = 0; k < COUNT(keeps); k++) {
+            check_dropout(device, shapes[i][0], shapes[i][1], shapes[i][2], keeps[k]);
+            check_dropout(three, shapes[i][0], shapes[i][1], shapes[i][2], keeps[k]);
+        }
+    device_close(three);
 }
 
 /* ---- threads ---- */

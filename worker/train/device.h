@@ -82,9 +82,9 @@ struct device_batch_norm {
 };
 
 /* Dropout (Srivastava et al. 2014) of numbers [rows][cols]: each is kept with chance
- * keep / DROPOUT_ALL. Number c of row r is kept if it draws less than
- * `keep`: the c % 4th lowest 16 bits of rng_u64(seed, RNG_TRAIN, row + r, c / 4,
- * DRAW_DROPOUT), see base/rng.h. */
+ * keep / DROPOUT_ALL. Number c of row r is kept if it draws less than `keep`: the c % 8th
+ * lowest 16 bits of rng_u128(seed, RNG_TRAIN, row + r, c / 8, DRAW_DROPOUT), see
+ * base/rng.h. */
 struct device_dropout {
     size_t rows, cols;
     uint64_t seed; /* of these draws alone */

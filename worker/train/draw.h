@@ -16,7 +16,7 @@ enum draw {
     DRAW_CROP_Y,           /* (epoch, sample): where an image is cropped */
     DRAW_CROP_X,
     DRAW_FLIP,    /* (epoch, sample): whether an image is mirrored */
-    DRAW_DROPOUT, /* (step, layer's draws): a seed; by it (row of the batch, number / 4)
+    DRAW_DROPOUT, /* (step, layer's draws): a seed; by it (row of the batch, number / 8)
                    */
 };
 

@@ -81,14 +81,19 @@ static void done(struct rank ranks[], int n)
     }
 }
 
+/* With rounding, which may decide of a sample whose hidden outputs are all dropped: its
+ * logits are biases, of which adam's first steps make equal ones. */
 static void assert_same_metrics(const struct training *a, const struct training *b,
                                 double within)
 {
+    const double one_sample = within > 0 ? 1.001 / TRAINING : 0;
+
     assert_int_equal(a->history.n, b->history.n);
     for (size_t i = 0; i < a->history.n; i++)
         for (int m = METRIC_LOSS; m <= METRIC_VAL_ACCURACY; m++) {
             double x = a->history.v[i].metrics.v[m], y = b->history.v[i].metrics.v[m];
-            assert_true(fabs(x - y) <= within);
+            bool share = m == METRIC_ACCURACY || m == METRIC_VAL_ACCURACY;
+            assert_true(fabs(x - y) <= (share ? one_sample : within));
         }
 }
 

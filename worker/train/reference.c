@@ -162,9 +162,10 @@ static void dropout(const struct layer *l, const struct batch *b, const double *
 
     for (size_t i = 0; i < b->rows * l->out; i++) {
         size_t r = b->row + i / l->out, c = i % l->out;
-        uint64_t draws =
-            rng_u64(seed, RNG_TRAIN, (uint32_t)r, (uint32_t)(c / 4), DRAW_DROPOUT);
-        y[i] = (double)(draws >> c % 4 * 16 & 0xffff) < keep * 65536 ? x[i] / keep : 0;
+        uint64_t draws[2];
+        rng_u128(seed, RNG_TRAIN, (uint32_t)r, (uint32_t)(c / 8), DRAW_DROPOUT, draws);
+        uint64_t draw = draws[c % 8 / 4] >> c % 4 * 16 & 0xffff;
+        y[i] = (double)draw < keep * 65536 ? x[i] / keep : 0;
     }
 }
 
