@@ -92,7 +92,7 @@ static int put_all(hid_t file, const struct h5_input *in, struct err *e)
 int h5_write(const char *path, const struct h5_input *in, struct err *e)
 {
     struct h5_bytes bytes;
-    hid_t file = h5_file_create(&bytes);
+    hid_t file = h5_file_create(&bytes, 0);
     int rc;
 
     if (file < 0)

@@ -32,8 +32,9 @@ static void *bytes_copy(void *to, const void *from, size_t n, H5FD_file_image_op
     return memcpy(to, from, n);
 }
 
-/* HDF5 asks for a step more each time; there is twice as much, since the memory of what
- * is large has to be moved. */
+/* HDF5 asks for a step more each time. There is as much as was expected, and the step
+ * that its end is in; beyond that twice as much, since the memory of what is large has to
+ * be moved. */
 static void *bytes_resize(void *p, size_t size, H5FD_file_image_op_t op, void *arg)
 {
     struct h5_bytes *bytes = arg;
@@ -42,6 +43,8 @@ static void *bytes_resize(void *p, size_t size, H5FD_file_image_op_t op, void *a
     if (size <= bytes->room)
         return p;
     size_t room = size < MEM_HUGE ? size : 2 * size;
+    if (room < bytes->expected + IMAGE_STEP)
+        room = bytes->expected + IMAGE_STEP;
     void *larger = room < MEM_HUGE ? mem_resize(NULL, room, 1) : mem_huge(room);
     if (p)
         memcpy(larger, p, bytes->room);
@@ -77,12 +80,12 @@ static herr_t leave(void *arg)
     return 0;
 }
 
-hid_t h5_file_create(struct h5_bytes *bytes)
+hid_t h5_file_create(struct h5_bytes *bytes, size_t expected)
 {
     H5FD_file_image_callbacks_t calls = {
         bytes_allocate, bytes_copy, bytes_resize, bytes_release, same, leave, bytes};
 
-    *bytes = (struct h5_bytes){0};
+    *bytes = (struct h5_bytes){.expected = expected};
     be_quiet();
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     hid_t create = H5Pcreate(H5P_FILE_CREATE);

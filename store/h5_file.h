@@ -12,12 +12,13 @@
 struct h5_bytes {
     void *p; /* free() it; NULL before the file was finished */
     size_t n;
-    size_t room; /* of an unfinished file */
+    size_t room, expected; /* of an unfinished file */
 };
 
-/* A new, empty file; *bytes must live until it is closed or finished. Negative: failed,
- * see h5_fail(). The same content gives the same bytes. */
-hid_t h5_file_create(struct h5_bytes *bytes);
+/* A new, empty file; *bytes must live until it is closed or finished. It may become of
+ * any size, but of `expected` bytes it is made without moving what is there. Negative:
+ * failed, see h5_fail(). The same content gives the same bytes. */
+hid_t h5_file_create(struct h5_bytes *bytes, size_t expected);
 /* Closes it and fills *bytes. 0, or negative: see h5_fail(). */
 int h5_file_finish(hid_t file, struct h5_bytes *bytes);
 /* Drops it. */

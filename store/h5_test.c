@@ -161,7 +161,7 @@ static void test_no_sweep(void **state)
     spill(path, "trial,step\n1,2\n", 15);
     assert_refused(ERR_CORRUPT, "not a whole HDF5 file");
     for (int schema = 0; schema <= 2; schema++) {
-        hid_t file = h5_file_create(&bytes);
+        hid_t file = h5_file_create(&bytes, 0);
         if (schema > 0) {
             assert_int_equal(h5_put_int(file, "schema", schema), 0);
             assert_int_equal(h5_put_int(file, "journal_events", 3), 0);
@@ -514,7 +514,7 @@ static void read_column(hid_t file, const char *table, const char *column, size_
 static void test_widening(void **state)
 {
     struct h5_bytes bytes;
-    hid_t file = h5_file_create(&bytes);
+    hid_t file = h5_file_create(&bytes, 0);
     struct column columns[WIDTHS];
     char names[WIDTHS][16];
     struct table t = {.name = "wide",
@@ -571,7 +571,7 @@ static int members_of(hid_t file, const char *table)
 static void check_many(size_t n, int len, int parts)
 {
     struct h5_bytes bytes;
-    hid_t file = h5_file_create(&bytes);
+    hid_t file = h5_file_create(&bytes, 0);
     struct column *columns = mem_alloc(n * sizeof(*columns));
     char(*names)[130] = mem_alloc(n * sizeof(*names));
     struct many many = {n};
@@ -663,7 +663,7 @@ static void test_types(void **state)
 static void test_long_attribute(void **state)
 {
     struct h5_bytes bytes;
-    hid_t file = h5_file_create(&bytes);
+    hid_t file = h5_file_create(&bytes, 0);
     char *text = mem_alloc(100000), *got;
 
     (void)state;

@@ -100,12 +100,12 @@ void tensors_close(struct tensors *t)
     free(t);
 }
 
-int tensors_create(struct tensors **out, struct err *e)
+int tensors_create(struct tensors **out, size_t expected, struct err *e)
 {
     struct tensors *t = tensors_new("new file");
     int rc = 0;
 
-    t->file = h5_file_create(&t->bytes);
+    t->file = h5_file_create(&t->bytes, expected);
     if (t->file < 0) {
         rc = fail(t, NULL, "cannot create it in memory", ERR_IO, e);
         tensors_close(t);

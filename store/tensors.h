@@ -39,7 +39,8 @@ struct tensor_info {
 
 struct tensors;
 
-int tensors_create(struct tensors **t, struct err *e);
+/* A new file, in memory, of `expected` bytes or so; 0: not known. */
+int tensors_create(struct tensors **t, size_t expected, struct err *e);
 /* Writes the new file to path, atomically and durably. From then on nothing more can be
  * put or got; after a failure it may be called again. */
 int tensors_save(struct tensors *t, const char *path, struct err *e);

@@ -57,7 +57,7 @@ static void write_sample(const char *path)
 {
     struct tensors *t;
 
-    assert_int_equal(tensors_create(&t, NULL), 0);
+    assert_int_equal(tensors_create(&t, 0, NULL), 0);
     assert_int_equal(tensors_put(t, "/model/dense1/weight", TENSOR_F32, 2,
                                  (const size_t[]){2, 3}, weights, NULL),
                      0);
@@ -163,7 +163,7 @@ static void test_put_refuses_a_path_twice_and_too_many_dimensions(void **state)
     float one = 1;
     struct tensors *t;
 
-    assert_int_equal(tensors_create(&t, NULL), 0);
+    assert_int_equal(tensors_create(&t, 0, NULL), 0);
     assert_int_equal(tensors_put(t, "/a", TENSOR_F32, 1, dims, &one, NULL), 0);
     assert_int_equal(tensors_put(t, "/a", TENSOR_F32, 1, dims, &one, NULL), ERR_IO);
     assert_int_equal(tensors_put(t, "/b", TENSOR_F32, TENSOR_DIMS + 1, dims, &one, NULL),
@@ -268,7 +268,7 @@ static void test_types_are_converted(void **state)
     float real[3];
     struct tensors *t;
 
-    assert_int_equal(tensors_create(&t, NULL), 0);
+    assert_int_equal(tensors_create(&t, 0, NULL), 0);
     assert_int_equal(tensors_put(t, "/y", TENSOR_I64, 1, (const size_t[]){3}, wide, NULL),
                      0);
     assert_int_equal(tensors_get(t, "/y", TENSOR_I32, 3, narrow, NULL), 0);
@@ -287,7 +287,7 @@ static void test_empty_arrays_scalars_and_tables(void **state)
     struct tensors *t;
     double one = 1.5, back = 0;
 
-    assert_int_equal(tensors_create(&t, NULL), 0);
+    assert_int_equal(tensors_create(&t, 0, NULL), 0);
     assert_int_equal(
         tensors_put(t, "/none", TENSOR_F32, 2, (const size_t[]){0, 5}, NULL, NULL), 0);
     assert_int_equal(tensors_put(t, "/one", TENSOR_F64, 0, NULL, &one, NULL), 0);
@@ -329,7 +329,7 @@ static void test_a_failed_save_leaves_the_old_file(void **state)
     struct err e = {0};
 
     write_sample(ROOT "/sample.h5");
-    assert_int_equal(tensors_create(&t, NULL), 0);
+    assert_int_equal(tensors_create(&t, 0, NULL), 0);
     signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &kept), 0);
     small = kept;

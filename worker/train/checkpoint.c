@@ -22,6 +22,16 @@ static int keep_previous(const char *path, const char *previous, struct err *e)
     return err_sys(e, "%s", path);
 }
 
+/* What is not arrays is little. */
+static size_t file_bytes(const struct training *tr)
+{
+    size_t arrays = 1 + (size_t)tr->optimizer->n_slots;
+
+    return (arrays * tr->model->n + tr->model->n_state + 2 * tr->data->train.features) *
+               sizeof(float) +
+           ((size_t)1 << 20);
+}
+
 int checkpoint_write(struct checkpoint_dir *dir, const struct content *c,
                      const struct training *tr, struct err *e)
 {
@@ -31,7 +41,7 @@ int checkpoint_write(struct checkpoint_dir *dir, const struct content *c,
     int rc = dir_make(dir->path, 0777, e);
 
     if (rc == 0)
-        rc = tensors_create(&t, e);
+        rc = tensors_create(&t, file_bytes(tr), e);
     if (rc == 0)
         rc = content_put(c, t, tr, e);
     if (rc == 0 && dir->newest_ours)

@@ -286,7 +286,7 @@ static int read_h5(const struct h5_case *c, struct samples *s, struct err *e)
 {
     struct tensors *t;
 
-    assert_int_equal(tensors_create(&t, NULL), 0);
+    assert_int_equal(tensors_create(&t, 0, NULL), 0);
     if (c->x)
         assert_int_equal(tensors_put(t, "/X", c->type_x, c->ndim_x, c->dim_x, c->x, NULL),
                          0);
@@ -431,7 +431,7 @@ static struct data *open_with_test(const struct test_case *c, struct err *e)
                                                  : (const void *)x;
     struct tensors *t;
 
-    assert_int_equal(tensors_create(&t, NULL), 0);
+    assert_int_equal(tensors_create(&t, 0, NULL), 0);
     assert_int_equal(tensors_put(t, "/X", TENSOR_F32, 2, (const size_t[]){4, 2}, x, NULL),
                      0);
     assert_int_equal(tensors_put(t, "/y", TENSOR_I32, 1, (const size_t[]){4}, y, NULL),
@@ -568,7 +568,7 @@ static void write_h5(const char *path, size_t n)
         x[2 * i + 1] = (float)(1000 + 2 * i);
         y[i] = (int32_t)(i % 3);
     }
-    assert_int_equal(tensors_create(&t, NULL), 0);
+    assert_int_equal(tensors_create(&t, 0, NULL), 0);
     assert_int_equal(tensors_put(t, "/X", TENSOR_F32, 2, (const size_t[]){n, 2}, x, NULL),
                      0);
     assert_int_equal(tensors_put(t, "/y", TENSOR_I32, 1, &n, y, NULL), 0);
