@@ -576,9 +576,10 @@ static int run(struct app *a, struct err *e)
 static double later_bytes(const struct app *a)
 {
     const struct training *t = &a->training;
-    size_t n = t->model->n;
+    size_t devices = has_devices(a) ? (size_t)comm_size(a->comm) : 1;
+    size_t n = devices * t->model->n;
 
-    if (a->dir.path && comm_rank(a->comm) == 0)
+    if (a->dir.path && (has_devices(a) || comm_rank(a->comm) == 0))
         n += 2 * (t->model->n * (1 + (size_t)t->optimizer->n_slots) + t->model->n_state);
     return (double)(n * sizeof(float));
 }
@@ -619,13 +620,14 @@ static int open_trainer(struct app *a, struct err *e)
     };
 
     a->trainer = trainer_create(a->device, t->data, t->model, t->optimizer, &config, e);
-    if (comm_rank(a->comm) == 0)
+    bool speaks = comm_rank(a->comm) == 0 && !o->quiet;
+    if (speaks)
         fputs(notes.p, stderr);
     str_free(&notes);
     if (!a->trainer)
         return e->code;
     size_t parts = trainer_micro_batches(a->trainer);
-    if (parts > 1 && comm_rank(a->comm) == 0 && !o->quiet)
+    if (speaks && parts > 1)
         fprintf(stderr, "batches are taken in %zu parts\n", parts);
     return 0;
 }
@@ -644,11 +646,12 @@ static int train(struct app *a, struct err *e)
     if (comm_rank(a->comm) == 0)
         print_start(a);
     rc = comm_agree(a->comm, limit_memory(a, e), e);
+    if (rc < 0)
+        return rc;
     /* Takes memory, which is in the limit. */
     if (comm_rank(a->comm) == 0 && a->dir.path)
         a->saver = saver_open(&a->dir, &a->training);
-    if (rc == 0)
-        rc = open_trainer(a, e);
+    rc = open_trainer(a, e);
     return rc < 0 ? rc : run(a, e);
 }
 
