@@ -15,7 +15,7 @@
 
 #define ALIGNMENT 64
 
-/* ---- memory ---- */
+/* ---- what it is ---- */
 
 static const char *const precision_names[] = {
     [PRECISION_FP32] = "",
@@ -40,6 +40,8 @@ static int cpu_set_precision(struct device *d, enum device_precision p, struct e
         ((struct cpu *)d)->precision = p;
     return rc;
 }
+
+/* ---- memory ---- */
 
 static void *allocate(size_t bytes)
 {

@@ -14,8 +14,7 @@
 
 #define VALIDATION_ROWS 512 /* at most, where batches have fewer */
 
-/* Micro-batches a stage: a share of 1 / (1 + n) of the time some stage is idle, or less.
- */
+/* With so many a stage, each is idle for less than a fifth of the time. */
 #define MICRO_BATCHES_A_STAGE 4
 
 /* Bytes of what is summed over the ranks at once: the first few, so that it starts early
@@ -220,19 +219,18 @@ static void forward(struct trainer *t, struct feed *f, struct lane *l, struct ro
     struct device *d = t->device;
     struct comm *c = t->config.comm;
     bool training = batch > 0;
+    const float *x = l->room;
 
-    if (is_first(t)) {
-        l->x = loader_take(&f->loader, f, rows, next);
-    } else {
-        l->x = l->room;
+    if (is_first(t))
+        x = loader_take(&f->loader, f, rows, next);
+    else
         comm_receive(c, (int)t->stage - 1, l->room,
                      rows.n * features_in(t) * sizeof(float));
-    }
     if (!training)
         comm_sent(c); /* what was sent last lies where the next goes */
     const float *y = pass_forward(l->pass, &(struct batch){
                                                .rows = rows.n,
-                                               .x = l->x,
+                                               .x = x,
                                                .training = training,
                                                .seed = t->config.seed,
                                                .step = t->step,
@@ -332,8 +330,7 @@ static size_t count_pieces(const struct trainer *t, size_t n)
 static struct rows first_piece(const struct trainer *t, const struct feed *f,
                                size_t start)
 {
-    size_t left = f->part->n - start, batch = t->config.batch_size;
-    struct rows all = share_of(t, start, left < batch ? left : batch);
+    struct rows all = share_of(t, start, rows_left(f, start, t->config.batch_size));
 
     return all.n ? piece(all, 0, count_pieces(t, all.n)) : all;
 }

@@ -5,11 +5,8 @@
 #include "base/proc.h"
 #include "worker/train/draw.h"
 
-#include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define METRIC_NAME_(id, name) #name,
 const char *const metric_names[METRICS] = {METRIC_MAP(METRIC_NAME_)};
@@ -207,12 +204,6 @@ static void gather_stages(struct trainer *t)
         for (int i = 0; i < t->optimizer->n_slots; i++)
             gather_range(c, r, t->optimizer->slots[i], s->from, s->to);
     }
-}
-
-static size_t rows_left(const struct feed *f, size_t start, size_t most)
-{
-    size_t left = f->part->n - start;
-    return left < most ? left : most;
 }
 
 /* The totals of all ranks. */

@@ -33,11 +33,17 @@ struct feed {
     struct loader loader;      /* of a stage that takes samples */
 };
 
+/* Those from `start` on, up to `most`. */
+static inline size_t rows_left(const struct feed *f, size_t start, size_t most)
+{
+    size_t left = f->part->n - start;
+    return left < most ? left : most;
+}
+
 /* A micro-batch on its way. */
 struct lane {
     struct pass *pass;
-    const float *x; /* [rows][in of the stage's first layer] */
-    float *room;    /* for x, where it is no samples */
+    float *room; /* [rows][in], for what the stage before gives; NULL of the first */
 };
 
 struct trainer {
