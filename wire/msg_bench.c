@@ -1,6 +1,7 @@
 /* What a report costs on its way: the program's line, its item in the outbox and in a
  * packet, and the item read at the controller. Median of 9 rounds of 200,000. */
 #include "base/clock.h"
+#include "base/median.h"
 #include "wire/msg.h"
 #include "wire/trial.h"
 
@@ -90,12 +91,6 @@ static void read_line(void)
             sum += line.step;
 }
 
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static void measure(const char *what, void (*run)(void))
 {
     double us[ROUNDS];
@@ -104,8 +99,7 @@ static void measure(const char *what, void (*run)(void))
         run();
         us[i] = (clock_mono() - start) / REPORTS * 1e6;
     }
-    qsort(us, ROUNDS, sizeof(*us), compare);
-    printf("%.3f us\t< %.1f us\t%s, 2 metrics, median of %d x %d\n", us[ROUNDS / 2],
+    printf("%.3f us\t< %.1f us\t%s, 2 metrics, median of %d x %d\n", median(us, ROUNDS),
            TARGET, what, ROUNDS, REPORTS);
 }
 

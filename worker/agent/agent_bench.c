@@ -2,6 +2,7 @@
  * outbox, answered, sent, acknowledged. Batches of 32 lines a tick over 8 slots, as a
  * busy node has them. */
 #include "base/clock.h"
+#include "base/median.h"
 #include "worker/agent/agent.h"
 
 #include <stdio.h>
@@ -68,12 +69,6 @@ static double round_seconds(uint64_t *items)
     return clock_mono() - start;
 }
 
-static int compare(const void *x, const void *y)
-{
-    double d = *(const double *)x - *(const double *)y;
-    return (d > 0) - (d < 0);
-}
-
 int main(void)
 {
     static const struct agent_port port = {
@@ -97,11 +92,10 @@ int main(void)
     }
     for (int i = 0; i < ROUNDS; i++)
         s[i] = round_seconds(&items);
-    qsort(s, ROUNDS, sizeof(*s), compare);
     printf(
         "%.0f /s\t> 50000 /s\tagent: reports through one agent on a core, 2 metrics, %d "
         "slots, median of %d x %d\n",
-        LINES / s[ROUNDS / 2], SLOTS, ROUNDS, LINES);
+        LINES / median(s, ROUNDS), SLOTS, ROUNDS, LINES);
     agent_free(a);
     return replies != (uint64_t)ROUNDS * LINES || bytes == 0;
 }

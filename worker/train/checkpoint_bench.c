@@ -4,6 +4,7 @@
  * is started in; both take turns, and medians count. */
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/median.h"
 #include "base/mem.h"
 #include "worker/train/cpu.h"
 #include "worker/train/saver.h"
@@ -19,18 +20,6 @@ enum { RUNS = 9, FEATURES = 3072, HIDDEN = 2130, CLASSES = 10 };
 #define ROOT  "checkpoint_bench.dir"
 #define PLAIN ROOT "/plain"
 #define BLOCK ((size_t)1 << 20)
-
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double v[RUNS])
-{
-    qsort(v, RUNS, sizeof(v[0]), compare);
-    return v[RUNS / 2];
-}
 
 static double write_plain(size_t bytes)
 {
@@ -100,8 +89,8 @@ int main(void)
             "once\n"
             "%.0f %%\t>= 70 %%\tof the rate of write and fsync of as many bytes, from a "
             "training's copy to the disk; median of %d in turns\n",
-            1e3 * median(stall), 1e-6 * (double)st.st_size, RUNS, 1e3 * first,
-            100 * median(rate), RUNS);
+            1e3 * median(stall, RUNS), 1e-6 * (double)st.st_size, RUNS, 1e3 * first,
+            100 * median(rate, RUNS), RUNS);
     saver_close(s);
     model_destroy(t.model);
     optimizer_destroy(t.optimizer);

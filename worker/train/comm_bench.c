@@ -4,6 +4,7 @@
  * kind takes turns within a run, and medians count. Over TCP, and over MPI where mpirun
  * starts it. */
 #include "base/clock.h"
+#include "base/median.h"
 #include "base/mem.h"
 #include "worker/train/comm_tcp.h"
 #include "worker/train/cpu.h"
@@ -28,18 +29,6 @@ struct bench {
     struct trainer *together, *alone;
     size_t at[2]; /* where the next batch of each begins */
 };
-
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double v[ROUNDS])
-{
-    qsort(v, ROUNDS, sizeof(v[0]), compare);
-    return v[ROUNDS / 2];
-}
 
 static struct trainer *make_trainer(const struct bench *b, struct comm *c, size_t batch)
 {
@@ -94,7 +83,7 @@ static double cost(double took[KINDS][ROUNDS], enum kind kind)
 
     for (int i = 0; i < ROUNDS; i++)
         more[i] = took[kind][i] - took[ALONE][i];
-    return median(more);
+    return median(more, ROUNDS);
 }
 
 static void print(const struct bench *b, double took[KINDS][ROUNDS])
@@ -105,8 +94,8 @@ static void print(const struct bench *b, double took[KINDS][ROUNDS])
            "backward, by %s: it adds %.1f ms, after backward %.1f ms, to %.0f ms; "
            "resnet18, %zu MB, %d samples a rank, median of %d in turns\n",
            100 * (1 - overlapped / after), RANKS, comm_name(b->comm), 1e3 * overlapped,
-           1e3 * after, 1e3 * median(took[ALONE]), b->model->n * sizeof(float) / 1000000,
-           ROWS, ROUNDS);
+           1e3 * after, 1e3 * median(took[ALONE], ROUNDS),
+           b->model->n * sizeof(float) / 1000000, ROWS, ROUNDS);
     fflush(stdout);
 }
 

@@ -5,6 +5,7 @@
  * that it has here. Medians count. */
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/median.h"
 #include "base/mem.h"
 
 #include <fcntl.h>
@@ -135,12 +136,6 @@ static double start_once(const char *data)
     return seconds;
 }
 
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static int run_case(const char *data, const char *what)
 {
     double seconds[RUNS];
@@ -148,10 +143,9 @@ static int run_case(const char *data, const char *what)
     for (int i = 0; i < RUNS; i++)
         if ((seconds[i] = start_once(data)) < 0)
             return -1;
-    qsort(seconds, RUNS, sizeof(seconds[0]), compare);
     printf("%.2f s\t< 0.50 s\tfrom exec of rung-train to its first optimiser step: cnn, "
            "%s, cached; median of %d\n",
-           seconds[RUNS / 2], what, RUNS);
+           median(seconds, RUNS), what, RUNS);
     return 0;
 }
 

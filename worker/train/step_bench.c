@@ -3,6 +3,7 @@
  * in two by the clock; they take turns, and medians count: of the bare ones that of the
  * faster format of images. */
 #include "base/clock.h"
+#include "base/median.h"
 #include "base/mem.h"
 #include "worker/train/bare.h"
 #include "worker/train/cpu.h"
@@ -104,18 +105,6 @@ static double seconds(int threads)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double v[RUNS])
-{
-    qsort(v, RUNS, sizeof(v[0]), compare);
-    return v[RUNS / 2];
-}
-
 static void run_case(size_t c)
 {
     struct training t = training_open(c);
@@ -140,7 +129,8 @@ static void run_case(size_t c)
         for (int k = 0; k < 2; k++)
             theirs[k][run] = (ends[k + 2] - ends[k + 1]) / cases[c].steps;
     }
-    double own = median(ours), any = median(theirs[0]), plain = median(theirs[1]);
+    double own = median(ours, RUNS), any = median(theirs[0], RUNS),
+           plain = median(theirs[1], RUNS);
     printf("%.0f %%\t>= 70 %%\tof a training step is oneDNN's time for the same layers "
            "(%.2f ms, images as [n][h][w][c] %.2f, of %.2f): %s, batch %zu, %d thread%s; "
            "median of %d in turns\n",
