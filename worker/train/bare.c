@@ -208,6 +208,39 @@ static void add_meeting(struct bare *b, const struct layer *l)
     }
 }
 
+/* ---- layers with weights: what convolutions and dense ones have in common ---- */
+
+static void add_weighted(struct bare *b, size_t i, const void *description)
+{
+    const struct layer *l = &b->model->layers[i];
+
+    b->forward[i] = add(b, description, l->activation == ACTIVATION_RELU, NULL,
+                        (struct use[]){taken(l, 0, DNNL_ARG_SRC),
+                                       {DNNL_ARG_WEIGHTS, WEIGHT, i},
+                                       {DNNL_ARG_BIAS, BIAS, i},
+                                       {DNNL_ARG_DST, OUTPUT, i},
+                                       {0}});
+}
+
+static void add_to_weights(struct bare *b, size_t i, const void *description)
+{
+    add_last(b, description, b->forward[i],
+             (struct use[]){taken(&b->model->layers[i], 0, DNNL_ARG_SRC),
+                            {DNNL_ARG_DIFF_DST, GRADIENT, i},
+                            {DNNL_ARG_DIFF_WEIGHTS, RESULT, i},
+                            {DNNL_ARG_DIFF_BIAS, RESULT, i},
+                            {0}});
+}
+
+static void add_to_input(struct bare *b, size_t i, const void *description)
+{
+    add_last(b, description, b->forward[i],
+             (struct use[]){given(&b->model->layers[i], 0, DNNL_ARG_DIFF_SRC),
+                            {DNNL_ARG_WEIGHTS, WEIGHT, i},
+                            {DNNL_ARG_DIFF_DST, GRADIENT, i},
+                            {0}});
+}
+
 /* ---- convolution ---- */
 
 struct conv {
@@ -242,12 +275,7 @@ static void conv_forward(struct bare *b, size_t i)
     must(dnnl_convolution_forward_desc_init(&d, dnnl_forward_training,
                                             dnnl_convolution_direct, &c.x, &c.weight,
                                             &c.bias, &c.y, c.stride, c.pad, c.pad));
-    b->forward[i] = add(b, &d, l->activation == ACTIVATION_RELU, NULL,
-                        (struct use[]){taken(l, 0, DNNL_ARG_SRC),
-                                       {DNNL_ARG_WEIGHTS, WEIGHT, i},
-                                       {DNNL_ARG_BIAS, BIAS, i},
-                                       {DNNL_ARG_DST, OUTPUT, i},
-                                       {0}});
+    add_weighted(b, i, &d);
 }
 
 static void conv_backward(struct bare *b, size_t i)
@@ -261,21 +289,12 @@ static void conv_backward(struct bare *b, size_t i)
     must(dnnl_convolution_backward_weights_desc_init(&d, dnnl_convolution_direct, &c.x,
                                                      &c.weight, &c.bias, &c.y, c.stride,
                                                      c.pad, c.pad));
-    add_last(b, &d, b->forward[i],
-             (struct use[]){taken(l, 0, DNNL_ARG_SRC),
-                            {DNNL_ARG_DIFF_DST, GRADIENT, i},
-                            {DNNL_ARG_DIFF_WEIGHTS, RESULT, i},
-                            {DNNL_ARG_DIFF_BIAS, RESULT, i},
-                            {0}});
+    add_to_weights(b, i, &d);
     if (l->inputs[0] == LAYER_SAMPLES)
         return;
     must(dnnl_convolution_backward_data_desc_init(
         &d, dnnl_convolution_direct, &c.x, &c.weight, &c.y, c.stride, c.pad, c.pad));
-    add_last(b, &d, b->forward[i],
-             (struct use[]){given(l, 0, DNNL_ARG_DIFF_SRC),
-                            {DNNL_ARG_WEIGHTS, WEIGHT, i},
-                            {DNNL_ARG_DIFF_DST, GRADIENT, i},
-                            {0}});
+    add_to_input(b, i, &d);
 }
 
 /* ---- dense ---- */
@@ -309,12 +328,7 @@ static void dense_forward(struct bare *b, size_t i)
 
     must(dnnl_inner_product_forward_desc_init(&d, dnnl_forward_training, &p.x, &p.weight,
                                               &p.bias, &p.y));
-    b->forward[i] = add(b, &d, l->activation == ACTIVATION_RELU, NULL,
-                        (struct use[]){taken(l, 0, DNNL_ARG_SRC),
-                                       {DNNL_ARG_WEIGHTS, WEIGHT, i},
-                                       {DNNL_ARG_BIAS, BIAS, i},
-                                       {DNNL_ARG_DST, OUTPUT, i},
-                                       {0}});
+    add_weighted(b, i, &d);
 }
 
 static void dense_backward(struct bare *b, size_t i)
@@ -327,20 +341,11 @@ static void dense_backward(struct bare *b, size_t i)
         add_relu_backward(b, i);
     must(dnnl_inner_product_backward_weights_desc_init(&d, &p.x, &p.weight, &p.bias,
                                                        &p.y));
-    add_last(b, &d, b->forward[i],
-             (struct use[]){taken(l, 0, DNNL_ARG_SRC),
-                            {DNNL_ARG_DIFF_DST, GRADIENT, i},
-                            {DNNL_ARG_DIFF_WEIGHTS, RESULT, i},
-                            {DNNL_ARG_DIFF_BIAS, RESULT, i},
-                            {0}});
+    add_to_weights(b, i, &d);
     if (l->inputs[0] == LAYER_SAMPLES)
         return;
     must(dnnl_inner_product_backward_data_desc_init(&d, &p.x, &p.weight, &p.y));
-    add_last(b, &d, b->forward[i],
-             (struct use[]){given(l, 0, DNNL_ARG_DIFF_SRC),
-                            {DNNL_ARG_WEIGHTS, WEIGHT, i},
-                            {DNNL_ARG_DIFF_DST, GRADIENT, i},
-                            {0}});
+    add_to_input(b, i, &d);
 }
 
 /* ---- batch normalisation ---- */
