@@ -17,6 +17,10 @@
 /* With so many a stage, each is idle for less than a fifth of the time. */
 #define MICRO_BATCHES_A_STAGE 4
 
+/* Small batches are gathered together, up to so many numbers, where they lie one behind
+ * the other: waking the thread that gathers can take a third of the time it gathers. */
+#define GATHERED ((size_t)1 << 19)
+
 /* Bytes of what is summed over the ranks at once: the first few, so that it starts early
  * in backward, then more (Li et al. 2020, "PyTorch Distributed", section 3.2), but no
  * more than half of what is left, since nothing hides what is begun after backward. */
@@ -123,15 +127,22 @@ static int open_lane(struct trainer *t, size_t i, size_t rows, size_t validation
                        : open_floats(t, pass_rows(l->pass) * features_in(t), &l->room, e);
 }
 
+/* Whether what this rank trains on next comes next in the order, batch after batch. */
+static bool in_one_row(const struct trainer *t)
+{
+    return t->micro_batches == 1 && (t->config.staged || comm_size(t->config.comm) == 1);
+}
+
 /* A lane keeps its samples until backward; the next are gathered meanwhile. */
 static int open_loaders(struct trainer *t, size_t rows, struct err *e)
 {
     size_t features = features_in(t), most = pass_rows(t->lanes[0].pass);
-    int rc =
-        loader_open(&t->training.loader, t->device, t->n_lanes + 1, rows * features, e);
+    size_t batches = in_one_row(t) ? GATHERED / (rows * features) : 0;
+    int rc = loader_open(&t->training.loader, t->device, t->n_lanes + 1,
+                         batches ? batches * rows : rows, features, e);
 
     return rc < 0 ? rc
-                  : loader_open(&t->validation.loader, t->device, 2, most * features, e);
+                  : loader_open(&t->validation.loader, t->device, 2, most, features, e);
 }
 
 static int open_lanes(struct trainer *t, size_t rows, size_t validation_rows,
@@ -211,10 +222,10 @@ void step_close(struct trainer *t)
 
 /* ---- forward ---- */
 
-/* Rows on their way, of which `next` come next: `batch` samples are trained on together,
- * 0 in evaluation. */
+/* Rows on their way, behind which `rest` come next: `batch` samples are trained on
+ * together, 0 in evaluation. */
 static void forward(struct trainer *t, struct feed *f, struct lane *l, struct rows rows,
-                    struct rows next, size_t batch)
+                    struct rows rest, size_t batch)
 {
     struct device *d = t->device;
     struct comm *c = t->config.comm;
@@ -222,7 +233,7 @@ static void forward(struct trainer *t, struct feed *f, struct lane *l, struct ro
     const float *x = l->room;
 
     if (is_first(t))
-        x = loader_take(&f->loader, f, rows, next);
+        x = loader_take(&f->loader, f, rows, rest);
     else
         comm_receive(c, (int)t->stage - 1, l->room,
                      rows.n * features_in(t) * sizeof(float));
@@ -326,18 +337,19 @@ static size_t count_pieces(const struct trainer *t, size_t n)
     return n < t->micro_batches ? n : t->micro_batches;
 }
 
-/* The first micro-batch of the batch that begins at `start`; n 0: there is none. */
-static struct rows first_piece(const struct trainer *t, const struct feed *f,
-                               size_t start)
+/* The first micro-batch of the batch that begins at `start`, and what lies in one row
+ * with it; n 0: there is none. */
+static struct rows rest_from(const struct trainer *t, const struct feed *f, size_t start)
 {
+    if (in_one_row(t))
+        return (struct rows){start, f->part->n - start};
     struct rows all = share_of(t, start, rows_left(f, start, t->config.batch_size));
-
     return all.n ? piece(all, 0, count_pieces(t, all.n)) : all;
 }
 
 void step_train(struct trainer *t, struct feed *f, size_t start, size_t n)
 {
-    struct rows all = share_of(t, start, n), next = first_piece(t, f, start + n);
+    struct rows all = share_of(t, start, n), rest = rest_from(t, f, start + n);
     size_t pieces = count_pieces(t, all.n);
     size_t ahead = t->n_stages - 1 - t->stage;
 
@@ -348,7 +360,7 @@ void step_train(struct trainer *t, struct feed *f, size_t start, size_t n)
     for (size_t i = 0; pieces && i < pieces + ahead; i++) {
         if (i < pieces)
             forward(t, f, &t->lanes[i % t->n_lanes], piece(all, i, pieces),
-                    i + 1 < pieces ? piece(all, i + 1, pieces) : next, n);
+                    i + 1 < pieces ? piece(all, i + 1, pieces) : rest, n);
         if (i < ahead)
             continue;
         size_t k = i - ahead;

@@ -18,9 +18,11 @@ struct rows {
 /* Samples on their way to the model: while it works on some, the next are gathered. */
 struct loader {
     struct device *device;
-    float **x;          /* [n], room for those that are gathered, in turn */
-    size_t n, at;       /* where the next go */
-    struct rows coming; /* n 0: none */
+    float **x;          /* [n][rows][features], for those that are gathered, in turn */
+    size_t n, rows, at; /* where the next go */
+    struct rows coming; /* are being gathered; n 0: none */
+    struct rows here;   /* were, and are not taken yet: from `next` on */
+    const float *next;
 };
 
 /* A part as the device sees it. */
@@ -77,15 +79,16 @@ struct trainer {
     size_t added, reduced, bucket;
 };
 
-/* Room for n of so many floats. On failure loader_close() is due all the same. */
-int loader_open(struct loader *l, struct device *d, size_t n, size_t floats,
-                struct err *e);
+/* Room for n times so many rows, which are gathered at once. On failure loader_close() is
+ * due all the same. */
+int loader_open(struct loader *l, struct device *d, size_t n, size_t rows,
+                size_t features, struct err *e);
 void loader_close(struct loader *l); /* one of zeros is fine */
 /* The samples `now` [rows][features], good until n - 1 others are taken. Begins to gather
- * `next`, with which the next call must come; n 0: with any. Until then f's order and
- * moves stay as they are. */
+ * of `rest`, with which the next calls must come, `rows` of them dividing it; n 0: with
+ * any. Until then f's order and moves stay as they are. */
 const float *loader_take(struct loader *l, const struct feed *f, struct rows now,
-                         struct rows next);
+                         struct rows rest);
 
 /* Makes room for batches on their way: in as many micro-batches as were asked for, or as
  * fit into memory. All ranks at once, with the same result. */
