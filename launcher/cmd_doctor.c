@@ -150,7 +150,7 @@ static void add_json(const struct doctor *d, const char *host, struct str *out)
 static int examine(struct doctor *d, const struct sweepfile *f, bool json)
 {
     static void (*const parts[])(struct doctor *) = {
-        doctor_rung, doctor_host, doctor_directory, doctor_libraries, doctor_slurm};
+        doctor_rung, doctor_host, doctor_directory, doctor_mpi, doctor_gpu, doctor_slurm};
     struct str out = STR_INIT;
     char host[256] = "", now[32];
     size_t shown = 0;

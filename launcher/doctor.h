@@ -72,7 +72,8 @@ bool doctor_answer(struct proc *p, struct proc_result *r);
 void doctor_rung(struct doctor *d);
 void doctor_host(struct doctor *d);
 void doctor_directory(struct doctor *d);
-void doctor_libraries(struct doctor *d); /* MPI and GPUs */
+void doctor_mpi(struct doctor *d);
+void doctor_gpu(struct doctor *d);
 void doctor_slurm_ask(struct doctor *d);
 void doctor_slurm(struct doctor *d);
 /* Does the sweep fit what the others found? */

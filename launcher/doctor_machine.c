@@ -1,5 +1,5 @@
-/* This machine: our own programs, its limits and addresses, MPI and GPUs. Libraries of
- * others are opened at run time, in a process of its own. */
+/* This machine: our own programs, its limits and addresses, MPI. Libraries of others are
+ * opened at run time, in a process of its own. */
 #include "config.h"
 
 #include "base/file.h"
@@ -227,30 +227,14 @@ void doctor_host(struct doctor *d)
 
 struct library_facts {
     bool pmi2, pmix;
-    int nccl, driver; /* versions, 0: none */
 };
 
 static void open_libraries(void *facts)
 {
     struct library_facts *f = facts;
-    void *lib;
 
     f->pmi2 = dlopen("libpmi2.so.0", RTLD_LAZY | RTLD_LOCAL) != NULL;
     f->pmix = dlopen("libpmix.so.2", RTLD_LAZY | RTLD_LOCAL) != NULL;
-    lib = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
-    if (lib) {
-        int (*version)(int *) = (int (*)(int *))dlsym(lib, "cuDriverGetVersion");
-
-        if (version)
-            version(&f->driver);
-    }
-    lib = dlopen("libnccl.so.2", RTLD_LAZY | RTLD_LOCAL);
-    if (lib) {
-        int (*version)(int *) = (int (*)(int *))dlsym(lib, "ncclGetVersion");
-
-        if (version)
-            version(&f->nccl);
-    }
 }
 
 /* "mpirun (Open MPI) 4.1.4", or of MPICH "HYDRA build details:" and a line "Version:". */
@@ -278,60 +262,7 @@ static void say_mpirun(struct doctor *d)
     proc_result_free(&r);
 }
 
-/* ---- GPUs ---- */
-
-static int count_devices(void)
-{
-    char path[32];
-    int n = 0;
-
-    for (int i = 0; i < 64; i++) {
-        snprintf(path, sizeof(path), "/dev/nvidia%d", i);
-        n += file_exists(path);
-    }
-    return n;
-}
-
-/* nvidia-smi's "535.129.03, NVIDIA H100, 81559 MiB", a line a GPU. */
-static void say_gpus(struct doctor *d, const char *text)
-{
-    int n = 0, driver = (int)strcspn(text, ",\n");
-    const char *name = text + driver + strspn(text + driver, ", ");
-
-    for (const char *p = text; *p; p += strcspn(p, "\n"), p += *p == '\n')
-        n++;
-    doctor_say(d, MARK_OK, "GPUs", NULL, "%d: %.*s, driver %.*s", n, first_line(name),
-               name, driver, text);
-}
-
-static void say_gpu(struct doctor *d, const struct library_facts *f)
-{
-    char smi[] = "nvidia-smi", query[] = "--query-gpu=driver_version,name,memory.total",
-         format[] = "--format=csv,noheader";
-    int devices = count_devices();
-    struct proc_result r;
-
-    if (answer(d, (char *[]){smi, query, format, NULL}, &r) && r.out.len > 0)
-        say_gpus(d, r.out.p);
-    else if (devices > 0)
-        doctor_say(d, MARK_NOTE, "GPUs",
-                   "try `nvidia-smi`: is the driver as it should be?",
-                   "%d devices, of which nvidia-smi tells nothing", devices);
-    else
-        doctor_say(d, MARK_OK, "GPUs", NULL, "none on this machine");
-    if (f->driver > 0)
-        doctor_say(d, MARK_OK, "CUDA", NULL, "up to %d.%d, says the driver",
-                   f->driver / 1000, f->driver % 1000 / 10);
-    if (f->nccl > 0) /* 21803, and up to 2.8 2804 */
-        doctor_say(d, MARK_OK, "NCCL", NULL, "%d.%d.%d",
-                   f->nccl / (f->nccl < 10000 ? 1000 : 10000),
-                   f->nccl / 100 % (f->nccl < 10000 ? 10 : 100), f->nccl % 100);
-    else
-        doctor_say(d, MARK_OK, "NCCL", NULL, "not found; PyTorch brings its own");
-    proc_result_free(&r);
-}
-
-void doctor_libraries(struct doctor *d)
+void doctor_mpi(struct doctor *d)
 {
     struct library_facts *f = doctor_facts(sizeof(*f));
 
@@ -340,7 +271,5 @@ void doctor_libraries(struct doctor *d)
     say_mpirun(d);
     doctor_say(d, MARK_OK, "libraries", NULL, "libpmi2 %s, libpmix %s",
                f->pmi2 ? "is there" : "is not", f->pmix ? "is there" : "is not");
-    d->group = "GPU";
-    say_gpu(d, f);
     doctor_facts_free(f, sizeof(*f));
 }

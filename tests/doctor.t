@@ -141,6 +141,50 @@ test_expect_success PYTHON 'as JSON' '
 	END
 '
 
+# with_gpus LINE...: doctor finds a driver, and GPUs that these lines tell of.
+with_gpus() {
+    printf '%s\n' "$@" >gpus && FAKE_NVML=$PWD/gpus \
+        LD_LIBRARY_PATH=$top_builddir/tests/nvml without_slurm "$rung" doctor >out
+    status=$? && cat out && return "$status"
+}
+driver='driver 550.54.15 12040'
+
+test_expect_success 'GPUs, as their driver tells of them' '
+    with_gpus "$driver" "gpu GPU-1 81920 1 0 60" &&
+    says ok driver "550.54.15, for programs of CUDA up to 12.4" &&
+    says ok GPUs "1: Fake H000, 80 GiB" &&
+    with_gpus "$driver" "gpu GPU-1 81920 1 0 60 exclusive processes=1" \
+        "gpu GPU-2 40960 1 0 60 mig" "gpu GPU-3 40960 1 0 60 exclusive ecc=3" &&
+    says ok GPUs "3: Fake H000, 80 GiB; Fake H100, 40 GiB; Fake H200, 40 GiB" &&
+    says note GPU "0: one process at a time may compute on it, and one does" &&
+    says note GPU "1: it is cut into parts .MIG." &&
+    says note GPU "2: 3 uncorrected errors of its memory" &&
+    test $(grep -c "^note  GPU " out) = 3 &&
+    with_gpus "$driver" && says note GPUs "the driver shows none to us"
+'
+
+test_expect_success 'GPUs that are broken, and what to do' '
+    test_must_fail with_gpus "$driver" "gpu GPU-1 81920 1 0 60" \
+        "gpu GPU-2 81920 1 0 60 lost" "gpu GPU-3 81920 1 0 60 prohibited" &&
+    says ok GPUs "3: Fake H000, 80 GiB; one that tells nothing; Fake H200, 80 GiB" &&
+    says bad GPU "1: it is lost: it has fallen off the bus" &&
+    grep "leave it out: CUDA_VISIBLE_DEVICES" out &&
+    says bad GPU "2: its compute mode lets nobody compute" &&
+    grep "nvidia-smi -c DEFAULT" out &&
+    test_must_fail with_gpus "init 18" &&
+    says bad driver "the driver in the kernel and its libraries are of different" &&
+    with_gpus "init 9" && says ok GPUs "none on this machine"
+'
+
+test_expect_success 'a driver that hangs is not waited for' '
+    printf "%s\n" "$driver" "gpu GPU-1 81920 1 0 60" "gpu GPU-2 81920 1 0 60 hang" >gpus &&
+    FAKE_NVML=$PWD/gpus LD_LIBRARY_PATH=$top_builddir/tests/nvml &&
+    export FAKE_NVML LD_LIBRARY_PATH &&
+    test_must_fail without_slurm "$rung" doctor --timeout 0.5s >out &&
+    unset FAKE_NVML LD_LIBRARY_PATH && cat out &&
+    says bad driver "asked about GPU 1 it hangs or crashes"
+'
+
 # sweep STATUS KEY...: says of a sweep with these keys are in out.
 sweep() {
     status=$1 && shift
