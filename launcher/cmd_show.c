@@ -163,7 +163,7 @@ static const char *const outcome_words[OUTCOMES] = {
     [OUTCOME_NODE_FAIL] = "lost with its node, which failed",
     [OUTCOME_CANCELLED] = "cancelled from outside",
     [OUTCOME_INTERRUPTED] = "interrupted, to go on later",
-    [OUTCOME_LOST] = "lost with its agent",
+    [OUTCOME_LOST] = "lost",
     [OUTCOME_LAUNCH_FAILED] = "could not be launched",
 };
 
@@ -174,6 +174,7 @@ static const char *const cause_words[CAUSES] = {
     [CAUSE_PAUSING] = "the sweep was paused",
     [CAUSE_USER_STOP] = "by `rung stop`",
     [CAUSE_EVICTED] = "its slot was taken away",
+    [CAUSE_AGENT_GONE] = "its agent was lost",
 };
 
 static void put_end(const struct attempt_row *a, struct str *out)

@@ -2,6 +2,8 @@
  * and of what the trial had been told. (doc/trial-protocol.md lists the rules.) */
 #include "sched/sweep_private.h"
 
+#define LOST_ENDS_MAX 3
+
 /* What rung did to end it, where that alone decides. */
 static const struct {
     bool decides;
@@ -25,13 +27,23 @@ static const struct {
     {"OUT_OF_MEMORY", OUTCOME_OOM},
 };
 
-static enum outcome with_job(const struct end_facts *f)
+/* Why its job is gone nobody knows. Once that is the site's affair; a trial that takes
+ * its slot with it each time before it has reported anything would go on doing so for
+ * ever. */
+static enum outcome lost(const struct trial *t)
+{
+    bool again = t->last_number == 0 && t->lost_ends + 1 >= LOST_ENDS_MAX;
+
+    return again ? OUTCOME_FAILED : OUTCOME_LOST;
+}
+
+static enum outcome with_job(const struct trial *t, const struct end_facts *f)
 {
     for (size_t i = 0; i < sizeof(by_state) / sizeof(by_state[0]); i++) {
         if (slice_eq(f->slurm_state, by_state[i].state))
             return by_state[i].outcome;
     }
-    return by_cause[f->cause].outcome;
+    return f->cause == CAUSE_AGENT_GONE ? lost(t) : by_cause[f->cause].outcome;
 }
 
 static enum outcome fault(const struct end_facts *f)
@@ -85,7 +97,7 @@ enum outcome sweep_outcome(const struct sweep *sw, int32_t trial,
     if (t->stop_asked || t->answered == DECISION_STOP)
         return OUTCOME_STOPPED;
     if (facts->cause == CAUSE_AGENT_GONE || facts->cause == CAUSE_EVICTED)
-        return with_job(facts);
+        return with_job(t, facts);
     if (by_cause[facts->cause].decides)
         return by_cause[facts->cause].outcome;
     if (facts->cause == CAUSE_PAUSING) {

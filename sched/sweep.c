@@ -452,6 +452,9 @@ static void close_attempt(struct sweep *sw, struct trial *t, const struct event 
 {
     const struct end_facts *f = &ev->end.facts;
 
+    bool lost = f->cause == CAUSE_AGENT_GONE && t->last_number == 0;
+
+    t->lost_ends = lost ? t->lost_ends + 1 : 0;
     if (ev->end.saved >= 0)
         t->saved = ev->end.saved;
     t->seconds += ev->time > t->attempt_started ? ev->time - t->attempt_started : 0;

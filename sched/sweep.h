@@ -50,6 +50,7 @@ struct trial {
     int32_t failures;   /* that cost a retry */
     int32_t ooms;       /* overrides in force */
     int32_t short_ends; /* walltime ends in a row without a newer checkpoint */
+    int32_t lost_ends;  /* ends in a row with an agent that was lost before a report */
     /* the open attempt */
     uint64_t nonce, agent;
     int32_t slot;

@@ -544,6 +544,42 @@ static void test_outcomes(void **state)
     }
 }
 
+static void lose(struct play *p, enum outcome expect, const char *slurm_state)
+{
+    struct end_facts gone = exited(-1, DECISION_NONE, 0);
+
+    ask(p);
+    gone.cause = CAUSE_AGENT_GONE;
+    gone.slurm_state = slice_of(slurm_state);
+    assert_int_equal(end(p, 0, gone), expect);
+}
+
+/* A trial that takes its slot with it fails from the third time in a row on, unless it
+ * had reported something or Slurm knows of another reason. */
+static void test_lost_in_a_row(void **state)
+{
+    struct play *p = play_new("3", 9, 1);
+    struct end_facts gone = exited(-1, DECISION_CONTINUE, 1);
+
+    (void)state;
+    p->spec.grace_period = 3;
+    play_begin(p);
+    lose(p, OUTCOME_LOST, "");
+    lose(p, OUTCOME_LOST, "");
+    ask(p);
+    assert_int_equal(report(p, 0, 1, .1), DECISION_CONTINUE);
+    gone.cause = CAUSE_AGENT_GONE;
+    assert_int_equal(end(p, 0, gone), OUTCOME_LOST);
+    lose(p, OUTCOME_LOST, "");
+    lose(p, OUTCOME_LOST, "");
+    lose(p, OUTCOME_NODE_FAIL, "NODE_FAIL");
+    lose(p, OUTCOME_FAILED, "");
+    assert_int_equal(sweep_trial(p->sw, 0)->state, TRIAL_WAITING);
+    lose(p, OUTCOME_FAILED, "");
+    assert_int_equal(sweep_trial(p->sw, 0)->state, TRIAL_FAILED);
+    play_free(p);
+}
+
 static void test_user_stop(void **state)
 {
     struct play *p = play_new("3", 9, 9);
@@ -678,6 +714,7 @@ int main(void)
         cmocka_unit_test(test_too_short),
         cmocka_unit_test(test_oom),
         cmocka_unit_test(test_outcomes),
+        cmocka_unit_test(test_lost_in_a_row),
         cmocka_unit_test(test_user_stop),
         cmocka_unit_test(test_pausing),
         cmocka_unit_test(test_replay),

@@ -89,6 +89,25 @@ test_expect_success 'an attempt in any slot is lost with its agent' '
     state_is 1 completed
 '
 
+test_expect_success 'a trial that ends its agent each time is not tried for ever' '
+    cat >killer.yaml <<-\EOF &&
+	command: sh -c "kill -9 $(ps -o ppid= -p $PPID)"
+	metric: loss
+	space: {x: "uniform(0, 1)"}
+	search: {trials: 1}
+	schedule: {max_t: 4}
+	retry: {failures: 1}
+	EOF
+    test_expect_code 1 timeout 60 rung run --quiet --executor local --dir killer \
+        killer.yaml &&
+    grep -o "\"outcome\":\"[a-z]*\"" killer/journal/*.jsonl >outcomes &&
+    printf "\"outcome\":\"%s\"\n" lost lost failed failed >expect &&
+    test_cmp expect outcomes &&
+    rung show killer 0 >shown &&
+    grep "failed; its agent was lost" shown &&
+    rung replay --verify killer
+'
+
 test_expect_success 'a request that cannot be is set aside' '
     rm -rf sweep go &&
     { rung run --quiet --dir sweep sweep.yaml & } &&

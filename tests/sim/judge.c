@@ -39,7 +39,7 @@ struct begun { /* an attempt, by its agent */
 
 struct trial_rules {
     enum trial_state state;
-    int bracket, rung, promoted, failures, attempts, short_ends;
+    int bracket, rung, promoted, failures, attempts, short_ends, lost_ends;
     bool finalist, complete, stop_asked, merging;
     double value; /* turned, at `rung` */
     int64_t last_step, saved, attempt_start, began_until;
@@ -582,8 +582,8 @@ static enum outcome outcome_by_rules(const struct judge *j, const struct trial_r
         return OUTCOME_STOPPED;
     if (f->cause == CAUSE_NO_LAUNCH)
         return OUTCOME_LAUNCH_FAILED;
-    if (f->cause == CAUSE_AGENT_GONE)
-        return OUTCOME_LOST;
+    if (f->cause == CAUSE_AGENT_GONE) /* from the third in a row on a failure */
+        return t->last_number == 0 && t->lost_ends >= 2 ? OUTCOME_FAILED : OUTCOME_LOST;
     if (f->cause == CAUSE_EVICTED) /* in this world without Slurm, or by its walltime */
         return f->slurm_state.len > 0 ? OUTCOME_TIMEOUT : OUTCOME_PREEMPTED;
     if (f->cause == CAUSE_HANG)
@@ -630,6 +630,8 @@ static void on_end(struct judge *j, const struct event *ev, struct trial_rules *
         wrong(j, ev, "reports before it are missing");
     if (o == OUTCOME_LOST && j->w->only_network)
         wrong(j, ev, "it is lost, and nothing was but packets");
+    t->lost_ends =
+        f->cause == CAUSE_AGENT_GONE && t->last_number == 0 ? t->lost_ends + 1 : 0;
     if (saved >= 0)
         t->saved = saved;
     /* walltimes that were over before anything was gained, one after another */
