@@ -3,7 +3,7 @@
 #ifndef WORKER_TRAIN_CPU_H
 #define WORKER_TRAIN_CPU_H
 
-#include "worker/train/device.h"
+#include "gpu/device.h"
 
 /* threads: of loops and libraries, at least 1. device_close() it. */
 struct device *cpu_open(int threads);

@@ -5,7 +5,7 @@
 #ifndef WORKER_TRAIN_DATA_H
 #define WORKER_TRAIN_DATA_H
 
-#include "worker/train/device.h"
+#include "gpu/device.h"
 
 #include "base/str.h"
 

@@ -4,7 +4,7 @@
 #ifndef WORKER_TRAIN_DRAW_H
 #define WORKER_TRAIN_DRAW_H
 
-#include "worker/train/device.h"
+#include "gpu/device.h"
 
 enum draw {
     DRAW_START,            /* (layer, index): a weight's start */

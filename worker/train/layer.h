@@ -3,7 +3,7 @@
 #ifndef WORKER_TRAIN_LAYER_H
 #define WORKER_TRAIN_LAYER_H
 
-#include "worker/train/device.h"
+#include "gpu/device.h"
 
 #define LAYER_INPUTS     2
 #define LAYER_PARAMETERS 2

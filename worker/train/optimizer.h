@@ -4,7 +4,7 @@
 #ifndef WORKER_TRAIN_OPTIMIZER_H
 #define WORKER_TRAIN_OPTIMIZER_H
 
-#include "worker/train/device.h"
+#include "gpu/device.h"
 
 #define OPTIMIZER_SLOTS 2
 

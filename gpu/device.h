@@ -8,8 +8,8 @@
  *
  * With the same number of threads an operation gives the same bits each time: sums
  * run in a fixed order. */
-#ifndef WORKER_TRAIN_DEVICE_H
-#define WORKER_TRAIN_DEVICE_H
+#ifndef GPU_DEVICE_H
+#define GPU_DEVICE_H
 
 #include "base/err.h"
 
