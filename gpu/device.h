@@ -22,11 +22,13 @@ enum device_activation {
     ACTIVATION_RELU, /* max(0, x) */
 };
 
-/* What the inputs of products and convolutions are rounded to. All else, weights and sums
- * too, is fp32. */
+/* What the inputs of products and convolutions are rounded to; of 16 bits some devices
+ * round what comes out, too. All else, weights and sums too, is fp32. */
 enum device_precision {
     PRECISION_FP32,
+    PRECISION_TF32, /* 11 bits of significand, the exponents of fp32 */
     PRECISION_BF16, /* 8 bits of significand, the exponents of fp32 */
+    PRECISION_FP16, /* 11 bits of significand; up to 65504, and from 2^-24 */
 };
 
 /* How samples are stored. */
@@ -83,7 +85,7 @@ struct device_batch_norm {
 
 /* Dropout (Srivastava et al. 2014) of numbers [rows][cols]: each is kept with chance
  * keep / DROPOUT_ALL. Number c of row r is kept if it draws less than `keep`: the c % 8th
- * lowest 16 bits of rng_u128(seed, RNG_TRAIN, row + r, c / 8, DRAW_DROPOUT), see
+ * lowest 16 bits of rng_u128(seed, RNG_TRAIN, row + r, c / 8, DROPOUT_DRAW), see
  * base/rng.h. */
 struct device_dropout {
     size_t rows, cols;
@@ -91,7 +93,8 @@ struct device_dropout {
     size_t row;    /* the number that the first row has */
     uint32_t keep; /* from 1 */
 };
-#define DROPOUT_ALL 65536
+#define DROPOUT_ALL  65536
+#define DROPOUT_DRAW 9
 
 /* Moves an image: its place (y, x) is taken from (y + dy, x + dx), and with flip from
  * (y + dy, w - 1 - x + dx); what comes from outside is 0. */
@@ -132,6 +135,11 @@ struct device_adam {
     float keep;  /* 1 for adam; adamw: 1 - lr * its own weight decay */
 };
 
+/* Bytes that allocate() has given out: now, and the most at once. */
+struct device_memory {
+    size_t used, peak;
+};
+
 struct device {
     const struct device_ops *ops;
     /* an implementation's own follows */
@@ -150,6 +158,14 @@ struct device_ops {
 
     int (*allocate)(struct device *d, size_t bytes, void **p, struct err *e); /* zeroed */
     void (*release)(struct device *d, void *p); /* NULL is fine */
+    /* From now on allocate() gives out so many bytes more at most. */
+    void (*limit)(struct device *d, size_t bytes);
+    void (*memory)(const struct device *d, struct device_memory *m);
+    /* Operations of some devices need memory while they run, and the first of them that
+     * gets none makes download() return ERR_FULL. This then gives back all that is kept
+     * for later, and forgets that failure, and no other: with less to do, work can begin
+     * anew. NULL: operations of this device need little. */
+    void (*recover)(struct device *d);
     /* Host memory that is only read and stays as it is, made known to the device:
      * itself, or a copy. */
     int (*attach)(struct device *d, const void *host, size_t bytes, const void **p,
@@ -185,14 +201,15 @@ struct device_ops {
     void (*dropout)(struct device *d, const struct device_dropout *dropout,
                     const float *x, float *y);
     /* Cross-entropy of softmax(logits [rows][classes]) against labels[index[row]]. Adds
-     * to totals; gradient, unless NULL, becomes that of the sum over the rows divided by
-     * `batch`: of the mean over a batch of which these rows are all, or a part. With
+     * to totals; gradient, unless NULL, becomes that of the sum over the rows, times
+     * `share`: with 1 / n of the mean over a batch of n, of which these rows are all, or
+     * a part. With
      * smoothing above 0 the target is not 1 for the label and 0 for the others, but
      * (1 - smoothing) of that and smoothing / classes for each: Szegedy et al. 2016,
      * section 7, as PyTorch's CrossEntropyLoss has it. */
     void (*softmax_loss)(struct device *d, size_t rows, size_t classes,
                          const float *logits, const int32_t *labels,
-                         const uint32_t *index, float smoothing, size_t batch,
+                         const uint32_t *index, float smoothing, float share,
                          float *gradient, struct device_totals *totals);
 
     /* ---- images ---- */
@@ -237,6 +254,11 @@ struct device_ops {
                                 float *dbias, float *dx);
 
     /* ---- optimiser steps over n parameters w with gradients g ---- */
+
+    /* g *= by, and *finite: no number of it is infinite or a NaN. Waits, like
+     * download(). */
+    int (*unscale)(struct device *d, float by, size_t n, float *g, bool *finite,
+                   struct err *e);
 
     /* g += weight_decay w; v = momentum v + g; w -= lr v, or with nesterov
      * w -= lr (g + momentum v). v is NULL without momentum. Sutskever et al. 2013 in the

@@ -17,11 +17,6 @@
 
 /* ---- what it is ---- */
 
-static const char *const precision_names[] = {
-    [PRECISION_FP32] = "",
-    [PRECISION_BF16] = ", bf16",
-};
-
 static void cpu_describe(const struct device *d, char *text, size_t size)
 {
     const struct cpu *cpu = (const struct cpu *)d;
@@ -29,13 +24,17 @@ static void cpu_describe(const struct device *d, char *text, size_t size)
 
     cpu_conv_describe(libraries, sizeof(libraries));
     snprintf(text, size, "cpu, %d thread%s (%s%s)", cpu->threads,
-             cpu->threads == 1 ? "" : "s", libraries, precision_names[cpu->precision]);
+             cpu->threads == 1 ? "" : "s", libraries,
+             cpu->precision == PRECISION_BF16 ? ", bf16" : "");
 }
 
 static int cpu_set_precision(struct device *d, enum device_precision p, struct err *e)
 {
-    int rc = cpu_conv_precision(p, e);
+    int rc;
 
+    if (p == PRECISION_TF32 || p == PRECISION_FP16)
+        return err_set(e, ERR_UNSUPPORTED, "CPUs do not have it: use fp32 or bf16");
+    rc = cpu_conv_precision(p, e);
     if (rc == 0)
         ((struct cpu *)d)->precision = p;
     return rc;
@@ -80,6 +79,8 @@ static int cpu_allocate(struct device *d, size_t bytes, void **p, struct err *e)
         return cannot_allocate(bytes, e);
     memcpy(block, &bytes, sizeof(bytes));
     cpu->used += bytes;
+    if (cpu->used > cpu->peak)
+        cpu->peak = cpu->used;
     *p = block + ALIGNMENT;
     return 0;
 }
@@ -96,11 +97,20 @@ static void cpu_release(struct device *d, void *p)
     free(block);
 }
 
-void cpu_limit(struct device *d, size_t bytes)
+/* What operations need while they run is not counted: it is little; in bf16 what a layer
+ * takes in, rounded. */
+static void cpu_limit(struct device *d, size_t bytes)
 {
     struct cpu *cpu = (struct cpu *)d;
 
     cpu->most = cpu->used + bytes < cpu->used ? SIZE_MAX : cpu->used + bytes;
+}
+
+static void cpu_memory(const struct device *d, struct device_memory *m)
+{
+    const struct cpu *cpu = (const struct cpu *)d;
+
+    *m = (struct device_memory){cpu->used, cpu->peak};
 }
 
 void *space_fit(struct space *s, struct cpu *cpu, size_t bytes)
@@ -339,10 +349,10 @@ static double sum_from(size_t n, const float *z, float from)
 
 static void cpu_softmax_loss(struct device *d, size_t rows, size_t classes,
                              const float *logits, const int32_t *labels,
-                             const uint32_t *index, float smoothing, size_t batch,
+                             const uint32_t *index, float smoothing, float share,
                              float *gradient, struct device_totals *totals)
 {
-    float mean = 1.0f / (float)batch, spread = smoothing / (float)classes;
+    float spread = smoothing / (float)classes;
 
     (void)d;
     for (size_t r = 0; r < rows; r++, logits += classes) {
@@ -367,13 +377,35 @@ static void cpu_softmax_loss(struct device *d, size_t rows, size_t classes,
         if (!gradient)
             continue;
         for (size_t c = 0; c < classes; c++)
-            gradient[c] = gradient[c] / sum * mean - spread * mean;
-        gradient[label] -= (1 - smoothing) * mean;
+            gradient[c] = gradient[c] / sum * share - spread * share;
+        gradient[label] -= (1 - smoothing) * share;
         gradient += classes;
     }
 }
 
 /* ---- optimiser steps ---- */
+
+/* Adds up zeros; what is no finite number makes that a NaN. */
+WIDE static float unscale(size_t n, float by, float *g)
+{
+    float zero = 0;
+
+#pragma omp simd reduction(+ : zero)
+    for (size_t i = 0; i < n; i++) {
+        g[i] *= by;
+        zero += g[i] * 0;
+    }
+    return zero;
+}
+
+static int cpu_unscale(struct device *d, float by, size_t n, float *g, bool *finite,
+                       struct err *e)
+{
+    char none;
+
+    *finite = unscale(n, by, g) == 0;
+    return cpu_download(d, &none, g, 0, e);
+}
 
 WIDE static void sgd_plain(struct device_sgd s, size_t n, float *restrict w,
                            const float *restrict g)
@@ -468,6 +500,8 @@ static const struct device_ops cpu_ops = {
     .set_precision = cpu_set_precision,
     .allocate = cpu_allocate,
     .release = cpu_release,
+    .limit = cpu_limit,
+    .memory = cpu_memory,
     .attach = cpu_attach,
     .detach = cpu_detach,
     .upload = cpu_upload,
@@ -490,6 +524,7 @@ static const struct device_ops cpu_ops = {
     .batch_norm = cpu_batch_norm,
     .batch_norm_running = cpu_batch_norm_running,
     .batch_norm_backward = cpu_batch_norm_backward,
+    .unscale = cpu_unscale,
     .sgd = cpu_sgd,
     .adam = cpu_adam,
 };

@@ -8,9 +8,4 @@
 /* threads: of loops and libraries, at least 1. device_close() it. */
 struct device *cpu_open(int threads);
 
-/* From now on allocate() gives out so many bytes more at most. (What operations need
- * while they run is not counted: it is little; in bf16 what a layer takes in, rounded.)
- */
-void cpu_limit(struct device *d, size_t bytes);
-
 #endif

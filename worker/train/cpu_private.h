@@ -29,7 +29,7 @@ struct cpu {
     struct device device;
     int threads;
     enum device_precision precision;
-    size_t used, most;           /* bytes of memory */
+    size_t used, peak, most;     /* bytes of memory */
     struct err failure;          /* the first of an operation */
     struct space space;          /* what an operation needs while it runs */
     struct gatherer *gatherer;   /* what gathers, and waits to */
@@ -67,7 +67,7 @@ void cpu_blas_describe(char *text, size_t size);
  */
 void cpu_conv_open(struct cpu *cpu);
 void cpu_conv_close(struct cpu *cpu);
-int cpu_conv_precision(enum device_precision p, struct err *e); /* set_precision()'s */
+int cpu_conv_precision(enum device_precision p, struct err *e); /* fp32 or bf16 */
 void cpu_conv_describe(char *text, size_t size);                /* the libraries */
 /* c = op(a) op(b) alone. */
 void cpu_product(struct cpu *cpu, const struct device_gemm *g);

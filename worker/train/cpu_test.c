@@ -96,6 +96,63 @@ static void check_gemm(bool ta, bool tb, size_t m, size_t n, size_t k, const flo
     free(c);
 }
 
+static void test_memory_is_counted_and_limited(void **state)
+{
+    (void)state;
+    struct device *d = cpu_open(1);
+    struct device_memory m;
+    struct err e;
+    void *p, *q;
+
+    assert_int_equal(d->ops->allocate(d, 1000, &p, NULL), 0);
+    assert_int_equal(d->ops->allocate(d, 500, &q, NULL), 0);
+    d->ops->release(d, q);
+    d->ops->memory(d, &m);
+    assert_int_equal(m.used, 1000);
+    assert_int_equal(m.peak, 1500);
+    d->ops->limit(d, 400);
+    assert_int_equal(d->ops->allocate(d, 500, &q, &e), ERR_FULL);
+    assert_non_null(strstr(e.text, "left: cannot allocate"));
+    assert_int_equal(d->ops->allocate(d, 400, &q, &e), 0);
+    d->ops->release(d, p);
+    d->ops->release(d, q);
+    device_close(d);
+}
+
+static void test_precisions_of_gpus_are_refused(void **state)
+{
+    (void)state;
+    struct err e;
+
+    assert_int_equal(device->ops->set_precision(device, PRECISION_TF32, &e),
+                     ERR_UNSUPPORTED);
+    assert_int_equal(device->ops->set_precision(device, PRECISION_FP16, &e),
+                     ERR_UNSUPPORTED);
+    assert_non_null(strstr(e.text, "use fp32 or bf16"));
+}
+
+static void test_unscale(void **state)
+{
+    (void)state;
+    enum { N = 37 };
+    float g[N];
+    bool finite = false;
+
+    for (int i = 0; i < N; i++)
+        g[i] = (float)i * 8;
+    assert_int_equal(device->ops->unscale(device, 0.125f, N, g, &finite, NULL), 0);
+    assert_true(finite);
+    for (int i = 0; i < N; i++)
+        assert_true(g[i] == (float)i);
+    static const float bad[] = {INFINITY, -INFINITY, NAN};
+    for (int i = 0; i < 3; i++) {
+        g[i * 17] = bad[i];
+        assert_int_equal(device->ops->unscale(device, 1, N, g, &finite, NULL), 0);
+        assert_false(finite);
+        g[i * 17] = 0;
+    }
+}
+
 static void test_gemm_in_all_its_forms(void **state)
 {
     (void)state;
@@ -211,8 +268,8 @@ static void check_softmax_loss(float smoothing)
         labels[r] = (int32_t)(r * 3 % CLASSES);
     }
     z[3 * CLASSES + 1] = 20; /* one row that is sure */
-    device->ops->softmax_loss(device, ROWS, CLASSES, z, labels, index, smoothing, ROWS, g,
-                              &totals);
+    device->ops->softmax_loss(device, ROWS, CLASSES, z, labels, index, smoothing,
+                              1.0f / ROWS, g, &totals);
     for (size_t r = 0; r < ROWS; r++) {
         size_t label = (size_t)labels[index[r]], best = 0;
         double gradient[CLASSES];
@@ -229,8 +286,8 @@ static void check_softmax_loss(float smoothing)
     assert_true(totals.correct == want.correct);
 
     struct device_totals again = {0, 0};
-    device->ops->softmax_loss(device, ROWS, CLASSES, z, labels, index, smoothing, ROWS,
-                              NULL, &again);
+    device->ops->softmax_loss(device, ROWS, CLASSES, z, labels, index, smoothing, 0, NULL,
+                              &again);
     assert_near(again.loss, want.loss - 1.5, want.loss);
     free(z);
 }
@@ -381,6 +438,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_impossible_memory_is_refused),
         cmocka_unit_test(test_memory_is_zeroed_and_aligned),
+        cmocka_unit_test(test_memory_is_counted_and_limited),
+        cmocka_unit_test(test_precisions_of_gpus_are_refused),
+        cmocka_unit_test(test_unscale),
         cmocka_unit_test(test_gemm_in_all_its_forms),
         cmocka_unit_test(test_gemm_in_bf16),
         cmocka_unit_test(test_relu_keeps_a_nan),

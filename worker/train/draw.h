@@ -15,9 +15,9 @@ enum draw {
     DRAW_SYNTHETIC_NOISE,  /* (0, place), (1, sample) */
     DRAW_CROP_Y,           /* (epoch, sample): where an image is cropped */
     DRAW_CROP_X,
-    DRAW_FLIP,    /* (epoch, sample): whether an image is mirrored */
-    DRAW_DROPOUT, /* (step, layer's draws): a seed; by it (row of the batch, number / 8)
-                   */
+    DRAW_FLIP,                   /* (epoch, sample): whether an image is mirrored */
+    DRAW_DROPOUT = DROPOUT_DRAW, /* (step, layer's draws): a seed; by it (row of the
+                                 batch, number / 8) */
 };
 
 /* Shuffles order[n] (Fisher and Yates; Durstenfeld's form). n is below 2^32. */

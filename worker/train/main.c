@@ -598,7 +598,7 @@ static int limit_memory(struct app *a, struct err *e)
                        "(--limit takes fewer samples)",
                        size_format(asked, most), size_format(needed, there));
     int devices = has_devices(a) ? comm_size(a->comm) : 1;
-    cpu_limit(a->device, (size_t)((most - there) / devices));
+    a->device->ops->limit(a->device, (size_t)((most - there) / devices));
     return 0;
 }
 

@@ -451,8 +451,9 @@ static void check_model(struct model *m, size_t rows)
         const float *logits = pass_forward(p, &batch);
         for (size_t i = 0; i < rows * CLASSES; i++)
             assert_near((double)logits[i], want[i], 1e-5);
-        device->ops->softmax_loss(device, rows, CLASSES, logits, labels, index, 0, rows,
-                                  training ? pass_upstream(p) : NULL, &totals);
+        device->ops->softmax_loss(device, rows, CLASSES, logits, labels, index, 0,
+                                  1.0f / (float)rows, training ? pass_upstream(p) : NULL,
+                                  &totals);
         assert_near(totals.loss / (double)rows, loss, 1e-5);
     }
     pass_backward(p, m->gradients, dx, NULL, NULL);
@@ -865,8 +866,9 @@ static void test_resnet_agrees_with_a_plain_one(void **state)
         const float *logits = pass_forward(p, &batch);
         for (size_t i = 0; i < FEW * CLASSES; i++)
             assert_near((double)logits[i], want[i], 1e-4 * (1 + fabs(want[i])));
-        device->ops->softmax_loss(device, FEW, CLASSES, logits, labels, index, 0, FEW,
-                                  training ? pass_upstream(p) : NULL, &totals);
+        device->ops->softmax_loss(device, FEW, CLASSES, logits, labels, index, 0,
+                                  1.0f / FEW, training ? pass_upstream(p) : NULL,
+                                  &totals);
     }
     pass_backward(p, m->gradients, NULL, NULL, NULL);
     check_along_gradient(m, xd, labels, &batch);

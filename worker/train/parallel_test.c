@@ -222,7 +222,7 @@ static void test_with_little_memory_batches_are_cut(void **state)
     assert_int_equal(trainer_micro_batches(b.trainer), 1);
     for (size_t most = (size_t)1 << 24; notes.len == 0; most = most * 3 / 4) {
         trainer_destroy(b.trainer);
-        cpu_limit(d, most);
+        d->ops->limit(d, most);
         b.trainer = trainer_create(d, b.t.data, b.t.model, b.t.optimizer, &config, &e);
         assert_non_null(b.trainer);
     }
@@ -232,7 +232,7 @@ static void test_with_little_memory_batches_are_cut(void **state)
     train(&b, EPOCHS);
     assert_near(&whole.bench.t, &b.t);
     trainer_destroy(b.trainer);
-    cpu_limit(d, 10000);
+    d->ops->limit(d, 10000);
     b.trainer = trainer_create(d, b.t.data, b.t.model, b.t.optimizer, &config, &e);
     assert_null(b.trainer);
     assert_int_equal(e.code, ERR_FULL);

@@ -252,7 +252,8 @@ static void forward(struct trainer *t, struct feed *f, struct lane *l, struct ro
     else /* their part of the gradient of the batch's mean loss, with labels smoothed */
         d->ops->softmax_loss(d, rows.n, t->data->classes, y, f->labels,
                              f->order + rows.start,
-                             training ? (float)t->config.label_smoothing : 0, batch,
+                             training ? (float)t->config.label_smoothing : 0,
+                             training ? 1.0f / (float)batch : 0,
                              training ? pass_upstream(l->pass) : NULL, t->totals);
 }
 

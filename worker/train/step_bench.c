@@ -49,8 +49,8 @@ static void step(struct training *t)
     const float *logits = pass_forward(
         t->pass, &(struct batch){.rows = t->rows, .x = t->x, .training = true});
 
-    d->ops->softmax_loss(d, t->rows, CLASSES, logits, t->labels, t->index, 0, t->rows,
-                         pass_upstream(t->pass), &t->totals);
+    d->ops->softmax_loss(d, t->rows, CLASSES, logits, t->labels, t->index, 0,
+                         1.0f / (float)t->rows, pass_upstream(t->pass), &t->totals);
     pass_backward(t->pass, t->model->gradients, NULL, NULL, NULL);
     optimizer_step(t->optimizer, t->model->values, t->model->gradients);
 }
