@@ -1,0 +1,649 @@
+/* A GPU by CUDA. Operations are queued on one stream, in order, so that memory which is
+ * released can be given out again at once: who gets it comes later in the stream.
+ * Products are cuBLAS's (cuda_blas.c), convolutions cuDNN's (cuda_conv.c), and the rest
+ * kernels of ours (kernels.h). */
+#include "config.h"
+
+#include "gpu/cuda_private.h"
+
+#include "base/mem.h"
+#include "gpu/plugin.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STAGING ((size_t)8 << 20) /* bytes of each */
+
+/* ---- failures ---- */
+
+static bool note(struct cuda *cuda, const struct err *e, int rc)
+{
+    if (rc < 0 && !cuda->failure.code)
+        cuda->failure = *e;
+    return rc == 0;
+}
+
+bool cuda_ok(struct cuda *cuda, cudaError_t rc, const char *what)
+{
+    struct err e;
+
+    return note(cuda, &e, fault_cuda(rc, &cuda->versions, what, &e));
+}
+
+bool cuda_blas_ok(struct cuda *cuda, cublasStatus_t rc, const char *what)
+{
+    struct err e;
+
+    return note(cuda, &e, fault_cublas(rc, what, &e));
+}
+
+bool cuda_dnn_ok(struct cuda *cuda, cudnnStatus_t rc, const char *what)
+{
+    struct err e;
+
+    return note(cuda, &e, fault_cudnn(rc, what, &e));
+}
+
+/* ---- what it is ---- */
+
+static const char *const precision_names[] = {
+    [PRECISION_FP32] = "fp32",
+    [PRECISION_TF32] = "tf32",
+    [PRECISION_BF16] = "bf16",
+    [PRECISION_FP16] = "fp16",
+};
+
+static void cuda_describe(const struct device *d, char *text, size_t size)
+{
+    const struct cuda *cuda = (const struct cuda *)d;
+
+    snprintf(text, size, "%s, %s", cuda->name, precision_names[cuda->precision]);
+}
+
+static int cuda_set_precision(struct device *d, enum device_precision p, struct err *e)
+{
+    struct cuda *cuda = (struct cuda *)d;
+
+    if (cuda->capability < 80 && (p == PRECISION_TF32 || p == PRECISION_BF16))
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s has it not: use fp32 or fp16 (%s is for compute capability 8 "
+                       "and above, this is %d.%d)",
+                       cuda->name, precision_names[p], cuda->capability / 10,
+                       cuda->capability % 10);
+    cuda->precision = p;
+    return 0;
+}
+
+bool cuda_narrows(const struct cuda *cuda, enum kernel_narrow *to)
+{
+    *to = cuda->precision == PRECISION_FP16 ? NARROW_FP16 : NARROW_BF16;
+    return cuda->precision == PRECISION_BF16 || cuda->precision == PRECISION_FP16;
+}
+
+/* ---- memory ---- */
+
+static int take_memory(void *arg, size_t bytes, void **p, struct err *e)
+{
+    const struct cuda *cuda = arg;
+    cudaError_t rc = cudaMalloc(p, bytes);
+
+    if (rc != cudaSuccess)
+        cudaGetLastError(); /* or the next launch would be blamed */
+    return fault_cuda(rc, &cuda->versions, "cudaMalloc", e);
+}
+
+static void give_memory(void *arg, void *p)
+{
+    (void)arg;
+    cudaFree(p); /* waits until nobody uses it */
+}
+
+static int cuda_allocate(struct device *d, size_t bytes, void **p, struct err *e)
+{
+    struct cuda *cuda = (struct cuda *)d;
+    int rc = cache_allocate(cuda->cache, bytes, p, e);
+
+    if (rc == 0)
+        rc = fault_cuda(cudaMemsetAsync(*p, 0, bytes, cuda->stream), &cuda->versions,
+                        "cudaMemset", e);
+    return rc;
+}
+
+static void cuda_release(struct device *d, void *p)
+{
+    cache_release(((struct cuda *)d)->cache, p);
+}
+
+static void cuda_limit(struct device *d, size_t bytes)
+{
+    cache_limit(((struct cuda *)d)->cache, bytes);
+}
+
+static void cuda_memory(const struct device *d, struct device_memory *m)
+{
+    struct cache_usage u = cache_usage(((const struct cuda *)d)->cache);
+
+    *m = (struct device_memory){u.used, u.peak};
+}
+
+static void release_space(struct cuda *cuda)
+{
+    cache_release(cuda->cache, cuda->space);
+    cuda->space = NULL;
+    cuda->space_bytes = 0;
+}
+
+static void cuda_recover(struct device *d)
+{
+    struct cuda *cuda = (struct cuda *)d;
+
+    if (cuda->failure.code != ERR_FULL)
+        return;
+    cudaStreamSynchronize(cuda->stream);
+    cudaGetLastError();
+    release_space(cuda);
+    cache_trim(cuda->cache);
+    cuda->failure = (struct err){0};
+}
+
+int cuda_space_try(struct cuda *cuda, size_t bytes, void **p, struct err *e)
+{
+    if (cuda->space && bytes <= cuda->space_bytes) {
+        *p = cuda->space;
+        return 0;
+    }
+    release_space(cuda);
+    int rc = cache_allocate(cuda->cache, bytes, &cuda->space, e);
+    if (rc < 0)
+        return rc;
+    cuda->space_bytes = bytes;
+    *p = cuda->space;
+    return 0;
+}
+
+void *cuda_space(struct cuda *cuda, size_t bytes)
+{
+    struct err e;
+    void *p = NULL;
+
+    note(cuda, &e, cuda_space_try(cuda, bytes, &p, &e));
+    return p;
+}
+
+/* ---- copying ---- */
+
+static size_t piece(size_t bytes, size_t at)
+{
+    return bytes - at < STAGING ? bytes - at : STAGING;
+}
+
+static void cuda_upload(struct device *d, void *to, const void *host, size_t bytes)
+{
+    struct cuda *cuda = (struct cuda *)d;
+    bool ok = true;
+
+    for (size_t at = 0, i = 0; at < bytes && ok; at += STAGING, i++) {
+        struct staging *s = &cuda->staging[i % STAGINGS];
+        size_t n = piece(bytes, at);
+        ok = cuda_ok(cuda, cudaEventSynchronize(s->done), "a copy to the GPU");
+        if (!ok)
+            return;
+        memcpy(s->p, (const char *)host + at, n);
+        ok = cuda_ok(cuda,
+                     cudaMemcpyAsync((char *)to + at, s->p, n, cudaMemcpyHostToDevice,
+                                     cuda->stream),
+                     "a copy to the GPU") &&
+             cuda_ok(cuda, cudaEventRecord(s->done, cuda->stream), "a copy to the GPU");
+    }
+}
+
+/* The bus brings a piece while the one before is copied out. */
+static void bring(struct cuda *cuda, char *host, const char *from, size_t bytes)
+{
+    static const char what[] = "a copy from the GPU";
+    size_t pieces = (bytes + STAGING - 1) / STAGING;
+
+    for (size_t i = 0; i <= pieces; i++) {
+        if (i < pieces) {
+            struct staging *s = &cuda->staging[i % STAGINGS];
+            if (!cuda_ok(cuda, cudaEventSynchronize(s->done), what) ||
+                !cuda_ok(cuda,
+                         cudaMemcpyAsync(s->p, from + i * STAGING,
+                                         piece(bytes, i * STAGING),
+                                         cudaMemcpyDeviceToHost, cuda->stream),
+                         what) ||
+                !cuda_ok(cuda, cudaEventRecord(s->done, cuda->stream), what))
+                return;
+        }
+        if (i > 0) {
+            const struct staging *s = &cuda->staging[(i - 1) % STAGINGS];
+            if (!cuda_ok(cuda, cudaEventSynchronize(s->done), what))
+                return;
+            memcpy(host + (i - 1) * STAGING, s->p, piece(bytes, (i - 1) * STAGING));
+        }
+    }
+}
+
+static int cuda_download(struct device *d, void *host, const void *from, size_t bytes,
+                         struct err *e)
+{
+    struct cuda *cuda = (struct cuda *)d;
+
+    if (!cuda->failure.code)
+        bring(cuda, host, from, bytes);
+    if (!cuda->failure.code)
+        cuda_ok(cuda, cudaStreamSynchronize(cuda->stream), "the GPU's work");
+    if (cuda->failure.code)
+        return err_set(e, cuda->failure.code, "%s", cuda->failure.text);
+    return 0;
+}
+
+/* A copy on the GPU, where that leaves it half of what is free; else one in memory of
+ * the host, which it reads. */
+static int cuda_attach(struct device *d, const void *host, size_t bytes, const void **p,
+                       struct err *e)
+{
+    struct cuda *cuda = (struct cuda *)d;
+    struct attachment a = {NULL, false};
+    size_t free_bytes = 0, all;
+    int rc =
+        fault_cuda(cudaMemGetInfo(&free_bytes, &all), &cuda->versions, "its memory", e);
+
+    if (rc < 0)
+        return rc;
+    if (bytes > free_bytes / 2 || cache_allocate(cuda->cache, bytes, &a.p, NULL) < 0) {
+        a.host = true;
+        rc = fault_cuda(cudaHostAlloc(&a.p, bytes, cudaHostAllocDefault), &cuda->versions,
+                        "page-locked memory for the samples", e);
+        if (rc < 0)
+            return rc;
+        memcpy(a.p, host, bytes);
+    } else {
+        cuda_upload(d, a.p, host, bytes);
+    }
+    vec_push(&cuda->attachments, a);
+    *p = a.p;
+    return 0;
+}
+
+static void cuda_detach(struct device *d, const void *p)
+{
+    struct cuda *cuda = (struct cuda *)d;
+
+    for (size_t i = 0; p && i < cuda->attachments.n; i++) {
+        struct attachment a = cuda->attachments.v[i];
+        if (a.p != p)
+            continue;
+        if (a.host)
+            cudaFreeHost(a.p); /* waits until nobody uses it */
+        else
+            cache_release(cuda->cache, a.p);
+        cuda->attachments.v[i] = cuda->attachments.v[--cuda->attachments.n];
+        return;
+    }
+}
+
+/* ---- operations ---- */
+
+static void cuda_gather_wait(struct device *d)
+{
+    struct cuda *cuda = (struct cuda *)d;
+
+    if (cuda->gathering)
+        cuda_ok(cuda, cudaStreamWaitEvent(cuda->stream, cuda->gathered, 0),
+                "the gathering of samples");
+    cuda->gathering = false;
+}
+
+static void cuda_gather(struct device *d, const struct device_gather *g, size_t rows,
+                        float *out)
+{
+    static const char what[] = "the gathering of samples";
+    struct cuda *cuda = (struct cuda *)d;
+
+    cuda_gather_wait(d);
+    cuda->gathering =
+        cuda_ok(cuda, cudaEventRecord(cuda->queued, cuda->stream), what) &&
+        cuda_ok(cuda, cudaStreamWaitEvent(cuda->gatherer, cuda->queued, 0), what) &&
+        cuda_ok(cuda, kernel_gather(cuda->gatherer, g, rows, out), what) &&
+        cuda_ok(cuda, cudaEventRecord(cuda->gathered, cuda->gatherer), what);
+}
+
+static void cuda_activation_backward(struct device *d, enum device_activation activation,
+                                     size_t rows, size_t cols, const float *y, float *dy,
+                                     float *dbias)
+{
+    struct cuda *cuda = (struct cuda *)d;
+    bool relu = activation == ACTIVATION_RELU;
+    void *space = dbias ? cuda_space(cuda, kernel_sums_space(rows, cols)) : NULL;
+
+    if (space)
+        cuda_ok(cuda,
+                kernel_column_sums(cuda->stream, rows, cols, relu ? y : NULL, dy, dy,
+                                   dbias, space),
+                "an activation's gradient");
+    else if (!dbias && relu)
+        cuda_ok(cuda, kernel_relu_backward(cuda->stream, rows * cols, y, dy),
+                "an activation's gradient");
+}
+
+static void cuda_add(struct device *d, enum device_activation activation, size_t n,
+                     const float *a, const float *b, float *y)
+{
+    struct cuda *cuda = (struct cuda *)d;
+
+    cuda_ok(cuda, kernel_add(cuda->stream, activation == ACTIVATION_RELU, n, a, b, y),
+            "an addition");
+}
+
+static void cuda_add_backward(struct device *d, enum device_activation activation,
+                              size_t n, const float *y, const float *dy, float *da,
+                              float *db)
+{
+    struct cuda *cuda = (struct cuda *)d;
+
+    cuda_ok(cuda,
+            kernel_add_backward(cuda->stream, activation == ACTIVATION_RELU, n, y, dy, da,
+                                db),
+            "an addition's gradient");
+}
+
+static void cuda_dropout(struct device *d, const struct device_dropout *dropout,
+                         const float *x, float *y)
+{
+    struct cuda *cuda = (struct cuda *)d;
+
+    cuda_ok(cuda, kernel_dropout(cuda->stream, dropout, x, y), "dropout");
+}
+
+static void cuda_softmax_loss(struct device *d, size_t rows, size_t classes,
+                              const float *logits, const int32_t *labels,
+                              const uint32_t *index, float smoothing, float share,
+                              float *gradient, struct device_totals *totals)
+{
+    struct cuda *cuda = (struct cuda *)d;
+    void *space = cuda_space(cuda, kernel_loss_space(rows));
+
+    if (space)
+        cuda_ok(cuda,
+                kernel_softmax_loss(cuda->stream, rows, classes, logits, labels, index,
+                                    smoothing, share, gradient, totals, space),
+                "the loss");
+}
+
+static void cuda_max_pool(struct device *d, const struct device_slide *s, const float *x,
+                          float *y)
+{
+    struct cuda *cuda = (struct cuda *)d;
+
+    cuda_ok(cuda, kernel_max_pool(cuda->stream, s, x, y), "pooling");
+}
+
+static void cuda_max_pool_backward(struct device *d, const struct device_slide *s,
+                                   const float *x, const float *y, const float *dy,
+                                   float *dx)
+{
+    struct cuda *cuda = (struct cuda *)d;
+
+    cuda_ok(cuda, kernel_max_pool_backward(cuda->stream, s, x, y, dy, dx),
+            "pooling's gradient");
+}
+
+static void cuda_avg_pool(struct device *d, size_t rows, struct image in, const float *x,
+                          float *y)
+{
+    struct cuda *cuda = (struct cuda *)d;
+
+    cuda_ok(cuda, kernel_avg_pool(cuda->stream, rows, in, x, y), "pooling");
+}
+
+static void cuda_avg_pool_backward(struct device *d, size_t rows, struct image in,
+                                   const float *dy, float *dx)
+{
+    struct cuda *cuda = (struct cuda *)d;
+
+    cuda_ok(cuda, kernel_avg_pool_backward(cuda->stream, rows, in, dy, dx),
+            "pooling's gradient");
+}
+
+static void *norm_space(struct cuda *cuda, const struct device_batch_norm *b)
+{
+    return cuda_space(cuda, kernel_sums_space(b->n, b->channels));
+}
+
+static void cuda_batch_norm(struct device *d, const struct device_batch_norm *b,
+                            const float *x, float *y)
+{
+    struct cuda *cuda = (struct cuda *)d;
+    void *space = norm_space(cuda, b);
+
+    if (space)
+        cuda_ok(cuda, kernel_batch_norm(cuda->stream, b, x, y, space),
+                "batch normalisation");
+}
+
+static void cuda_batch_norm_running(struct device *d, const struct device_batch_norm *b,
+                                    const float *x, float *y)
+{
+    struct cuda *cuda = (struct cuda *)d;
+    void *space = norm_space(cuda, b);
+
+    if (space)
+        cuda_ok(cuda, kernel_batch_norm_running(cuda->stream, b, x, y, space),
+                "batch normalisation");
+}
+
+static void cuda_batch_norm_backward(struct device *d, const struct device_batch_norm *b,
+                                     const float *x, const float *dy, float *dweight,
+                                     float *dbias, float *dx)
+{
+    struct cuda *cuda = (struct cuda *)d;
+    void *space = norm_space(cuda, b);
+
+    if (space)
+        cuda_ok(
+            cuda,
+            kernel_batch_norm_backward(cuda->stream, b, x, dy, dweight, dbias, dx, space),
+            "batch normalisation's gradient");
+}
+
+static int cuda_unscale(struct device *d, float by, size_t n, float *g, bool *finite,
+                        struct err *e)
+{
+    struct cuda *cuda = (struct cuda *)d;
+    uint32_t overflow = 0;
+
+    cuda_ok(cuda, cudaMemsetAsync(cuda->overflow, 0, sizeof(overflow), cuda->stream),
+            "unscaling");
+    cuda_ok(cuda, kernel_unscale(cuda->stream, by, n, g, cuda->overflow), "unscaling");
+    int rc = cuda_download(d, &overflow, cuda->overflow, sizeof(overflow), e);
+    *finite = overflow == 0;
+    return rc;
+}
+
+static void cuda_sgd(struct device *d, const struct device_sgd *s, size_t n, float *w,
+                     const float *g, float *v)
+{
+    struct cuda *cuda = (struct cuda *)d;
+
+    cuda_ok(cuda, kernel_sgd(cuda->stream, s, n, w, g, v), "the optimiser's step");
+}
+
+static void cuda_adam(struct device *d, const struct device_adam *s, size_t n, float *w,
+                      const float *g, float *m, float *v)
+{
+    struct cuda *cuda = (struct cuda *)d;
+
+    cuda_ok(cuda, kernel_adam(cuda->stream, s, n, w, g, m, v), "the optimiser's step");
+}
+
+/* ---- beginning and end ---- */
+
+static void cuda_close(struct device *d)
+{
+    struct cuda *cuda = (struct cuda *)d;
+
+    if (cuda->gatherer)
+        cudaStreamSynchronize(cuda->gatherer);
+    if (cuda->stream)
+        cudaStreamSynchronize(cuda->stream);
+    cuda_conv_close(cuda);
+    cuda_blas_close(cuda);
+    while (cuda->attachments.n)
+        cuda_detach(d, cuda->attachments.v[0].p);
+    vec_free(&cuda->attachments);
+    for (int i = 0; i < STAGINGS; i++) {
+        if (cuda->staging[i].p)
+            cudaFreeHost(cuda->staging[i].p);
+        if (cuda->staging[i].done)
+            cudaEventDestroy(cuda->staging[i].done);
+    }
+    cache_close(cuda->cache);
+    if (cuda->queued)
+        cudaEventDestroy(cuda->queued);
+    if (cuda->gathered)
+        cudaEventDestroy(cuda->gathered);
+    if (cuda->gatherer)
+        cudaStreamDestroy(cuda->gatherer);
+    if (cuda->stream)
+        cudaStreamDestroy(cuda->stream);
+    free(cuda);
+}
+
+static const struct device_ops cuda_ops = {
+    .close = cuda_close,
+    .describe = cuda_describe,
+    .set_precision = cuda_set_precision,
+    .allocate = cuda_allocate,
+    .release = cuda_release,
+    .limit = cuda_limit,
+    .memory = cuda_memory,
+    .recover = cuda_recover,
+    .attach = cuda_attach,
+    .detach = cuda_detach,
+    .upload = cuda_upload,
+    .download = cuda_download,
+    .gather = cuda_gather,
+    .gather_wait = cuda_gather_wait,
+    .gemm = cuda_gemm,
+    .activation_backward = cuda_activation_backward,
+    .add = cuda_add,
+    .add_backward = cuda_add_backward,
+    .dropout = cuda_dropout,
+    .softmax_loss = cuda_softmax_loss,
+    .conv = cuda_conv,
+    .conv_backward_data = cuda_conv_backward_data,
+    .conv_backward_weight = cuda_conv_backward_weight,
+    .max_pool = cuda_max_pool,
+    .max_pool_backward = cuda_max_pool_backward,
+    .global_avg_pool = cuda_avg_pool,
+    .global_avg_pool_backward = cuda_avg_pool_backward,
+    .batch_norm = cuda_batch_norm,
+    .batch_norm_running = cuda_batch_norm_running,
+    .batch_norm_backward = cuda_batch_norm_backward,
+    .unscale = cuda_unscale,
+    .sgd = cuda_sgd,
+    .adam = cuda_adam,
+};
+
+static struct fault_versions versions(void)
+{
+    struct fault_versions v = {0, 0};
+
+    cudaDriverGetVersion(&v.driver); /* 0 without a driver */
+    cudaRuntimeGetVersion(&v.runtime);
+    return v;
+}
+
+static int cuda_count(int *n, struct err *e)
+{
+    struct fault_versions v = versions();
+    int found = 0;
+    cudaError_t rc = cudaGetDeviceCount(&found);
+
+    if (rc == cudaSuccess && found == 0)
+        rc = cudaErrorNoDevice;
+    if (rc == cudaSuccess)
+        *n = found;
+    return fault_cuda(rc, &v, "CUDA", e);
+}
+
+static int name_gpu(struct cuda *cuda, int number, struct err *e)
+{
+    struct cudaDeviceProp p;
+    int rc = fault_cuda(cudaSetDevice(number), &cuda->versions, "CUDA", e);
+
+    if (rc == 0)
+        rc = fault_cuda(cudaGetDeviceProperties(&p, number), &cuda->versions, "CUDA", e);
+    if (rc < 0)
+        return rc;
+    snprintf(cuda->name, sizeof(cuda->name), "%s", p.name);
+    cuda->capability = 10 * p.major + p.minor;
+    return 0;
+}
+
+static int open_streams(struct cuda *cuda, struct err *e)
+{
+    cudaError_t rc = cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking);
+
+    if (rc == cudaSuccess)
+        rc = cudaStreamCreateWithFlags(&cuda->gatherer, cudaStreamNonBlocking);
+    if (rc == cudaSuccess)
+        rc = cudaEventCreateWithFlags(&cuda->queued, cudaEventDisableTiming);
+    if (rc == cudaSuccess)
+        rc = cudaEventCreateWithFlags(&cuda->gathered, cudaEventDisableTiming);
+    for (int i = 0; i < STAGINGS && rc == cudaSuccess; i++) {
+        struct staging *s = &cuda->staging[i];
+        rc = cudaHostAlloc(&s->p, STAGING, cudaHostAllocDefault);
+        if (rc == cudaSuccess)
+            rc = cudaEventCreateWithFlags(&s->done, cudaEventDisableTiming);
+    }
+    return fault_cuda(rc, &cuda->versions, cuda->name, e);
+}
+
+/* A kernel of ours and a copy: what does not work shows here, and not in the middle of a
+ * training. */
+static int try_out(struct cuda *cuda, struct err *e)
+{
+    void *p;
+    bool finite;
+    int rc = cuda_allocate(&cuda->device, 2 * sizeof(*cuda->overflow), &p, e);
+
+    if (rc < 0)
+        return rc;
+    cuda->overflow = p;
+    rc = cuda_unscale(&cuda->device, 1, 1, (float *)p + 1, &finite, e);
+    return rc < 0 ? err_prefix(e, "%s", cuda->name) : 0;
+}
+
+static int cuda_open(int number, struct device **d, struct err *e)
+{
+    struct cuda *cuda = mem_alloc(sizeof(*cuda));
+    int rc;
+
+    cuda->device.ops = &cuda_ops;
+    cuda->versions = versions();
+    cuda->cache = cache_open(&(struct cache_source){take_memory, give_memory, cuda});
+    rc = name_gpu(cuda, number, e);
+    if (rc == 0)
+        rc = open_streams(cuda, e);
+    if (rc == 0)
+        rc = try_out(cuda, e);
+    if (rc == 0)
+        rc = cuda_blas_open(cuda, e);
+    if (rc == 0)
+        rc = cuda_conv_open(cuda, e);
+    if (rc < 0) {
+        cuda_close(&cuda->device);
+        return rc;
+    }
+    *d = &cuda->device;
+    return 0;
+}
+
+__attribute__((visibility("default"))) const struct plugin rung_cuda = {
+    .version = PACKAGE_VERSION,
+    .count = cuda_count,
+    .open = cuda_open,
+};
