@@ -169,7 +169,7 @@ int attempts_launch(void *ctx, const struct item *work, int slot,
     const struct attempts *p = ctx;
     const struct spec *spec = &p->file->spec;
     const struct space *sp = spec->space;
-    bool promote = spec->schedule == SCHEDULE_ASHA && spec->mode == MODE_PROMOTE;
+    bool promote = spec_promotes(spec);
     struct value *values = mem_alloc((size_t)(space_count(sp) + 1) * sizeof(values[0]));
     struct command_env c = {.trial = work->work.trial,
                             .attempt = work->work.attempt,
@@ -219,7 +219,7 @@ static void make_step(struct attempts *p)
     for (size_t i = 0; i < f->slurm.n; i++)
         s->gres |= strncmp(f->slurm.v[i].name, "gres", 4) == 0 ||
                    strncmp(f->slurm.v[i].name, "gpus", 4) == 0;
-    if (f->spec.schedule == SCHEDULE_ASHA)
+    if (spec_has_rungs(&f->spec))
         levels_make(&p->milestones, f->spec.grace_period, f->spec.eta, f->spec.max_t,
                     NULL);
 }

@@ -109,8 +109,7 @@ static int run_agent(const struct cli_command *self, const char *dir,
     c->job = (struct slice){job.p, job.len};
     c->pid = getpid();
     c->release = SLICE(PACKAGE_VERSION);
-    c->promote =
-        l.file->spec.schedule == SCHEDULE_ASHA && l.file->spec.mode == MODE_PROMOTE;
+    c->promote = spec_promotes(&l.file->spec);
     c->printed = l.file->parse != NULL;
     c->restart = l.file->spec.restart;
     c->max_t = l.file->spec.max_t;

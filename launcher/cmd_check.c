@@ -101,7 +101,7 @@ static void add_configuration(const struct outlook *o, size_t i, struct str *out
 static void add_command(const struct outlook *o, struct str *out)
 {
     const struct spec *spec = &o->f->spec;
-    bool promote = spec->schedule == SCHEDULE_ASHA && spec->mode == MODE_PROMOTE;
+    bool promote = spec_promotes(spec);
     struct value *values = values_of(o, 0);
     struct command_env env = {
         .attempt = 1,
@@ -286,6 +286,8 @@ static void add_title(const struct outlook *o, struct str *out)
              search_names[s->search]);
     if (s->schedule == SCHEDULE_ASHA)
         str_addf(out, ", asha (%s)", mode_names[s->mode]);
+    else if (s->schedule != SCHEDULE_NONE)
+        str_addf(out, ", %s", schedule_names[s->schedule]);
     else
         str_addf(out, ", each to step %lld", (long long)s->max_t);
     str_addf(out, ", %s of %s\n\n", s->maximize ? "maximum" : "minimum", s->metric);

@@ -73,7 +73,7 @@ static const struct {
     {KEY_SEARCH_METHOD, NULL},    {KEY_SEARCH_TRIALS, "81"}, {KEY_SCHEDULE, ""},
     {KEY_SCHEDULE_METHOD, NULL},  {KEY_SCHEDULE_MODE, NULL}, {KEY_GRACE_PERIOD, NULL},
     {KEY_REDUCTION_FACTOR, NULL}, {KEY_MAX_T, "27"},         {KEY_BRACKETS, NULL},
-    {KEY_FINALISTS, NULL},        {KEY_SLOTS, "4"},
+    {KEY_FINALISTS, NULL},        {KEY_MIN_TRIALS, NULL},    {KEY_SLOTS, "4"},
 };
 #define SAID (sizeof(said) / sizeof(*said))
 

@@ -121,9 +121,16 @@ static void put_decision(const struct loaded *l, const struct decision_row *d,
 
     if (d->rank > 0)
         snprintf(rank, sizeof(rank), "%u of %u", d->rank, d->size);
+    else
+        snprintf(rank, sizeof(rank), "%u others", d->size);
     columns_cell(table, clock_format(when, d->time));
-    columns_int(table, d->rung);
-    columns_int(table, sweep_milestone(l->sw, d->bracket, d->rung));
+    if (d->rung >= 0) {
+        columns_int(table, d->rung);
+        columns_int(table, sweep_milestone(l->sw, d->bracket, d->rung));
+    } else {
+        columns_cell(table, "-");
+        columns_cell(table, "-");
+    }
     columns_int(table, d->step);
     columns_num(table, d->value, 5);
     columns_cell(table, rank);

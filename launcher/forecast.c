@@ -8,7 +8,9 @@
 
 /* Beyond so many trials a part of them is played, with as many slots for each, and the
  * result scaled up: the shares that reach each rung hardly change any more. */
-#define PLAYED_MAX 5000
+#define PLAYED_MAX     5000
+#define MEDIAN_PLAYED  500
+#define MEDIAN_REPORTS 20 /* of a trial, about */
 /* Random orders are averaged over passes, of about so many trials in all. */
 #define PLAYED_WANTED 2000
 #define PASSES_MAX    20
@@ -75,6 +77,15 @@ static bool start(struct play *p, int slot)
     return true;
 }
 
+/* Where every report is compared, some stand for all: the order of trials stays. */
+static int64_t next_report(const struct play *p, int64_t step, int64_t until)
+{
+    int64_t next = step + p->spec.max_t / MEDIAN_REPORTS;
+    if (p->spec.schedule != SCHEDULE_MEDIAN || next < until)
+        return until;
+    return next < p->spec.max_t ? next : p->spec.max_t;
+}
+
 static void report(struct play *p, int slot)
 {
     struct busy *b = &p->slots[slot];
@@ -89,9 +100,10 @@ static void report(struct play *p, int slot)
     ev.report.n_metrics = 1;
     apply(p, &ev, &v);
     if (v.decision == DECISION_CONTINUE) {
-        p->steps += (double)(v.until - b->until);
-        b->end += (double)(v.until - b->until);
-        b->until = v.until;
+        int64_t steps = next_report(p, b->until, v.until) - b->until;
+        p->steps += (double)steps;
+        b->end += (double)steps;
+        b->until += steps;
         return;
     }
     ev = (struct event){.kind = EVENT_END, .trial = b->trial, .attempt = t->attempts};
@@ -161,7 +173,8 @@ void forecast_make(struct forecast *f, const struct spec *spec, int slots)
     *f = (struct forecast){.trials = total};
     p.spec.search = SEARCH_RANDOM;
     p.spec.n_start = 0;
-    p.spec.trials = total < PLAYED_MAX ? total : PLAYED_MAX;
+    int64_t most = spec->schedule == SCHEDULE_MEDIAN ? MEDIAN_PLAYED : PLAYED_MAX;
+    p.spec.trials = total < most ? total : most;
     double scale = (double)total / (double)p.spec.trials;
     double used = slots < total ? slots : (double)total; /* slots that have a trial */
     p.n = used > scale ? (int)rint(used / scale) : 1;

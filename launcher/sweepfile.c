@@ -270,6 +270,13 @@ static void read_mode(struct reader *r)
 {
     struct spec *spec = &r->f->spec;
     const struct doc_node *mode = r->found[KEY_SCHEDULE_MODE];
+    if (spec->schedule == SCHEDULE_MEDIAN) {
+        if (mode && spec->mode == MODE_PROMOTE)
+            mistake_add(&r->m, mode->at,
+                        "schedule.method median stops trials, and has no "
+                        "mode promote");
+        spec->mode = MODE_STOP;
+    }
     if (!r->found[KEY_PARSE] || spec->restart || spec->schedule != SCHEDULE_ASHA)
         return;
     if (!mode)

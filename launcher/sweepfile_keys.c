@@ -62,15 +62,16 @@ const struct key keys[KEYS] = {
     [KEY_SCHEDULE] = {"schedule", WANT_SECTION, .help = "Which trials go on"},
     [KEY_SCHEDULE_METHOD] = {"schedule.method", WANT_WORD, FIELD(spec.schedule),
         .fallback = "asha", .words = schedule_names,
-        .help = "`asha`; or `none`: every trial runs to `max_t`"},
+        .help = "`asha`; `median`: a trial that is worse than the median of the others is "
+                "stopped; or `none`: every trial runs to `max_t`"},
     [KEY_SCHEDULE_MODE] = {"schedule.mode", WANT_WORD, FIELD(spec.mode),
         .fallback = "promote", .words = mode_names,
-        .help = "`promote`: trials pause at each milestone and the best go on from their "
+        .help = "Of `asha`. `promote`: trials pause at each milestone and the best go on from their "
                 "checkpoints; `stop`: they run on unless they are among the worse. With "
                 "`parse` and without `restart` it is `stop`"},
     [KEY_GRACE_PERIOD] = {"schedule.grace_period", WANT_INT, FIELD(spec.grace_period),
         .fallback = "1", .lo = 1, .hi = STEPS_MOST,
-        .help = "The first milestone, in steps"},
+        .help = "The first milestone, in steps; of `median`: no trial is stopped before"},
     [KEY_REDUCTION_FACTOR] = {"schedule.reduction_factor", WANT_ETA, FIELD(spec.eta),
         .fallback = "3",
         .help = "Each milestone is this many times the one before, and one in this many "
@@ -86,6 +87,10 @@ const struct key keys[KEYS] = {
         .fallback = "1", .lo = 0, .hi = TRIALS_MOST,
         .help = "Of mode `promote`: so many trials go on to `max_t` at the end, whatever "
                 "their rung; 0 is the paper to the letter"},
+    [KEY_MIN_TRIALS] = {"schedule.min_trials", WANT_INT, FIELD(spec.min_trials),
+        .fallback = "3", .lo = 1, .hi = TRIALS_MOST,
+        .help = "Of `median`: so many other trials must have come to a step before one is "
+                "compared with them there"},
     [KEY_SLOTS] = {"slots", WANT_INT, FIELD(slots), .settable = true, .fallback = "1",
         .lo = 1, .hi = EVENT_SLOTS_MAX,
         .help = "Trials that run at once: pending and running together"},
@@ -248,20 +253,12 @@ static const struct {
     const char *path; /* of a key */
     const char *word; /* a value of it, or NULL */
 } later[] = {
-    {"metrics", NULL},
-    {"search.from", NULL},
-    {"stop.plateau", NULL},
-    {"schedule.interval", NULL},
-    {"schedule.min_trials", NULL},
-    {"search.method", "tpe"},
-    {"search.method", "gp"},
-    {"search.method", "cmaes"},
-    {"search.method", "bohb"},
-    {"search.method", "auto"},
-    {"schedule.method", "hyperband"},
-    {"schedule.method", "sha"},
-    {"schedule.method", "median"},
-    {"schedule.method", "pbt"},
+    {"metrics", NULL},          {"search.from", NULL},
+    {"stop.plateau", NULL},     {"schedule.interval", NULL},
+    {"search.method", "tpe"},   {"search.method", "gp"},
+    {"search.method", "cmaes"}, {"search.method", "bohb"},
+    {"search.method", "auto"},  {"schedule.method", "hyperband"},
+    {"schedule.method", "sha"}, {"schedule.method", "pbt"},
 };
 
 static bool comes_later(const char *path, const char *word)

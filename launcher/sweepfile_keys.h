@@ -27,6 +27,7 @@ enum key_id {
     KEY_MAX_T,
     KEY_BRACKETS,
     KEY_FINALISTS,
+    KEY_MIN_TRIALS,
     KEY_SLOTS,
     KEY_SLOTS_PER_JOB,
     KEY_TRIALS_PER_JOB,

@@ -35,7 +35,7 @@ static void tasks_on_nodes(const struct sweepfile *f, struct str *why)
 
 static void room_for_rungs(const struct sweepfile *f, struct str *why)
 {
-    if (f->spec.schedule == SCHEDULE_ASHA && f->spec.max_t < f->spec.grace_period)
+    if (f->spec.schedule != SCHEDULE_NONE && f->spec.max_t < f->spec.grace_period)
         str_addf(why, "schedule.max_t (%lld) is below schedule.grace_period (%lld)",
                  (long long)f->spec.max_t, (long long)f->spec.grace_period);
 }
@@ -45,7 +45,7 @@ static void levels_exist(const struct sweepfile *f, struct str *why)
     const struct spec *s = &f->spec;
     struct levels lv;
     struct err e;
-    if (s->schedule != SCHEDULE_ASHA || s->max_t < s->grace_period)
+    if (!spec_has_rungs(s) || s->max_t < s->grace_period)
         return;
     if (levels_make(&lv, s->grace_period, s->eta, s->max_t, &e) != 0)
         str_add(why, e.text);
@@ -57,8 +57,7 @@ static void brackets_fit(const struct sweepfile *f, struct str *why)
 {
     const struct spec *s = &f->spec;
     struct levels lv;
-    if (s->schedule != SCHEDULE_ASHA ||
-        levels_make(&lv, s->grace_period, s->eta, s->max_t, NULL))
+    if (!spec_has_rungs(s) || levels_make(&lv, s->grace_period, s->eta, s->max_t, NULL))
         return;
     if (s->brackets > lv.n) {
         str_addf(why, "schedule.brackets (%d) is more than the levels there are (%d:",

@@ -63,10 +63,8 @@ static void count_level(const struct view *v, int level, struct level *out)
     *out =
         (struct level){.milestone = lv->step[level], .expected = expected_at(v, level)};
     if (level == lv->n - 1) {
-        double finalists = sweep_spec(v->sw)->mode == MODE_PROMOTE &&
-                                   sweep_spec(v->sw)->schedule == SCHEDULE_ASHA
-                               ? sweep_spec(v->sw)->finalists
-                               : 0;
+        const struct spec *spec = sweep_spec(v->sw);
+        double finalists = spec_promotes(spec) ? spec->finalists : 0;
 
         out->reported = completed_trials(v);
         out->expected = fmax(out->expected, finalists);
@@ -218,7 +216,7 @@ static void level_line(struct screen *s, int i, const struct level_columns *c)
     *text = '\0';
     if (level.stopped > 0)
         snprintf(text, sizeof(text), "%lld stopped", (long long)level.stopped);
-    else if (level.promoted > 0 && sweep_spec(s->v->sw)->mode == MODE_PROMOTE)
+    else if (level.promoted > 0 && spec_promotes(sweep_spec(s->v->sw)))
         snprintf(text, sizeof(text), "%lld promoted", (long long)level.promoted);
     if (c->costs && c->costs[i].slots > 0) {
         char time[UNITS_MAX];

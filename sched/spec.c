@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const schedule_names[] = {"asha", "none", NULL};
+const char *const schedule_names[] = {"asha", "median", "none", NULL};
 const char *const mode_names[] = {"promote", "stop", NULL};
 
 void spec_init(struct spec *s)
@@ -20,6 +20,7 @@ void spec_init(struct spec *s)
         .eta = {3, 0},
         .brackets = 1,
         .finalists = 1,
+        .min_trials = 3,
         .in_place = true,
         .retry_failures = 2,
         .oom_param = -1,
@@ -38,6 +39,16 @@ void spec_clear(struct spec *s)
     free(s->metric);
     space_free(s->space);
     spec_init(s);
+}
+
+bool spec_has_rungs(const struct spec *s)
+{
+    return s->schedule == SCHEDULE_ASHA;
+}
+
+bool spec_promotes(const struct spec *s)
+{
+    return spec_has_rungs(s) && s->mode == MODE_PROMOTE;
 }
 
 static int64_t total(const struct spec *s, int64_t points)

@@ -7,7 +7,7 @@
 #include "sched/search.h"
 #include "sched/space.h"
 
-enum schedule_method { SCHEDULE_ASHA, SCHEDULE_NONE };
+enum schedule_method { SCHEDULE_ASHA, SCHEDULE_MEDIAN, SCHEDULE_NONE };
 enum schedule_mode { MODE_PROMOTE, MODE_STOP };
 extern const char *const schedule_names[]; /* NULL-terminated, by enum */
 extern const char *const mode_names[];
@@ -29,9 +29,10 @@ struct spec {
     int64_t grace_period, max_t; /* in steps */
     struct eta eta;
     int brackets, finalists;
-    bool in_place; /* a trial may be promoted while it runs (not with trials_per_job 1,
-                      nor with {until} in the command) */
-    bool restart;  /* a promoted trial starts from step 0 */
+    int min_trials; /* of median: so many others are needed for a comparison */
+    bool in_place;  /* a trial may be promoted while it runs (not with trials_per_job 1,
+                       nor with {until} in the command) */
+    bool restart;   /* a promoted trial starts from step 0 */
 
     int retry_failures;
     int oom_param; /* index of retry.oom's parameter, -1: none */
@@ -40,6 +41,10 @@ struct spec {
 
 void spec_init(struct spec *s);  /* the defaults of doc/sweep-file.md */
 void spec_clear(struct spec *s); /* frees what it owns, the space included */
+/* Do trials meet at milestones, below max_t, where they are compared? */
+bool spec_has_rungs(const struct spec *s);
+/* Do they pause there, and only the best go on? */
+bool spec_promotes(const struct spec *s);
 /* How many trials the search makes in all: `trials`, or for grid its points times
  * `trials` and the start entries. */
 int64_t spec_total(const struct spec *s);

@@ -60,7 +60,7 @@ struct sweep *sweep_new(const struct spec *spec)
     struct sweep *sw = mem_alloc(sizeof(*sw));
 
     sw->spec = spec;
-    if (spec->schedule == SCHEDULE_ASHA) {
+    if (spec_has_rungs(spec)) {
         /* the parser has checked these numbers with the same function */
         levels_make(&sw->levels, spec->grace_period, spec->eta, spec->max_t, NULL);
         sw->n_brackets = spec->brackets;
@@ -69,6 +69,8 @@ struct sweep *sweep_new(const struct spec *spec)
         sw->n_brackets = 1;
     }
     make_rungs(sw);
+    if (spec->schedule == SCHEDULE_MEDIAN)
+        sw->median = median_new(spec->grace_period);
     sw->totals.best = -1;
     plan(sw, spec);
     sw->u = mem_alloc((size_t)space_dims(spec->space) * sizeof(sw->u[0]));
@@ -91,6 +93,7 @@ void sweep_free(struct sweep *sw)
     for (size_t i = 0; i < sw->trials.n; i++)
         free((char *)sw->trials.v[i].params);
     vec_free(&sw->trials);
+    median_free(sw->median);
     levels_free(&sw->levels);
     queue_free(&sw->again);
     queue_free(&sw->fresh);
@@ -198,7 +201,7 @@ static int apply_trial(struct sweep *sw, const struct event *ev, struct verdict 
     t.given = ev->drawn.given != GIVEN_NOT;
     t.parent = ev->drawn.parent;
     t.bracket = ev->drawn.bracket;
-    t.until = sw->levels.step[t.bracket];
+    t.until = sw->median ? sw->spec->grace_period : sw->levels.step[t.bracket];
     t.metric = t.best = t.value = NAN;
     t.started = t.ended = t.attempt_started = NAN;
     t.created = ev->time;
@@ -237,9 +240,7 @@ static int apply_start(struct sweep *sw, const struct event *ev, struct verdict 
     t->last_number = t->last_save = 0;
     t->saved = t->attempt_start = ev->start.start;
     t->until = ev->start.until;
-    t->began_until = sw->spec->schedule == SCHEDULE_ASHA && sw->spec->mode == MODE_PROMOTE
-                         ? ev->start.until
-                         : sw->spec->max_t;
+    t->began_until = spec_promotes(sw->spec) ? ev->start.until : sw->spec->max_t;
     t->attempt_started = ev->time;
     if (isnan(t->started))
         t->started = ev->time;
@@ -350,18 +351,42 @@ static void reach_rung(struct sweep *sw, struct trial *t, int32_t k, double turn
     }
 }
 
+/* Against the others that have come so far; every report from the grace period on is, and
+ * the next is to be, too. */
+static void reach_median(struct sweep *sw, struct trial *t, int64_t step, double turned,
+                         struct verdict *v)
+{
+    double median, best = isnan(t->best) ? INFINITY : sweep_turn(sw, t->best);
+
+    t->merging = false;
+    t->until = step + 1;
+    v->size = median_of_others(sw->median, number_of(sw, t), step, &median);
+    if (!isfinite(turned)) {
+        v->decision = DECISION_STOP;
+    } else if (v->size >= (uint32_t)sw->spec->min_trials) {
+        v->value = t->best;
+        v->cutoff = sweep_turn(sw, median);
+        v->decision = best > median ? DECISION_STOP : DECISION_CONTINUE;
+    }
+}
+
 static void apply_metric(struct sweep *sw, struct trial *t, const struct event *ev,
                          double metric, struct verdict *v)
 {
     int32_t k;
 
     note_best(sw, t, ev->report.step, metric);
+    if (sw->median)
+        median_report(sw->median, number_of(sw, t), ev->report.step,
+                      sweep_turn(sw, metric));
     if (ev->report.step >= sw->spec->max_t) {
         t->complete = true;
         t->merging = false;
         v->decision = DECISION_STOP;
         return;
     }
+    if (sw->median && ev->report.step >= sw->spec->grace_period)
+        reach_median(sw, t, ev->report.step, sweep_turn(sw, metric), v);
     k = rung_reached(sw, t, ev->report.step);
     if (k < 0)
         return;

@@ -4,6 +4,7 @@
 
 #include "base/hash.h"
 #include "base/vec.h"
+#include "sched/median.h"
 #include "sched/rung.h"
 #include "sched/sweep.h"
 
@@ -14,6 +15,7 @@ struct sweep {
     struct rung **bracket; /* [n_brackets] -> [sweep_rungs()] */
     /* as get_job looks: the highest milestone first, then the lower bracket */
     VEC(struct rung *) order;
+    struct median *median; /* NULL with another method */
     VEC(struct trial) trials;
     struct sweep_totals totals;
     int32_t open_finalists; /* finalists that run or are to go on */

@@ -580,6 +580,39 @@ static void test_lost_in_a_row(void **state)
     play_free(p);
 }
 
+/* Each report from the grace period on is the sweep's to answer, and the first may be
+ * resumed at. */
+static void test_median(void **state)
+{
+    struct play *p = play_new("3", 9, 4);
+
+    (void)state;
+    p->spec.schedule = SCHEDULE_MEDIAN;
+    p->spec.mode = MODE_STOP;
+    p->spec.grace_period = 2;
+    p->spec.min_trials = 2;
+    play_begin(p);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(ask(p), i);
+    assert_int_equal(sweep_trial(p->sw, 0)->until, 2);
+    assert_int_equal(report(p, 0, 1, 9), DECISION_CONTINUE);
+    assert_int_equal(p->v.until, 2);
+    assert_int_equal(report(p, 0, 2, .3), DECISION_CONTINUE);
+    assert_int_equal(p->v.until, 3);
+    assert_int_equal(report(p, 1, 2, .5), DECISION_CONTINUE); /* one other */
+    assert_true(isnan(p->v.cutoff));
+    assert_int_equal(report(p, 2, 2, .4), DECISION_CONTINUE); /* .3 and .5: as good */
+    assert_true(p->v.cutoff == .4 && p->v.value == .4 && p->v.size == 2);
+    assert_int_equal(report(p, 3, 2, .41), DECISION_STOP);
+    assert_true(p->v.cutoff == .4);
+    assert_int_equal(end(p, 3, exited(-1, DECISION_STOP, 2)), OUTCOME_STOPPED);
+    assert_int_equal(report(p, 0, 3, .8), DECISION_CONTINUE); /* its best is .3 */
+    assert_int_equal(report(p, 1, 3, NAN), DECISION_STOP);
+    assert_int_equal(report(p, 0, 9, .8), DECISION_STOP);
+    assert_true(sweep_trial(p->sw, 0)->complete);
+    play_free(p);
+}
+
 static void test_user_stop(void **state)
 {
     struct play *p = play_new("3", 9, 9);
@@ -715,6 +748,7 @@ int main(void)
         cmocka_unit_test(test_oom),
         cmocka_unit_test(test_outcomes),
         cmocka_unit_test(test_lost_in_a_row),
+        cmocka_unit_test(test_median),
         cmocka_unit_test(test_user_stop),
         cmocka_unit_test(test_pausing),
         cmocka_unit_test(test_replay),

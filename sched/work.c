@@ -152,7 +152,7 @@ static bool search_over(const struct sweep *sw)
 
 struct work sweep_work(struct sweep *sw, int32_t probe)
 {
-    bool promote = sw->spec->schedule == SCHEDULE_ASHA && sw->spec->mode == MODE_PROMOTE;
+    bool promote = spec_promotes(sw->spec);
     struct work w = {.trial = -1, .from = -1};
     int32_t trial;
 

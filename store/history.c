@@ -228,7 +228,7 @@ static void add_report(struct history *h, const struct event *ev, const struct v
         if (row.step > a->last_step)
             a->last_step = row.step;
     }
-    if (v->rung >= 0)
+    if (v->rung >= 0 || !isnan(v->cutoff)) /* compared at a rung, or without rungs */
         add_decision(h, ev, v, row.step, sweep_trial(sw, ev->trial)->bracket);
 }
 

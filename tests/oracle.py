@@ -189,6 +189,43 @@ class Stop:
         return "stop" if -value < cutoff else "continue"
 
 
+class Median:
+    """Vizier's median stopping rule, with numpy."""
+
+    def __init__(self, config):
+        import numpy
+        self.np = numpy
+        self.c = config
+        self.courses = {}  # trial -> [(step, value)], from the grace period on
+
+    def mean(self, course, step):
+        values = [v if math.isfinite(v) else math.inf for s, v in course if s <= step]
+        return math.fsum(values) / len(values)
+
+    def report(self, t, step, value):
+        if step <= t["step"]:
+            return "continue"
+        t["step"] = step
+        if value is None:
+            return "continue"
+        if math.isfinite(value):
+            t["best"] = min(t.get("best", math.inf), value)
+        course = self.courses.setdefault(t["id"], [])
+        if step >= self.c["r"]:
+            course.append((step, value))
+        if step >= self.c["max_t"]:
+            return "stop"
+        if step < self.c["r"]:
+            return "continue"
+        if not math.isfinite(value):
+            return "stop"
+        means = [self.mean(other, step) for i, other in self.courses.items()
+                 if i != t["id"] and other and other[0][0] <= step <= other[-1][0]]
+        if len(means) < self.c["min_trials"]:
+            return "continue"
+        return "stop" if t["best"] > self.np.median(means) else "continue"
+
+
 SWEEP = """
 name: oracle
 command: "true"
@@ -197,15 +234,16 @@ mode: {sign}
 seed: {seed}
 space: {{x: "uniform(0, 1)"}}
 search: {{method: random, trials: {trials}}}
-schedule: {{method: asha, mode: {mode}, grace_period: {r}, max_t: {max_t},
-           reduction_factor: {eta}, brackets: {brackets}, finalists: {finalists}}}
+schedule: {{method: {method}, mode: {mode}, grace_period: {r}, max_t: {max_t},
+           reduction_factor: {eta}, brackets: {brackets}, finalists: {finalists},
+           min_trials: {min_trials}}}
 retry: {{failures: {retries}}}
 {extra}
 """
 
 
-def choose(rng, mode):
-    c = dict(mode=mode, r=rng.choice([1, 1, 2, 5]), eta=rng.choice(["2", "3", "4", "1.5", "2.5"]),
+def choose(rng, mode, method="asha"):
+    c = dict(method=method, mode=mode, min_trials=rng.choice([1, 2, 3, 8]), r=rng.choice([1, 1, 2, 5]), eta=rng.choice(["2", "3", "4", "1.5", "2.5"]),
              trials=rng.choice([1, 5, 27, 60]), retries=rng.choice([0, 2]), seed=rng.randrange(99),
              sign=rng.choice(["min", "max"]), finalists=rng.choice([0, 1, 3]))
     c["max_t"] = c["r"] * rng.choice([1, 3, 16, 27])
@@ -276,9 +314,9 @@ def run_promote(rung, rng):
     return decisions
 
 
-def run_stop(rung, rng):
-    c = choose(rng, "stop")
-    engine, oracle, trials = Engine(rung, SWEEP.format(**c)), Stop(c), []
+def run_stop(rung, rng, rules=Stop, method="asha"):
+    c = choose(rng, "stop", method)
+    engine, oracle, trials = Engine(rung, SWEEP.format(**c)), rules(c), []
     running, waiting = [], []
     decisions = 0
     for _ in range(c["trials"] * 10):
@@ -323,9 +361,13 @@ def run_stop(rung, rng):
     return decisions
 
 
+def run_median(rung, rng):
+    return run_stop(rung, rng, Median, "median")
+
+
 def main():
     rung, runs = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 40
-    for run, name in ((run_promote, "promote"), (run_stop, "stop")):
+    for run, name in ((run_promote, "promote"), (run_stop, "stop"), (run_median, "median")):
         total = sum(run(rung, random.Random(seed)) for seed in range(runs))
         print(f"{name}: {runs} sweeps, {total} decisions agree")
 
