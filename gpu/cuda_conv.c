@@ -300,9 +300,14 @@ static void convolve(struct cuda *cuda, enum operation o, const struct device_sl
     enum kernel_narrow to = NARROW_BF16;
     bool narrow = cuda_narrows(cuda, &to), ok = true;
     const struct plan *p = find(cuda, s, o);
-    char *space = p ? cuda_space(cuda, p->space + p->workspace) : NULL;
     void *at[ARRAYS];
 
+    if (!p)
+        return;
+    /* Samples may begin anywhere; cuDNN wants them at multiples of 16 bytes. */
+    bool askew = !narrow && (uintptr_t)x % 16 != 0;
+    size_t behind = CUDA_ALIGN(p->space + p->workspace);
+    char *space = cuda_space(cuda, behind + (askew ? p->count[X] * sizeof(*x) : 0));
     if (!space)
         return;
     for (int a = 0; a < ARRAYS && ok; a++) {
@@ -311,6 +316,13 @@ static void convolve(struct cuda *cuda, enum operation o, const struct device_sl
             ok = cuda_ok(cuda,
                          kernel_narrow(cuda->stream, to, p->count[a], arrays[a], at[a]),
                          what);
+    }
+    if (askew) {
+        at[X] = space + behind;
+        ok = cuda_ok(cuda,
+                     cudaMemcpyAsync(at[X], x, p->count[X] * sizeof(*x),
+                                     cudaMemcpyDeviceToDevice, cuda->stream),
+                     what);
     }
     if (!ok || !cuda_dnn_ok(cuda, launch(cuda, p, at, space + p->space), what))
         return;

@@ -146,6 +146,7 @@ struct device {
 };
 
 struct device_ops {
+    bool on_host; /* its memory is the host's */
     void (*close)(struct device *d);
     /* "cpu, 2 threads (oneDNN)" into text. */
     void (*describe)(const struct device *d, char *text, size_t size);

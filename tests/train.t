@@ -9,6 +9,8 @@ if ! command -v rung-train >/dev/null; then
 fi
 
 unset OMP_NUM_THREADS SLURM_CPUS_PER_TASK
+CUDA_VISIBLE_DEVICES= # on the CPU, also where there is a GPU
+export CUDA_VISIBLE_DEVICES
 
 # HDF5 itself loses memory where it meets damage, which a build with sanitizers sees.
 # (The quotes are for its parser.)

@@ -51,7 +51,7 @@ static void training_make(struct training *t, struct device *device)
         NULL);
     t->optimizer = optimizer_create(
         device, &(struct optimizer_config){"adam", 0.1, 0, 0, false}, t->model->n, NULL);
-    t->progress = (struct progress){2, 2, 100, 1, 0};
+    t->progress = (struct progress){2, 2, 100, {1, -1, 0}, 0};
     for (int i = 1; i <= 2; i++)
         vec_push(&t->history, ((struct epoch_record){i, {{0.5, 0.25, i}}}));
 }

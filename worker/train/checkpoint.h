@@ -11,7 +11,8 @@
  *     /optimizer/LAYER/PARAMETER/SLOT
  *     /rng                     attributes: generator, seed. It is counter-based: every
  *                              draw follows from seed and epoch, there is no state
- *     /progress                attributes: step, epoch, samples, loss_scale, planned
+ *     /progress                attributes: step, epoch, samples, loss_scale,
+ *                              loss_scale_steps, skipped, planned
  *     /metrics                 a table: step, then a column a metric; a row an epoch
  *
  * A directory holds the newest, checkpoint.h5, and the one before it. */
@@ -38,9 +39,9 @@ struct setting {
 struct progress {
     int64_t step, epoch; /* reports made; epochs trained: the same, here */
     int64_t samples;     /* trained on so far, counting repeats */
-    double loss_scale;   /* 1 in float32 */
-    int64_t planned;     /* epochs of the learning rate's schedule; 0: it has no length,
-                            or the file is older than schedules */
+    struct loss_scale loss;
+    int64_t planned; /* epochs of the learning rate's schedule; 0: it has no length,
+                        or the file is older than schedules */
 };
 
 struct epoch_record {

@@ -89,7 +89,8 @@ static void training_make(struct training *t, const char *optimizer, double mome
                  ((struct epoch_record){(int32_t)i + 1, {{0.5, 1e-300, i}}}));
     }
     free(g);
-    t->progress = (struct progress){which, which, 1000 * (int64_t)which, 1, 10 * which};
+    t->progress = (struct progress){
+        which, which, 1000 * (int64_t)which, {1024, 5, which}, 10 * which};
 }
 
 static void training_free(struct training *t)

@@ -201,7 +201,11 @@ static int put_progress(struct tensors *t, const struct progress *p, uint64_t se
     if (rc == 0)
         rc = tensors_put_int(t, "/progress", "samples", p->samples, e);
     if (rc == 0)
-        rc = tensors_put_num(t, "/progress", "loss_scale", p->loss_scale, e);
+        rc = tensors_put_num(t, "/progress", "loss_scale", p->loss.factor, e);
+    if (rc == 0)
+        rc = tensors_put_int(t, "/progress", "loss_scale_steps", p->loss.since, e);
+    if (rc == 0)
+        rc = tensors_put_int(t, "/progress", "skipped", p->loss.skipped, e);
     if (rc == 0)
         rc = tensors_put_int(t, "/progress", "planned", p->planned, e);
     if (rc == 0)
@@ -300,6 +304,14 @@ static int get_kind(struct tensors *t, const char *path, const struct training *
     return rc;
 }
 
+/* What files that are older than it have not; *v then stays. */
+static int get_later(struct tensors *t, const char *name, int64_t *v, struct err *e)
+{
+    int rc = tensors_get_int(t, "/progress", name, v, e);
+
+    return rc == ERR_NOENT ? 0 : rc;
+}
+
 static int get_progress(struct tensors *t, struct content *c, struct err *e)
 {
     struct progress *p = &c->progress;
@@ -310,12 +322,14 @@ static int get_progress(struct tensors *t, struct content *c, struct err *e)
     if (rc == 0)
         rc = tensors_get_int(t, "/progress", "samples", &p->samples, e);
     if (rc == 0)
-        rc = tensors_get_num(t, "/progress", "loss_scale", &p->loss_scale, e);
-    if (rc == 0) {
-        rc = tensors_get_int(t, "/progress", "planned", &p->planned, e);
-        if (rc == ERR_NOENT)
-            rc = 0; /* saved before there were schedules */
-    }
+        rc = tensors_get_num(t, "/progress", "loss_scale", &p->loss.factor, e);
+    p->loss.since = -1;
+    if (rc == 0)
+        rc = get_later(t, "loss_scale_steps", &p->loss.since, e);
+    if (rc == 0)
+        rc = get_later(t, "skipped", &p->loss.skipped, e);
+    if (rc == 0)
+        rc = get_later(t, "planned", &p->planned, e);
     if (rc == 0)
         rc = tensors_get_int(t, "/optimizer", "updates", &c->updates, e);
     if (rc == 0)

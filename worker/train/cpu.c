@@ -495,6 +495,7 @@ static void cpu_adam(struct device *d, const struct device_adam *s, size_t n, fl
 }
 
 static const struct device_ops cpu_ops = {
+    .on_host = true,
     .close = cpu_close,
     .describe = cpu_describe,
     .set_precision = cpu_set_precision,

@@ -3,7 +3,8 @@
  * Where things are: options.c what it can be told, data*.c what it learns from, model.c
  * and pass.c the network, optimizer.c its steps, schedule.c how large they are,
  * trainer.c the epochs, comm.c the ranks that train together, checkpoint.c what survives,
- * saver.c when; cpu.c does the arithmetic behind device.h. Here they meet librung.
+ * saver.c when; cpu.c, or by devices.c a GPU, does the arithmetic behind device.h. Here
+ * they meet librung.
  *
  * All ranks go the same way. Rank 0 alone prints, talks to the agent, saves and loads;
  * what it learns from that, it tells the others before any of them acts on it. Ranks are
@@ -18,7 +19,7 @@
 #include "worker/lib/rung.h"
 #include "worker/train/alike.h"
 #include "worker/train/checkpoint.h"
-#include "worker/train/cpu.h"
+#include "worker/train/devices.h"
 #include "worker/train/leak.h"
 #include "worker/train/options.h"
 #include "worker/train/saver.h"
@@ -47,6 +48,12 @@ struct sweep {
     uint64_t seed;
 };
 
+/* Bytes after each epoch. */
+struct growth {
+    VEC(double) bytes;
+    bool said; /* that it looks like a leak */
+};
+
 struct app {
     struct comm *comm; /* the ranks of this training; NULL: this process alone */
     struct options options;
@@ -66,10 +73,9 @@ struct app {
     double ticked; /* when the last tick was heeded */
     double begun;  /* when this epoch began */
     struct saver *saver;
-    double saved;       /* when the last checkpoint was there */
-    struct err late;    /* what went wrong between two epochs */
-    VEC(double) memory; /* bytes after each epoch of this process */
-    bool leaks;         /* and that was said */
+    double saved;            /* when the last checkpoint was there */
+    struct err late;         /* what went wrong between two epochs */
+    struct growth host, gpu; /* of this process's memory, and of its GPU's */
 };
 
 /* Epochs in all, as far as is known: 0 inside a sweep that does not say --epochs. The
@@ -88,6 +94,11 @@ static bool has_devices(const struct app *a)
 static bool is_staged(const struct app *a)
 {
     return strcmp(a->options.parallel, "mp") == 0;
+}
+
+static bool is_fp16(const struct app *a)
+{
+    return options_precision(&a->options) == PRECISION_FP16;
 }
 
 /* ---- what a person sees ---- */
@@ -133,7 +144,7 @@ static void print_start(const struct app *a)
 {
     const struct training *t = &a->training;
     struct str shape = STR_INIT;
-    char device[64];
+    char device[300];
 
     if (a->options.quiet)
         return;
@@ -292,13 +303,33 @@ static int open_data(struct app *a, struct err *e)
     return rc;
 }
 
+/* GPUs are for one rank: several would need NCCL. */
+static int open_device(struct app *a, struct err *e)
+{
+    const struct options *o = &a->options;
+    bool several = comm_size(a->comm) > 1;
+    struct str notes = STR_INIT;
+
+    if (several && strcmp(o->device, "cuda") == 0)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "--device cuda is for one rank, and there are %d: this version "
+                       "has no NCCL",
+                       comm_size(a->comm));
+    a->device = devices_open(several ? "cpu" : o->device, (int)o->threads, &notes, e);
+    if (notes.len)
+        fprintf(stderr, "rung-train: %s", notes.p);
+    str_free(&notes);
+    return a->device ? 0 : e->code;
+}
+
 static int open_training(struct app *a, struct err *e)
 {
     const struct options *o = &a->options;
     struct training *t = &a->training;
     bool planar;
 
-    a->device = cpu_open((int)o->threads);
+    if (open_device(a, e) < 0)
+        return e->code;
     if (a->device->ops->set_precision(a->device, options_precision(o), e) < 0)
         return err_prefix(e, "--precision %s", o->precision);
     a->batch_size = (size_t)o->batch_size;
@@ -328,7 +359,7 @@ static int open_training(struct app *a, struct err *e)
                          t->model->n, e);
     if (!t->optimizer)
         return e->code;
-    t->progress.loss_scale = 1;
+    t->progress.loss = loss_scale_start(is_fp16(a), t->progress.loss);
     t->progress.planned = a->planned;
     t->n_settings = options_settings(o, a->settings, &a->settings_text);
     t->settings = a->settings;
@@ -368,6 +399,7 @@ static int resume(struct app *a, struct err *e)
         fprintf(stderr, "going on after epoch %" PRId64 "\n", a->training.progress.epoch);
     if (rc == 0)
         note_schedule(a);
+    a->training.progress.loss = loss_scale_start(is_fp16(a), a->training.progress.loss);
     return rc;
 }
 
@@ -428,20 +460,33 @@ static void tick(void *arg, size_t done, size_t total)
 }
 
 /* Says, once, that memory grows from epoch to epoch. */
-static void look_for_leak(struct app *a, double bytes)
+static void look_for_leak(const struct app *a, struct growth *g, const char *what,
+                          double bytes)
 {
     char more[UNITS_MAX], all[UNITS_MAX];
 
-    vec_push(&a->memory, bytes);
-    double rate = a->leaks ? 0 : leak_rate(a->memory.v, a->memory.n);
+    vec_push(&g->bytes, bytes);
+    double rate = g->said ? 0 : leak_rate(g->bytes.v, g->bytes.n);
     if (rate == 0)
         return;
-    a->leaks = true;
+    g->said = true;
     clear_line(a);
     fprintf(stderr,
-            "rung-train: memory grows steadily, by %s an epoch, and is %s after epoch "
+            "rung-train: %s grows steadily, by %s an epoch, and is %s after epoch "
             "%" PRId64 ": this looks like a leak\n",
-            size_format(more, rate), size_format(all, bytes), a->training.progress.epoch);
+            what, size_format(more, rate), size_format(all, bytes),
+            a->training.progress.epoch);
+}
+
+static void look_for_leaks(struct app *a, const struct metrics *m)
+{
+    struct device_memory gpu;
+
+    look_for_leak(a, &a->host, "memory", m->v[METRIC_HOST_RSS]);
+    if (a->device->ops->on_host)
+        return;
+    a->device->ops->memory(a->device, &gpu);
+    look_for_leak(a, &a->gpu, "the GPU's memory", (double)gpu.used);
 }
 
 static int train_epoch(struct app *a, struct err *e)
@@ -464,7 +509,7 @@ static int train_epoch(struct app *a, struct err *e)
     vec_push(&t->history, record);
     if (comm_rank(a->comm) == 0) {
         print_epoch(a, &record.metrics);
-        look_for_leak(a, record.metrics.v[METRIC_HOST_RSS]);
+        look_for_leaks(a, &record.metrics);
     }
     return 0;
 }
@@ -567,6 +612,12 @@ static int run(struct app *a, struct err *e)
         if (rc == 0)
             rc = follow_up(a, &over, e);
     }
+    const struct loss_scale *s = &a->training.progress.loss;
+    if (rc == 0 && s->skipped && !a->options.quiet && comm_rank(a->comm) == 0)
+        fprintf(stderr,
+                "%" PRId64 " steps were left out in all, in which fp16 overflowed; the "
+                "loss is scaled by %g\n",
+                s->skipped, s->factor);
     return rc;
 }
 
@@ -587,9 +638,15 @@ static double later_bytes(const struct app *a)
 /* What --max-memory leaves beside what is there by now is for batches. */
 static int limit_memory(struct app *a, struct err *e)
 {
+    bool on_host = a->device->ops->on_host;
     double most = (double)a->options.max_memory, there = proc_resident() + later_bytes(a);
     char needed[UNITS_MAX], asked[UNITS_MAX];
+    struct device_memory gpu;
 
+    if (!on_host) {
+        a->device->ops->memory(a->device, &gpu);
+        there = (double)gpu.used;
+    }
     if (most == 0 || isnan(there))
         return 0;
     if (there >= most)
@@ -597,7 +654,7 @@ static int limit_memory(struct app *a, struct err *e)
                        "--max-memory %s is too little: program, data and model take %s "
                        "(--limit takes fewer samples)",
                        size_format(asked, most), size_format(needed, there));
-    int devices = has_devices(a) ? comm_size(a->comm) : 1;
+    int devices = on_host && has_devices(a) ? comm_size(a->comm) : 1;
     a->device->ops->limit(a->device, (size_t)((most - there) / devices));
     return 0;
 }
@@ -616,6 +673,7 @@ static int open_trainer(struct app *a, struct err *e)
         .augmentation = {(size_t)o->crop, o->flip},
         .label_smoothing = o->label_smoothing,
         .schedule = a->schedule,
+        .loss_scale = &t->progress.loss,
         .notes = &notes,
     };
 
@@ -663,7 +721,8 @@ static void close_training(struct app *a)
     model_destroy(a->training.model);
     device_close(a->device);
     vec_free(&a->training.history);
-    vec_free(&a->memory);
+    vec_free(&a->host.bytes);
+    vec_free(&a->gpu.bytes);
     str_free(&a->settings_text);
 }
 

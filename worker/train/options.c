@@ -4,6 +4,7 @@
 #include "base/suggest.h"
 #include "base/units.h"
 #include "worker/train/alike.h"
+#include "worker/train/devices.h"
 #include "worker/train/model.h"
 #include "worker/train/schedule.h"
 
@@ -98,8 +99,10 @@ static const struct row rows[] = {
      TUNABLE | KEPT, AT(val_fraction), 0, 1, true, NULL},
     {"seed", "N", "of the start and of the order of samples", SEED, 0, AT(seed), 0, 0,
      false, NULL},
-    {"precision", "KIND", "fp32, or bf16 where the CPU has it", CHOICE, TUNABLE | KEPT,
-     AT(precision), 0, 0, false, precision_kinds},
+    {"device", "KIND", "auto (a GPU if there is one), cpu or cuda", CHOICE, 0, AT(device),
+     0, 0, false, device_kinds},
+    {"precision", "KIND", "fp32; where the device has it tf32, bf16 or fp16", CHOICE,
+     TUNABLE | KEPT, AT(precision), 0, 0, false, precision_kinds},
     {"threads", "N", "OMP_NUM_THREADS, SLURM_CPUS_PER_TASK, else 1", WHOLE, OWN,
      AT(threads), 1, 4096, false, NULL},
     {"parallel", "KIND", "of ranks ddp or mp; dp: of devices in one process", CHOICE, 0,
@@ -108,8 +111,8 @@ static const struct row rows[] = {
      AT(devices), 1, 4096, false, NULL},
     {"micro_batches", "N", "take batches in N parts (1; mp: 4 a rank)", WHOLE, 0,
      AT(micro_batches), 1, COUNT_MAX, false, NULL},
-    {"max_memory", "SIZE", "take batches in parts so that no process has more", BYTES,
-     OWN, AT(max_memory), 0, 0, false, NULL},
+    {"max_memory", "SIZE", "cut batches so that no process, or GPU, has more", BYTES, OWN,
+     AT(max_memory), 0, 0, false, NULL},
     {"checkpoint_dir", "DIR", "save there, and go on from what is there", TEXT, OWN,
      AT(checkpoint_dir), 0, 0, false, NULL},
     {"quiet", NULL, "print errors only", FLAG, OWN, AT(quiet), 0, 0, false, NULL},
@@ -122,7 +125,9 @@ const char *const parallel_kinds[] = {"ddp", "dp", "mp", NULL};
 
 const char *const precision_kinds[] = {
     [PRECISION_FP32] = "fp32",
+    [PRECISION_TF32] = "tf32",
     [PRECISION_BF16] = "bf16",
+    [PRECISION_FP16] = "fp16",
     NULL,
 };
 
@@ -146,6 +151,7 @@ static void set_defaults(struct options *o)
         .momentum = 0.9,
         .weight_decay = NAN,
         .lr_schedule = "constant",
+        .device = "auto",
         .precision = "fp32",
         .lr_factor = 0.1,
         .val_fraction = NAN,

@@ -38,6 +38,7 @@ struct options {
     bool seed_given;
     const char *checkpoint_dir; /* NULL: not said */
     int64_t threads;            /* not said: OMP_NUM_THREADS, SLURM_CPUS_PER_TASK, 1 */
+    const char *device;         /* one of device_kinds */
     const char *precision;      /* one of precision_kinds */
     const char *parallel;       /* one of parallel_kinds */
     int64_t devices;            /* of dp; 0: not said */

@@ -242,6 +242,75 @@ static void test_with_little_memory_batches_are_cut(void **state)
     done(&whole, 1);
 }
 
+/* ---- a device whose operations need memory ---- */
+
+/* The CPU, whose batch normalisation finds memory for so many rows at most, as a GPU's
+ * operations may. Images have 8x8 places there. */
+enum { ROWS_MOST = 12 };
+static struct device_ops needy;
+static bool found_none;
+static const struct device_ops *cpu_ops;
+
+static void needy_batch_norm(struct device *d, const struct device_batch_norm *b,
+                             const float *x, float *y)
+{
+    cpu_ops->batch_norm(d, b, x, y);
+    if (b->n > ROWS_MOST * 64)
+        found_none = true;
+}
+
+static int needy_download(struct device *d, void *host, const void *from, size_t bytes,
+                          struct err *e)
+{
+    if (found_none)
+        return err_set(e, ERR_FULL, "no memory");
+    return cpu_ops->download(d, host, from, bytes, e);
+}
+
+static void needy_recover(struct device *d)
+{
+    (void)d;
+    found_none = false;
+}
+
+static struct device *needy_open(void)
+{
+    struct device *d = cpu_open(1);
+
+    cpu_ops = d->ops;
+    needy = *cpu_ops;
+    needy.batch_norm = needy_batch_norm;
+    needy.download = needy_download;
+    needy.recover = needy_recover;
+    d->ops = &needy;
+    return d;
+}
+
+static void test_memory_that_operations_need_cuts_batches(void **state)
+{
+    (void)state;
+    static const struct way way = {"resnet18", "sgd", 0, FEW, false, 4};
+    struct str notes = STR_INIT;
+    struct trainer_config config = {.batch_size = FEW, .seed = 5, .notes = &notes};
+    struct device *d = needy_open();
+    struct rank cut;
+    struct bench b;
+
+    run(&cut, 1, &way);
+    bench_open_on(&b, d, "resnet18", 0, "sgd", 0.002, &config, NULL);
+    assert_non_null(b.trainer);
+    assert_int_equal(trainer_micro_batches(b.trainer), 4);
+    assert_string_equal(notes.p, "no memory for 44 samples at once: trying fewer\n"
+                                 "no memory for 22 samples at once: trying fewer\n");
+    train(&b, EPOCHS);
+    assert_true(same_state(&b.t, &cut.bench.t)); /* trying has left no trace */
+    bench_close(&b);
+    d->ops = cpu_ops;
+    device_close(d);
+    str_free(&notes);
+    done(&cut, 1);
+}
+
 /* ---- stages ---- */
 
 static double work(const struct layer *l)
@@ -316,6 +385,7 @@ int main(void)
         cmocka_unit_test(test_by_themselves_stages_take_four_pieces_each),
         cmocka_unit_test(test_more_stages_than_layers_are_refused),
         cmocka_unit_test(test_with_little_memory_batches_are_cut),
+        cmocka_unit_test(test_memory_that_operations_need_cuts_batches),
     };
 
     return cmocka_run_group_tests_name("parallel", tests, NULL, NULL);

@@ -175,6 +175,36 @@ static size_t least(struct comm *c, size_t mine)
     return all;
 }
 
+/* Runs the largest batches, of zeros, through the model and back, on a device whose
+ * operations need memory while they run: so that it is there, or is found missing now.
+ * What training changes is put back. ERR_FULL; other failures are download()'s, later. */
+static int rehearse(struct trainer *t, size_t rows, struct err *e)
+{
+    struct device *d = t->device;
+    struct model *m = t->model;
+    struct pass *p = t->lanes[0].pass;
+    bool first = is_first(t);
+    float *x = first ? t->training.loader.x[0] : t->lanes[0].room;
+    size_t bytes = m->n_state * sizeof(*m->state);
+    float *state = mem_alloc(bytes);
+    int rc = d->ops->download(d, state, m->state, bytes, e);
+
+    const float *y = pass_forward(p, &(struct batch){rows, x, true, 0, 0, 0});
+    if (is_last(t))
+        d->ops->softmax_loss(d, rows, t->data->classes, y, t->training.labels,
+                             t->training.order, 0, 0, pass_upstream(p), t->totals);
+    pass_backward(p, m->gradients, t->dx, NULL, NULL);
+    pass_forward(p, &(struct batch){pass_rows(p), first ? t->validation.loader.x[0] : x,
+                                    false, 0, 0, 0});
+    if (rc == 0)
+        rc = d->ops->download(d, state, m->state, 0, e);
+    if (rc == ERR_FULL)
+        d->ops->recover(d);
+    d->ops->upload(d, m->state, state, bytes);
+    free(state);
+    return rc;
+}
+
 /* Makes room, for all ranks alike, in more and smaller micro-batches until there is; then
  * they are as small in evaluation. */
 static int fit_lanes(struct trainer *t, size_t most, struct err *e)
@@ -183,7 +213,10 @@ static int fit_lanes(struct trainer *t, size_t most, struct err *e)
         if (t->micro_batches > most)
             t->micro_batches = most;
         size_t rows = (most + t->micro_batches - 1) / t->micro_batches;
-        int rc = comm_agree(t->config.comm, open_lanes(t, rows, validation_rows, e), e);
+        int rc = open_lanes(t, rows, validation_rows, e);
+        if (rc == 0 && t->device->ops->recover)
+            rc = rehearse(t, rows, e);
+        rc = comm_agree(t->config.comm, rc, e);
         if (rc != ERR_FULL || rows == 1)
             return rc;
         close_lanes(t);
@@ -222,6 +255,14 @@ void step_close(struct trainer *t)
 
 /* ---- forward ---- */
 
+/* Of the loss of each of so many samples, in what gradients are of. */
+static float share(const struct trainer *t, size_t batch)
+{
+    const struct loss_scale *s = t->config.loss_scale;
+
+    return (s ? (float)s->factor : 1) / (float)batch;
+}
+
 /* Rows on their way, behind which `rest` come next: `batch` samples are trained on
  * together, 0 in evaluation. */
 static void forward(struct trainer *t, struct feed *f, struct lane *l, struct rows rows,
@@ -253,7 +294,7 @@ static void forward(struct trainer *t, struct feed *f, struct lane *l, struct ro
         d->ops->softmax_loss(d, rows.n, t->data->classes, y, f->labels,
                              f->order + rows.start,
                              training ? (float)t->config.label_smoothing : 0,
-                             training ? 1.0f / (float)batch : 0,
+                             training ? share(t, batch) : 0,
                              training ? pass_upstream(l->pass) : NULL, t->totals);
 }
 

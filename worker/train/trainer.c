@@ -255,6 +255,25 @@ static void draw_epoch(struct trainer *t, uint32_t epoch)
     d->ops->upload(d, f->moves, t->moves, n * sizeof(*t->moves));
 }
 
+/* With a scaled loss, gradients are what they would be without, or overflow: then there
+ * is no step. What is agreed on does not fail: download() will say it. */
+static bool is_to_step(struct trainer *t)
+{
+    const struct optimizer *o = t->optimizer;
+    struct loss_scale *s = t->config.loss_scale;
+    bool finite = true;
+
+    if (!s || !loss_scale_used(s))
+        return true;
+    t->device->ops->unscale(t->device, (float)(1 / s->factor), o->to - o->from,
+                            t->model->gradients + o->from, &finite, NULL);
+    double overflows = finite ? 0 : 1;
+    if (t->config.staged)
+        comm_sum(t->config.comm, &overflows, 1);
+    loss_scale_step(s, overflows == 0);
+    return overflows == 0;
+}
+
 static int train(struct trainer *t, uint32_t epoch, trainer_tick *tick, void *arg,
                  struct device_totals *totals, struct err *e)
 {
@@ -269,7 +288,8 @@ static int train(struct trainer *t, uint32_t epoch, trainer_tick *tick, void *ar
         step_train(t, f, start, n);
         t->optimizer->lr =
             t->optimizer->config.lr * schedule_share(&t->config.schedule, t->step);
-        optimizer_step(t->optimizer, t->model->values, t->model->gradients);
+        if (is_to_step(t))
+            optimizer_step(t->optimizer, t->model->values, t->model->gradients);
         start += n;
         if (tick)
             tick(arg, start, total);

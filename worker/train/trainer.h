@@ -4,6 +4,7 @@
 
 #include "worker/train/comm.h"
 #include "worker/train/data.h"
+#include "worker/train/loss_scale.h"
 #include "worker/train/draw.h"
 #include "worker/train/optimizer.h"
 #include "worker/train/pass.h"
@@ -46,9 +47,10 @@ struct trainer_config {
     size_t micro_batches;
     uint64_t seed; /* of the order of samples, and of how they are moved */
     struct augmentation augmentation;
-    double label_smoothing;   /* 0 to 1, in the loss that is trained on */
-    struct schedule schedule; /* checked; of the optimiser's learning rate */
-    struct str *notes;        /* gets a line each time that memory is short; NULL: none */
+    double label_smoothing;        /* 0 to 1, in the loss that is trained on */
+    struct schedule schedule;      /* checked; of the optimiser's learning rate */
+    struct loss_scale *loss_scale; /* the caller's; NULL: none */
+    struct str *notes; /* gets a line each time that memory is short; NULL: none */
 };
 
 struct trainer;

@@ -335,6 +335,52 @@ static void test_resnet_learns(void **state)
 /* Four epochs at once, or interrupted after each number of them and gone on with in a
  * new process's memory: the same bits. Of 11 steps each; interrupted in the warm-up, on
  * the way up and on the way down. */
+/* ---- a scaled loss ---- */
+
+/* Powers of two change no bit, where nothing overflows. */
+static void test_a_scaled_loss_changes_nothing(void **state)
+{
+    (void)state;
+    for (int adam = 0; adam < 2; adam++) {
+        struct loss_scale scale = {4096, 0, 0};
+        struct trainer_config config = {.batch_size = 32, .seed = 5, .micro_batches = 2};
+        struct bench plain, scaled;
+
+        bench_open_with(&plain, "mlp", adam ? "adam" : "sgd", 0.01, &config);
+        config.loss_scale = &scale;
+        bench_open_with(&scaled, "mlp", adam ? "adam" : "sgd", 0.01, &config);
+        train(&plain, 2);
+        struct metrics m = train(&scaled, 2);
+        assert_true(same_state(&plain.t, &scaled.t));
+        assert_true(m.v[METRIC_LOSS] == plain.t.history.v[1].metrics.v[METRIC_LOSS]);
+        assert_int_equal(scale.since, 2 * trainer_steps(TRAINING, 32));
+        assert_int_equal(scale.skipped, 0);
+        bench_close(&plain);
+        bench_close(&scaled);
+    }
+}
+
+static void test_steps_that_overflow_are_left_out(void **state)
+{
+    (void)state;
+    struct loss_scale scale = {0x1p126, 0, 0};
+    struct bench b;
+    int64_t steps = trainer_steps(TRAINING, 32);
+
+    bench_open_with(
+        &b, "mlp", "adam", 0.01,
+        &(struct trainer_config){.batch_size = 32, .seed = 5, .loss_scale = &scale});
+    for (size_t i = 0; i < b.t.data->train.features; i++)
+        b.t.data->scale[i] *= 1e6f; /* so that gradients are large */
+    train(&b, 1);
+    assert_in_range(scale.skipped, 1, steps);
+    assert_true(scale.factor == ldexp(1, 126 - (int)scale.skipped));
+    assert_int_equal(b.t.optimizer->updates, steps - scale.skipped);
+    for (size_t i = 0; i < b.t.model->n; i++)
+        assert_true(isfinite(b.t.model->values[i]));
+    bench_close(&b);
+}
+
 static void test_resuming_changes_nothing(void **state)
 {
     (void)state;
@@ -508,6 +554,8 @@ int main(void)
         cmocka_unit_test(test_what_cannot_be_moved_is_refused),
         cmocka_unit_test(test_each_step_has_its_learning_rate),
         cmocka_unit_test(test_tick_counts_to_the_end),
+        cmocka_unit_test(test_a_scaled_loss_changes_nothing),
+        cmocka_unit_test(test_steps_that_overflow_are_left_out),
         cmocka_unit_test(test_resuming_changes_nothing),
         cmocka_unit_test(test_gathering_beside_training_changes_nothing),
         cmocka_unit_test(test_a_checkpoint_has_filters_by_their_axes),
