@@ -13,6 +13,8 @@
 #include <zlib.h>
 
 #define READ_SIZE 65536
+/* So much of a large file is written before the disk begins with it. */
+#define WRITE_SIZE ((size_t)4 << 20)
 
 static int too_large(const char *path, size_t max, struct err *e)
 {
@@ -199,13 +201,27 @@ static int publish(const char *tmp, const char *path, struct err *e)
     return dir_sync_above(path, e);
 }
 
+/* The disk takes what is written while more of it is: what it fails at fsync() tells. */
+static int write_ahead(int fd, const char *data, size_t n, struct err *e)
+{
+    int rc = 0;
+
+    for (size_t at = 0; at < n && rc == 0; at += WRITE_SIZE) {
+        size_t left = n - at, some = left < WRITE_SIZE ? left : WRITE_SIZE;
+        rc = file_write_fd(fd, data + at, some, e);
+        if (some < left)
+            sync_file_range(fd, (off_t)at, (off_t)some, SYNC_FILE_RANGE_WRITE);
+    }
+    return rc;
+}
+
 int file_write(const char *path, const void *data, size_t n, mode_t mode, struct err *e)
 {
     char *tmp = NULL;
     int fd = open_beside(path, mode, &tmp, e);
     if (fd < 0)
         return fd;
-    int rc = file_write_fd(fd, data, n, e);
+    int rc = write_ahead(fd, data, n, e);
     if (rc)
         err_prefix(e, "%s", path);
     else

@@ -2,6 +2,8 @@
  * file_write(), and their failures are cases of it. */
 #include "base/file.h"
 
+#include "base/mem.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -299,25 +301,54 @@ static void test_write_fails(void **state)
     assert_int_equal(entries("."), 2); /* f and dir */
 }
 
-/* No room: a file size limit, which acts as a full disk does, after some bytes. */
-static void test_write_full(void **state)
+/* A large file goes to the disk in pieces. */
+enum { LARGE = (9 << 20) + 5 };
+
+static void test_write_large(void **state)
 {
-    static char data[200000];
+    static const size_t sizes[] = {LARGE, 8 << 20, (8 << 20) + 1, (4 << 20) - 1};
+    char *data = mem_alloc(LARGE);
+    struct str back = STR_INIT;
+    (void)state;
+    for (size_t i = 0; i < LARGE; i++)
+        data[i] = (char)(i * 251 >> 12);
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        assert_int_equal(file_write("f", data, sizes[i], 0600, NULL), 0);
+        str_cut(&back, 0);
+        assert_int_equal(file_read("f", LARGE, &back, NULL), 0);
+        assert_int_equal(back.len, sizes[i]);
+        assert_memory_equal(back.p, data, sizes[i]);
+    }
+    str_free(&back);
+    free(data);
+}
+
+/* No room: a file size limit, which acts as a full disk does, after some bytes. */
+static void write_full(size_t size, rlim_t room)
+{
+    char *data = mem_alloc(size);
     struct rlimit old, limit;
     struct err e = {0};
-    (void)state;
     assert_int_equal(file_write("f", "old", 3, 0600, NULL), 0);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
-    limit = (struct rlimit){100000, old.rlim_max};
+    limit = (struct rlimit){room, old.rlim_max};
     signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-    int rc = file_write("f", data, sizeof(data), 0600, &e);
+    int rc = file_write("f", data, size, 0600, &e);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
     signal(SIGXFSZ, SIG_DFL);
     assert_int_equal(rc, ERR_FULL);
     assert_memory_equal(e.text, "f: ", 3);
     has("f", "old");
     assert_int_equal(entries("."), 1);
+    free(data);
+}
+
+static void test_write_full(void **state)
+{
+    (void)state;
+    write_full(200000, 100000);
+    write_full(LARGE, 6 << 20); /* in its second piece */
 }
 
 static void test_write_fd(void **state)
@@ -482,11 +513,12 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_read_bad),   TEST(test_read),        TEST(test_gz),
-        TEST(test_write),      TEST(test_write_fails), TEST(test_write_full),
-        TEST(test_write_fd),   TEST(test_commit),      TEST(test_dir_make),
-        TEST(test_dir_remove), TEST(test_dir_list),    TEST(test_dir_sync),
-        TEST(test_path_join),  TEST(test_standard),    TEST(test_read_regular),
+        TEST(test_read_bad),     TEST(test_read),        TEST(test_gz),
+        TEST(test_write),        TEST(test_write_fails), TEST(test_write_large),
+        TEST(test_write_full),   TEST(test_write_fd),    TEST(test_commit),
+        TEST(test_dir_make),     TEST(test_dir_remove),  TEST(test_dir_list),
+        TEST(test_dir_sync),     TEST(test_path_join),   TEST(test_standard),
+        TEST(test_read_regular),
     };
     return cmocka_run_group_tests_name("base/file", tests, group_setup, group_teardown);
 }
