@@ -217,8 +217,8 @@ int nvml_find(const struct nvml *n, const char *name, struct nvml_gpu **g, struc
         return err_set(e, ERR_UNSUPPORTED,
                        "%s is a part of a GPU (MIG), whose use the driver does not tell",
                        name);
-    if (numbered && !minor)
-        return nvml_nth(n, i >= 0 && i < (int64_t)n->gpus ? (int)i : -1, g, e);
+    if (numbered && !minor && i >= 0 && i < (int64_t)n->gpus)
+        return nvml_nth(n, (int)i, g, e);
     for (unsigned k = 0; k < n->gpus; k++) {
         if (n->by_index(k, g) == NVML_SUCCESS &&
             (minor ? numbered && has_minor(n, *g, i)

@@ -4,6 +4,7 @@
 #include "base/num.h"
 #include "launcher/batch.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -124,6 +125,72 @@ static int make_env(const struct attempts *p, const struct command_env *c, int s
     return rc;
 }
 
+/* ---- the GPUs ---- */
+
+/* Has the slot's attempt any, as far as the sweep file tells? */
+static bool wants_gpus(const struct attempts *p)
+{
+    return p->file->resources.gpus > 0 || p->step.gres;
+}
+
+/* Those of this node that an attempt with this environment has, as CUDA_VISIBLE_DEVICES
+ * names them; "" where that is not known: among the steps of a job Slurm shares them
+ * out. */
+static const char *visible_gpus(const struct attempts *p, char *const *envp, bool step)
+{
+    static const char name[] = "CUDA_VISIBLE_DEVICES";
+    const char *jobs = getenv(name);
+
+    if (p->slots > 1 && (step || p->file->resources.gpus == 0))
+        return "";
+    if (step)
+        return jobs ? jobs : "";
+    for (; *envp; envp++) {
+        if (has_name(*envp, name, sizeof(name) - 1))
+            return *envp + sizeof(name);
+    }
+    return "";
+}
+
+static int count_names(const char *list)
+{
+    int n = *list != '\0';
+
+    for (; *list; list++)
+        n += *list == ',';
+    return n;
+}
+
+static void begin_reading(const struct attempts *p, int slot, char *const *envp,
+                          bool step)
+{
+    const char *names = visible_gpus(p, envp, step);
+    int each = p->file->resources.gpus > 0 ? p->file->resources.gpus : count_names(names);
+
+    p->given[slot] = p->file->resources.nodes * each;
+    meter_begin(p->meter, slot, names);
+}
+
+bool attempts_gpus(void *ctx, int slot, struct gpu_use *out)
+{
+    const struct attempts *p = ctx;
+
+    return meter_now(p->meter, slot, out);
+}
+
+const char *attempts_spent(void *ctx, int slot, struct end_facts *facts)
+{
+    struct attempts *p = ctx;
+    const char *said = meter_end(p->meter, slot, facts);
+
+    if (p->given[slot] > 0)
+        facts->gpu_seconds = p->given[slot] * (facts->ended - facts->started);
+    if (p->file->resources.nodes > 1)
+        facts->gpu_energy = NAN; /* of a part of them */
+    p->given[slot] = 0;
+    return said;
+}
+
 /* ---- the command ---- */
 
 /* Several MPI ranks on this machine: mpirun starts them. */
@@ -191,6 +258,8 @@ int attempts_launch(void *ctx, const struct item *work, int slot,
             as_step(p, work, out);
         else if (p->file->resources.tasks > 1)
             out->argv = under_mpirun(out->argv, p->file->resources.tasks);
+        if (rc == 0 && wants_gpus(p))
+            begin_reading(p, slot, out->envp, work->work.step);
     }
     values_free(values, space_count(sp));
     free(values);
@@ -232,11 +301,16 @@ void attempts_open(struct attempts *p)
     p->shim = program_beside("rung-exec");
     p->gpus = gpus_new(p->dir, p->slots, p->file->resources.gpus);
     make_step(p);
+    p->given = mem_alloc((size_t)p->slots * sizeof(p->given[0]));
+    if (wants_gpus(p))
+        p->meter = meter_new(p->slots, p->meter_seconds);
 }
 
 void attempts_close(struct attempts *p)
 {
+    meter_free(p->meter);
     gpus_free(p->gpus);
+    free(p->given);
     free((void *)p->step.options);
     levels_free(&p->milestones);
     free(p->rung);

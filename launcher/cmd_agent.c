@@ -118,8 +118,12 @@ static int run_agent(const struct cli_command *self, const char *dir,
     attempts.file = l.file;
     attempts.slots = c->slots;
     attempts.kill_seconds = c->timers.s[TIMER_KILL];
+    attempts.meter_seconds = c->timers.s[TIMER_GPUS];
     attempts_open(&attempts);
-    setup.plug = (struct agent_plug){.ctx = &attempts, .launch = attempts_launch};
+    setup.plug = (struct agent_plug){.ctx = &attempts,
+                                     .launch = attempts_launch,
+                                     .gpus = attempts_gpus,
+                                     .spent = attempts_spent};
     setup.parse = l.file->parse;
     setup.checkpoint_signal = l.file->checkpoint_signal;
     status = agent_run(&setup);

@@ -59,7 +59,7 @@ static void put_table(const struct loaded *l, const int32_t best[], int n,
 /* What the sweep cost, and of that the best trial. */
 static void put_costs(const struct loaded *l, int32_t best, struct str *out)
 {
-    double now = look_view(l).now;
+    double now = look_view(l, NULL).now;
     struct cost sweep = costs_total(l->costs, now),
                 trial = costs_trial(l->costs, best, now);
 
@@ -72,7 +72,7 @@ static void put_costs(const struct loaded *l, int32_t best, struct str *out)
 
 static void put_json(const struct loaded *l, const int32_t best[], int n, struct str *out)
 {
-    struct view v = look_view(l);
+    struct view v = look_view(l, NULL);
 
     json_put_object(out);
     json_put_key(out, "best");

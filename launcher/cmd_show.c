@@ -204,10 +204,16 @@ static void put_cost(const struct attempt_row *a, double now, struct str *out)
         str_addf(out, ", %s of CPU", duration_format(text, a->cpu_seconds));
     if (!isnan(a->gpu_seconds))
         str_addf(out, ", %s of GPU", duration_format(text, a->gpu_seconds));
+    if (!isnan(a->gpu_util))
+        str_addf(out, " (%.0f %% busy)", 100 * a->gpu_util);
+    if (!isnan(a->gpu_mem_peak))
+        str_addf(out, ", %s of its memory", size_format(text, a->gpu_mem_peak));
+    if (!isnan(a->gpu_energy))
+        str_addf(out, ", %.0f J", a->gpu_energy);
     if (!isnan(a->max_rss))
         str_addf(out, ", %s of memory", size_format(text, a->max_rss));
     if (!isnan(a->energy))
-        str_addf(out, ", %.0f J", a->energy);
+        str_addf(out, ", %.0f J of its nodes", a->energy);
 }
 
 /* Where the last TAIL_LINES lines of text[0 .. n) begin. */
@@ -309,7 +315,7 @@ static void print_trial(const struct loaded *l, int32_t trial)
 {
     struct str out = STR_INIT;
     struct shown s = {l, trial, sweep_trial(l->sw, trial), &out};
-    double now = look_view(l).now;
+    double now = look_view(l, NULL).now;
 
     put_head(&s);
     put_params(&s);

@@ -158,7 +158,7 @@ struct watcher {
 /* A line for a log: when the state changes, and now and then. */
 static void say_line(struct watcher *w)
 {
-    struct view v = look_view(&w->l);
+    struct view v = look_view(&w->l, NULL);
     struct str out = STR_INIT;
     double now = clock_mono();
 
@@ -233,7 +233,7 @@ static bool ended(const struct watcher *w)
 static int result(struct watcher *w, bool json)
 {
     const struct sweep_totals *n = sweep_totals(w->l.sw);
-    struct view v = look_view(&w->l);
+    struct view v = look_view(&w->l, NULL);
     struct str out = STR_INIT;
 
     if (json)

@@ -9,6 +9,7 @@
 #define LAUNCHER_CONTROLLER_H
 
 #include "launcher/costs.h"
+#include "launcher/gpu_rows.h"
 #include "sched/sweep.h"
 #include "slurm/executor.h"
 #include "wire/msg.h"
@@ -109,6 +110,9 @@ const char *controller_reason(const struct controller *c); /* why it paused; "" 
 bool controller_troubled(const struct controller *c); /* because something is wrong */
 /* All agents have left (or are given up): the process may end. */
 bool controller_done(const struct controller *c);
+/* How the GPUs of open attempts are doing, by trial, as far as their agents told lately:
+ * fills out. */
+void controller_gpus(const struct controller *c, struct gpu_rows *out);
 int controller_slots(const struct controller *c);     /* slots held by agents now */
 int64_t controller_steps(const struct controller *c); /* job steps of this epoch */
 /* Why it has fewer jobs than it wants, as Slurm said it last; "": it has, or nobody said.

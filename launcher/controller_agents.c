@@ -182,10 +182,12 @@ static void on_hello(struct controller *c, struct peer *p, const struct item *it
 /* It asks for more, so what ran there is over, though its end was never heard. */
 static void lose_attempt(struct controller *c, int32_t trial)
 {
-    struct end_facts lost = {.cause = CAUSE_AGENT_GONE, .exit_code = -1};
+    struct end_facts lost = {.cause = CAUSE_AGENT_GONE,
+                             .exit_code = -1,
+                             .started = NAN,
+                             .ended = NAN,
+                             USAGE_UNKNOWN};
 
-    lost.cpu_seconds = lost.gpu_seconds = lost.max_rss = lost.energy = NAN;
-    lost.started = lost.ended = NAN;
     controller_end_attempt(c, trial, &lost);
 }
 
@@ -212,6 +214,7 @@ static void on_ask(struct controller *c, struct peer *p, const struct item *it)
         controller_retire(c, p, it->ask.slot);
         return;
     }
+    s->gpu.gpus = 0;
     s->since = c->now;
     s->parked = true;
     vec_push(&c->parked, ((struct parked){(uint32_t)(p - c->peers.v), it->ask.slot}));
@@ -340,6 +343,49 @@ static void on_leave(struct controller *c, struct peer *p, const struct item *it
     free(why);
 }
 
+static void hear_gpus(struct peer *p, const struct item *it)
+{
+    for (int32_t s = 0; s < p->n_slots; s++)
+        p->slots[s].gpu.gpus = 0;
+    for (int i = 0; i < it->hello.n_gpus; i++) {
+        const struct gpu_use *use = &it->hello.gpus[i];
+
+        if (use->slot < p->n_slots)
+            p->slots[use->slot].gpu = *use;
+    }
+}
+
+static int by_trial(const void *a, const void *b)
+{
+    const struct gpu_row *x = a, *y = b;
+
+    return (x->trial > y->trial) - (x->trial < y->trial);
+}
+
+void controller_gpus(const struct controller *c, struct gpu_rows *out)
+{
+    double silent = 3 * c->c.timers.s[TIMER_BEAT];
+
+    out->n = 0;
+    for (size_t i = 0; i < c->peers.n; i++) {
+        const struct peer *p = &c->peers.v[i];
+
+        for (int32_t s = 0; p->known && !p->gone && c->now < p->heard + silent; s++) {
+            int32_t trial;
+
+            if (s >= p->n_slots)
+                break;
+            trial = sweep_in_slot(c->sw, p->id, s);
+            if (trial >= 0 && p->slots[s].gpu.gpus > 0)
+                vec_push(out,
+                         ((struct gpu_row){trial, sweep_trial(c->sw, trial)->attempts,
+                                           p->slots[s].gpu}));
+        }
+    }
+    if (out->n > 1)
+        qsort(out->v, out->n, sizeof(out->v[0]), by_trial);
+}
+
 static void on_beat(struct controller *c, struct peer *p, const struct item *it)
 {
     struct item answer = {.kind = ITEM_BEAT};
@@ -347,6 +393,7 @@ static void on_beat(struct controller *c, struct peer *p, const struct item *it)
     if (it->hello.oldest > 0 && p->taken < it->hello.oldest - 1)
         p->taken = it->hello.oldest - 1;
     answer.hello.left = hear_left(c, p, it);
+    hear_gpus(p, it);
     compare(c, p, it);
     controller_send(p, &answer);
 }

@@ -70,10 +70,12 @@ void controller_joined(struct controller *c, struct peer *p)
 
 void controller_lose(struct controller *c, struct peer *p, const char *why)
 {
-    struct end_facts f = {.cause = CAUSE_AGENT_GONE, .exit_code = -1};
+    struct end_facts f = {.cause = CAUSE_AGENT_GONE,
+                          .exit_code = -1,
+                          .started = NAN,
+                          .ended = NAN,
+                          USAGE_UNKNOWN};
 
-    f.cpu_seconds = f.gpu_seconds = f.max_rss = f.energy = NAN;
-    f.started = f.ended = NAN;
     f.note = slice_of(why);
     f.slurm_state = slice_of(p->job_state);
     for (int32_t s = 0; s < p->n_slots; s++) {

@@ -17,6 +17,7 @@ struct slot {
     int launch_failures;
     bool step;            /* its attempt is a job step */
     double paced_elapsed; /* of its attempt, up to its last report */
+    struct gpu_use gpu;   /* of its attempt, by the last beat; gpus 0: nothing is known */
 };
 
 struct peer { /* an agent */

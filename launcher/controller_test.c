@@ -68,6 +68,7 @@ struct world {
     bool mute;  /* they train on, and report nothing */
     bool saves; /* at each step, beside the last */
     double walltime;
+    double beat; /* of agents, seconds; 0: as a rule */
     double least_left; /* when 6 steps were begun, not as a job's first attempt */
     int at_first;      /* and as that, how often */
     enum steps_mode steps;
@@ -168,6 +169,15 @@ static void agent_end(void *ctx, int slot)
     m->slot[slot].asked_to_end = true;
 }
 
+static bool agent_gpus(void *ctx, int slot, struct gpu_use *out)
+{
+    const struct machine *m = ctx;
+    int32_t trial = m->slot[slot].trial;
+
+    *out = (struct gpu_use){.gpus = 1, .util = trial / 100.0};
+    return trial % 2 == 0; /* those of the others tell nothing */
+}
+
 static void agent_reply(void *ctx, int slot, uint64_t conn, const char *line, size_t n)
 {
     struct machine *m = ctx;
@@ -213,6 +223,7 @@ static void on_submit(void *ctx, int jobs)
     static const struct agent_port port = {.send = agent_send,
                                            .start = agent_start,
                                            .end = agent_end,
+                                           .gpus = agent_gpus,
                                            .reply = agent_reply,
                                            .quit = agent_quit};
     struct world *w = ctx;
@@ -234,6 +245,8 @@ static void on_submit(void *ctx, int jobs)
         c.job = slice_of(m->job);
         c.promote = w->file.spec.mode == MODE_PROMOTE;
         timers_default(&c.timers);
+        if (w->beat > 0)
+            c.timers.s[TIMER_BEAT] = w->beat;
         m->agent = agent_new(&c, &port, m, w->now);
         controller_job_submitted(w->controller, m->job);
     }
@@ -250,9 +263,9 @@ static double loss_of(const struct world *w, int32_t trial, int64_t step)
 
 static void leave(struct machine *m, int slot, int status, int signal)
 {
-    struct end_facts f = {.exit_code = signal ? -1 : status, .signal = signal};
+    struct end_facts f = {
+        .exit_code = signal ? -1 : status, .signal = signal, USAGE_UNKNOWN};
 
-    f.cpu_seconds = f.gpu_seconds = f.max_rss = f.energy = NAN;
     m->slot[slot].runs = false;
     agent_ended(m->agent, slot, &f, m->w->now);
 }
@@ -517,6 +530,37 @@ static void test_quiet(void **state)
         assert_true(w->machines <= 4);
         world_free(w);
     }
+}
+
+/* What agents tell of GPUs is told of the attempt that runs there, and of no other. */
+static void test_gpus(void **state)
+{
+    struct world *w = world_new(2, MODE_PROMOTE, 40, 4);
+    struct gpu_rows rows = {0};
+    int seen = 0, most = 0;
+
+    (void)state;
+    w->beat = 0.1;
+    while (controller_state(w->controller) != CONTROLLER_FINISHED) {
+        assert_true(w->now < 1e6);
+        round_of(w);
+        controller_gpus(w->controller, &rows);
+        most = (int)rows.n > most ? (int)rows.n : most;
+        for (size_t i = 0; i < rows.n; i++, seen++) {
+            const struct gpu_row *r = &rows.v[i];
+            const struct trial *t = sweep_trial(w->sw, r->trial);
+
+            assert_int_equal(r->trial % 2, 0);
+            assert_true(r->use.gpus == 1 && r->use.util == r->trial / 100.0);
+            assert_int_equal(t->state, TRIAL_RUNNING);
+            assert_int_equal(r->attempt, t->attempts);
+            assert_true(i == 0 || r->trial > rows.v[i - 1].trial);
+        }
+    }
+    assert_int_equal(rows.n, 0);
+    assert_true(seen > 0 && most > 1);
+    gpu_rows_free(&rows);
+    world_free(w);
 }
 
 static void test_pause_and_resume(void **state)
@@ -888,6 +932,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_quiet),
+        cmocka_unit_test(test_gpus),
         cmocka_unit_test(test_pause_and_resume),
         cmocka_unit_test(test_stop),
         cmocka_unit_test(test_stop_by_cost),

@@ -40,13 +40,14 @@ int look_open(const struct cli_command *self, const char *dir, bool history,
     return rc == 0 ? EXIT_GOOD : cli_fail(self, EXIT_FAILED, "%s", e.text);
 }
 
-struct view look_view(const struct loaded *l)
+struct view look_view(const struct loaded *l, struct gpu_rows *gpus)
 {
     const struct sweep_totals *n = sweep_totals(l->sw);
     struct view v = {.sw = l->sw,
                      .costs = l->costs,
                      .file = l->file,
                      .dir = l->dir,
+                     .gpus = gpus,
                      .steps_before = l->steps_before,
                      .uptime_before = l->uptime,
                      .busy = n->open,
@@ -55,6 +56,8 @@ struct view look_view(const struct loaded *l)
 
     served = sweep_served(l->dir, &v.who) != SERVING_NO && !n->finished;
     v.now = served ? clock_wall() : l->last_event;
+    if (served && gpus)
+        gpu_rows_read(l->dir, v.now, gpus);
     if (!served)
         *v.who.note = '\0'; /* that was then */
     v.uptime = loaded_uptime(l, v.now);
@@ -95,20 +98,25 @@ bool look_colour(int fd)
 
 void look_screen(const struct loaded *l, int fd, struct str *out)
 {
-    struct view v = look_view(l);
+    struct gpu_rows gpus = {0};
+    struct view v = look_view(l, &gpus);
     int width = look_size(fd).width;
 
     view_screen(&v, width >= WIDTH_MIN ? width : WIDTH_MIN, look_colour(fd), out);
+    gpu_rows_free(&gpus);
 }
 
 void look_print(const struct loaded *l, bool json)
 {
-    struct view v = look_view(l);
     struct str out = STR_INIT;
 
     if (json) {
+        struct gpu_rows gpus = {0};
+        struct view v = look_view(l, &gpus);
+
         view_json(&v, &out);
         str_addc(&out, '\n');
+        gpu_rows_free(&gpus);
     } else {
         look_screen(l, STDOUT_FILENO, &out);
     }

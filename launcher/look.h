@@ -14,8 +14,9 @@ int look_open(const struct cli_command *self, const char *dir, bool history,
               const struct journal_pos *limit, struct loaded *l);
 
 /* How things stand now, for the renderer: its state follows from the journal and from
- * whether a controller serves the sweep. Points into l. */
-struct view look_view(const struct loaded *l);
+ * whether a controller serves the sweep. *gpus is filled, and the caller's to free; NULL:
+ * they are not wanted. The view points into both. */
+struct view look_view(const struct loaded *l, struct gpu_rows *gpus);
 
 struct look_size {
     int width, lines;

@@ -57,7 +57,8 @@ struct server {
     bool leaving;             /* it goes on, without us */
     int signals;              /* signalfd */
     int interrupts;
-    double next_request, next_tell;
+    double next_request, next_tell, next_gpus;
+    struct gpu_rows gpus;            /* as gpus.json has them */
     struct slurm_calls calls_before; /* of earlier controllers */
     char *no_accounts; /* why the last answer of Slurm's accounting was none; NULL */
     char **taken;      /* requests of this round, removed when it is durable */
@@ -399,7 +400,7 @@ static int set_up(struct server *s, struct err *e)
     if (rc != 0)
         return rc;
     s->routes = routes_new(COPY_SHARE * s->timers.s[TIMER_RESEND]);
-    s->viewer = viewer_new(&s->ep.sweep, &s->ep.who, s->o->quiet,
+    s->viewer = viewer_new(&s->ep.sweep, &s->ep.who, &s->gpus, s->o->quiet,
                            journal_epoch(s->ep.journal), s->timers.s[TIMER_VIEW]);
     s->tidy = tidy_new(s->dir, s->ep.sweep.sw, s->ep.sweep.file);
     return set_up_controller(s, e);
@@ -546,6 +547,19 @@ static void tell(struct server *s, double now)
     }
 }
 
+/* How busy GPUs are, for who looks. */
+static void tell_gpus(struct server *s, double now)
+{
+    bool were = s->gpus.n > 0;
+
+    if (now < s->next_gpus)
+        return;
+    s->next_gpus = now + s->timers.s[TIMER_BEAT];
+    controller_gpus(s->ep.controller, &s->gpus);
+    if (were || s->gpus.n > 0)
+        gpu_rows_write(s->dir, clock_wall(), &s->gpus, NULL); /* or it is not shown */
+}
+
 static int commit(struct server *s, double now, struct err *e)
 {
     int rc = epoch_commit(&s->ep, &s->timers, now, e);
@@ -584,6 +598,7 @@ static int serve_round(struct server *s, struct err *e)
                  false);
     controller_tick(s->ep.controller);
     tell(s, now);
+    tell_gpus(s, now);
     if ((rc = commit(s, now, e)) != 0)
         return rc;
     viewer_tick(s->viewer, s->ep.journal, controller_slots(s->ep.controller),
@@ -721,6 +736,8 @@ static void wind_up(struct server *s)
     *s->ep.who.note = '\0';
     if (controller_state(s->ep.controller) == CONTROLLER_FINISHED)
         tidy_all(s->tidy);
+    s->gpus.n = 0;
+    gpu_rows_write(s->dir, clock_wall(), &s->gpus, NULL);
     viewer_end(s->viewer, s->ep.journal, state_word(s), reason, s->o->json);
     /* last: where it says that the sweep is over, nothing is left to be done */
     snprintf(s->ep.who.state, sizeof(s->ep.who.state), "%s", state_word(s));
@@ -752,6 +769,7 @@ static void tear_down(struct server *s)
         s->executor->ops->free(s->executor);
     epoch_end(&s->ep);
     routes_free(s->routes);
+    gpu_rows_free(&s->gpus);
     free(s->no_accounts);
     requests_free(s->taken); /* not durable: they stay for the next controller */
     if (s->signals >= 0)

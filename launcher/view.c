@@ -8,6 +8,7 @@
  *     done    step 27  ░░░░░░░░░░░░░░░░░░░    0 of  2
  *
  *     trials  4 running, 31 paused, 2 failed, 27 to come
+ *     gpus    trial 31   93 %  60 GiB of 80 GiB  412 W
  *     best    val_loss 0.2134  trial 9, step 9
  *             l1 64  l2 32  lr 0.0031  batch_size 64
  *     cost    2.52 slot-hours, 10.1 CPU-hours (7.92 h used), 2.52 node-hours
@@ -28,6 +29,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define GPU_LINES 8 /* trials; of more their sum is shown */
 
 struct level {
     int64_t milestone;
@@ -379,6 +382,30 @@ static void sentence(struct screen *s, const char *name, const char *raw)
     str_free(&visible);
 }
 
+/* How busy GPUs are: of each trial, as long as one sees them all at once. */
+static void gpu_lines(struct screen *s)
+{
+    const struct gpu_rows *r = s->v->gpus;
+    struct str text = STR_INIT;
+    int width = 1;
+
+    if (!r || r->n == 0)
+        return;
+    if (r->n > GPU_LINES) {
+        view_gpus_sum(r, &text);
+        sentence(s, "gpus", text.p);
+        str_free(&text);
+        return;
+    }
+    for (size_t i = 0; i < r->n; i++)
+        width = digits(r->v[i].trial) > width ? digits(r->v[i].trial) : width;
+    for (size_t i = 0; i < r->n; i++) {
+        str_add(s->out, i == 0 ? "gpus    " : "        ");
+        view_gpu(&r->v[i], width, s->out);
+        str_addc(s->out, '\n');
+    }
+}
+
 static void cost_line(struct screen *s)
 {
     struct cost cost = costs_total(s->v->costs, s->v->now);
@@ -476,6 +503,7 @@ void view_screen(const struct view *v, int width, bool colour, struct str *out)
     header(&s);
     level_lines(&s);
     trials_line(&s);
+    gpu_lines(&s);
     best_lines(&s);
     cost_line(&s);
     saved_line(&s);
@@ -545,6 +573,8 @@ void view_json(const struct view *v, struct str *out)
     json_put_num(out, sweep_totals(v->sw)->cpu_seconds);
     json_put_key(out, "cost");
     view_cost_json(v, out);
+    json_put_key(out, "gpus");
+    gpu_rows_json(v->gpus ? v->gpus : &(struct gpu_rows){0}, out);
     json_put_key(out, "slurm_calls");
     slurm_calls_json(&v->who.calls, out);
     json_put_key(out, "note");

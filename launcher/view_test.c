@@ -206,6 +206,46 @@ static void test_finished(void **state)
     scene_clear(&s);
 }
 
+#define GIB (1024 * 1024 * 1024.0)
+static struct gpu_row rows[] = {{7, 1, {0, 1, 0.93, 60 * GIB, 80 * GIB, 412}},
+                                {12, 2, {0, 4, NAN, 1 * GIB, 80 * GIB, NAN}},
+                                {13, 1, {1, 1, NAN, NAN, NAN, NAN}}};
+static const struct gpu_rows some_gpus = {rows, 3, 3};
+
+/* Each trial's, as long as they are few; else what they do together. */
+static void test_gpus(void **state)
+{
+    struct gpu_row many[20];
+    struct gpu_rows all = {many, 20, 20};
+    struct scene s;
+
+    (void)state;
+    scene_set(&s, 64, -1, false, 0);
+    s.v.gpus = &some_gpus;
+    view_screen(&s.v, 80, false, &s.out);
+    assert_non_null(strstr(s.out.p, "trials  64 to come\n"
+                                    "gpus    trial  7   93 %  60 GiB of 80 GiB  412 W\n"
+                                    "        trial 12  4 GPUs  1 GiB of 80 GiB\n"
+                                    "        trial 13  they tell nothing\n"));
+    for (int i = 0; i < 20; i++)
+        many[i] = (struct gpu_row){
+            i, 1, {0, 2, i == 3 ? 0.04 : 0.5, i == 5 ? 70 * GIB : GIB, 80 * GIB, 100}};
+    many[19].use = (struct gpu_use){0, 2, NAN, NAN, NAN, NAN};
+    s.v.gpus = &all;
+    str_cut(&s.out, 0);
+    view_screen(&s.v, 80, false, &s.out);
+    assert_non_null(strstr(
+        s.out.p,
+        "gpus    40, of 20 trials: 48 % busy, least those of trial 3 (4 %), at most 70\n"
+        "        GiB of 80 GiB in use (trial 5), 1.90 kW\n"));
+    for (int i = 0; i < 20; i++)
+        many[i].use = rows[2].use;
+    str_cut(&s.out, 0);
+    view_screen(&s.v, 80, false, &s.out);
+    assert_non_null(strstr(s.out.p, "gpus    20, of 20 trials\n"));
+    scene_clear(&s);
+}
+
 /* No bars any more; a note is broken, not cut. */
 static void test_narrow(void **state)
 {
@@ -274,6 +314,7 @@ static void test_widths_and_colours(void **state)
 
     (void)state;
     scene_set(&s, 64, 150, false, 0.02);
+    s.v.gpus = &some_gpus;
     s.v.note = "a note that is far longer than any of the terminals that it is shown on";
     for (int utf8 = 0; utf8 < 2; utf8++) {
         assert_non_null(setlocale(LC_CTYPE, utf8 ? "C.UTF-8" : "C"));
@@ -364,6 +405,7 @@ static void test_json(void **state)
 
     (void)state;
     scene_set(&s, 64, 150, false, 0.02);
+    s.v.gpus = &some_gpus;
     view_json(&s.v, &s.out);
     json_begin(&j, s.out.p, s.out.len);
     json_object(&j);
@@ -374,6 +416,15 @@ static void test_json(void **state)
             assert_int_equal(json_int(&j), sweep_totals(s.sw)->open);
         else if (json_is(key, "steps"))
             assert_int_equal(json_int(&j), 73);
+        else if (json_is(key, "gpus"))
+            assert_true(slice_eq(
+                json_raw(&j),
+                "[{\"trial\":7,\"attempt\":1,\"gpus\":1,\"util\":0.93,\"mem_used\":"
+                "64424509440.0,\"mem_total\":85899345920.0,\"power\":412.0},"
+                "{\"trial\":12,\"attempt\":2,\"gpus\":4,\"util\":\"NaN\",\"mem_used\":"
+                "1073741824.0,\"mem_total\":85899345920.0,\"power\":\"NaN\"},"
+                "{\"trial\":13,\"attempt\":1,\"gpus\":1,\"util\":\"NaN\",\"mem_used\":"
+                "\"NaN\",\"mem_total\":\"NaN\",\"power\":\"NaN\"}]"));
         else if (json_is(key, "left"))
             assert_true(json_num(&j) == view_left(&s.v));
         else
@@ -382,24 +433,19 @@ static void test_json(void **state)
     }
     json_end(&j);
     assert_null(j.error);
-    assert_int_equal(members, 21);
+    assert_int_equal(members, 22);
     scene_clear(&s);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nothing_yet),
-        cmocka_unit_test(test_calls),
-        cmocka_unit_test(test_promoting),
-        cmocka_unit_test(test_stopping),
-        cmocka_unit_test(test_finished),
-        cmocka_unit_test(test_narrow),
-        cmocka_unit_test(test_widths_and_colours),
-        cmocka_unit_test(test_left),
-        cmocka_unit_test(test_line),
-        cmocka_unit_test(test_best),
-        cmocka_unit_test(test_json),
+        cmocka_unit_test(test_nothing_yet), cmocka_unit_test(test_calls),
+        cmocka_unit_test(test_promoting),   cmocka_unit_test(test_stopping),
+        cmocka_unit_test(test_gpus),        cmocka_unit_test(test_finished),
+        cmocka_unit_test(test_narrow),      cmocka_unit_test(test_widths_and_colours),
+        cmocka_unit_test(test_left),        cmocka_unit_test(test_line),
+        cmocka_unit_test(test_best),        cmocka_unit_test(test_json),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

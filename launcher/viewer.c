@@ -23,6 +23,7 @@
 struct viewer {
     const struct loaded *l;
     const struct controller_file *who;
+    const struct gpu_rows *gpus;
     int32_t epoch;
     double view_seconds;
     bool quiet, terminal, colour;
@@ -39,13 +40,15 @@ struct viewer {
 };
 
 struct viewer *viewer_new(const struct loaded *l, const struct controller_file *who,
-                          bool quiet, int32_t epoch, double view_seconds)
+                          const struct gpu_rows *gpus, bool quiet, int32_t epoch,
+                          double view_seconds)
 {
     struct viewer *v = mem_alloc(sizeof(*v));
     const char *term = getenv("TERM");
 
     v->l = l;
     v->who = who;
+    v->gpus = gpus;
     v->epoch = epoch;
     v->view_seconds = view_seconds;
     v->quiet = quiet;
@@ -105,6 +108,7 @@ static struct view view_of(const struct viewer *v, int slots, const char *state)
                          .dir = v->l->dir,
                          .state = state,
                          .who = *v->who,
+                         .gpus = v->gpus,
                          .now = now,
                          .uptime = loaded_uptime(v->l, now),
                          .steps_before = v->l->steps_before,

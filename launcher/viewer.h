@@ -8,13 +8,15 @@
 #define LAUNCHER_VIEWER_H
 
 #include "launcher/controller.h"
+#include "launcher/gpu_rows.h"
 #include "launcher/loaded.h"
 
 struct viewer;
-/* view_seconds: sweep.h5 is written at most that often. *who is looked at as it changes.
- */
+/* view_seconds: sweep.h5 is written at most that often. *who and *gpus are looked at as
+ * they change. */
 struct viewer *viewer_new(const struct loaded *l, const struct controller_file *who,
-                          bool quiet, int32_t epoch, double view_seconds);
+                          const struct gpu_rows *gpus, bool quiet, int32_t epoch,
+                          double view_seconds);
 void viewer_free(struct viewer *v); /* NULL is fine */
 void viewer_event(struct viewer *v, const struct event *ev,
                   const struct verdict *verdict);

@@ -215,7 +215,6 @@ static void end_attempt(struct asktell *at, int32_t trial, struct end_facts fact
 {
     struct event ev = {.kind = EVENT_END, .trial = trial};
 
-    facts.cpu_seconds = facts.gpu_seconds = facts.max_rss = facts.energy = NAN;
     ev.attempt = sweep_trial(at->sw, trial)->attempts;
     ev.end.outcome = sweep_outcome(at->sw, trial, &facts, &ev.end.saved);
     ev.end.facts = facts;
@@ -252,7 +251,8 @@ static int op_report(struct asktell *at, const struct request *r, struct str *ou
         end_attempt(at, ev.trial,
                     (struct end_facts){.answered = v.decision,
                                        .last_step = r->step,
-                                       .reports = ev.report.number});
+                                       .reports = ev.report.number,
+                                       USAGE_UNKNOWN});
     }
     json_put_close(out, '}');
     return 0;
@@ -266,7 +266,7 @@ static int op_fail(struct asktell *at, const struct request *r, struct str *out,
 
     if (rc != 0)
         return rc;
-    end_attempt(at, (int32_t)r->trial, (struct end_facts){.exit_code = 1});
+    end_attempt(at, (int32_t)r->trial, (struct end_facts){.exit_code = 1, USAGE_UNKNOWN});
     t = sweep_trial(at->sw, (int32_t)r->trial);
     str_add(out, t->state == TRIAL_FAILED ? "{\"retry\":false}" : "{\"retry\":true}");
     return 0;

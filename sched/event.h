@@ -122,11 +122,20 @@ struct end_facts {
     double started, ended; /* wall clock of the agent */
     double cpu_seconds;    /* user + system of all its processes; NaN unknown */
     double max_rss;        /* bytes; NaN unknown */
-    double gpu_seconds;    /* NaN unknown */
-    double energy;         /* joules; NaN unknown */
+    double gpu_seconds;    /* GPUs it was given, times its time; NaN none, or unknown */
+    /* of these, where their driver told, on the agent's node; NaN unknown: */
+    double gpu_util;     /* mean share of the time in which they computed, 0 to 1 */
+    double gpu_mem_peak; /* bytes; of the one that had most in use */
+    double gpu_energy;   /* joules, of all together */
+    double energy;       /* joules, of its nodes; NaN unknown */
     struct slice node, slurm_job, slurm_step, slurm_state; /* empty: none */
     struct slice note; /* a sentence for `rung show`, or empty */
 };
+
+/* For initialisers of end_facts: nothing is known of what it used. (math.h) */
+#define USAGE_UNKNOWN                                                                    \
+    .cpu_seconds = NAN, .max_rss = NAN, .gpu_seconds = NAN, .gpu_util = NAN,             \
+    .gpu_mem_peak = NAN, .gpu_energy = NAN, .energy = NAN
 
 struct event {
     enum event_kind kind;

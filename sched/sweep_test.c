@@ -118,8 +118,7 @@ static struct end_facts exited(int code, enum decision answered, int64_t last_st
                               .answered = answered,
                               .last_step = last_step,
                               .reports = last_step > 0,
-                              .cpu_seconds = NAN,
-                              .gpu_seconds = NAN};
+                              USAGE_UNKNOWN};
 }
 
 static enum outcome end(struct play *p, int32_t trial, struct end_facts facts)

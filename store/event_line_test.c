@@ -304,13 +304,7 @@ static void test_end(void **state)
 
     (void)state;
     ev.end.saved = -1;
-    *f = (struct end_facts){.exit_code = -1,
-                            .started = NAN,
-                            .ended = NAN,
-                            .cpu_seconds = NAN,
-                            .max_rss = NAN,
-                            .gpu_seconds = NAN,
-                            .energy = NAN};
+    *f = (struct end_facts){.exit_code = -1, .started = NAN, .ended = NAN, USAGE_UNKNOWN};
     for (int o = 0; o < OUTCOMES; o++)
         for (int c = 0; c < CAUSES; c++) {
             ev.end.outcome = (enum outcome)o;

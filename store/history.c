@@ -136,10 +136,7 @@ static void add_start(struct history *h, const struct event *ev, const struct ve
         .signal = -1,
         .agent = ev->start.agent,
         .slot = ev->start.slot,
-        .cpu_seconds = NAN,
-        .max_rss = NAN,
-        .gpu_seconds = NAN,
-        .energy = NAN,
+        USAGE_UNKNOWN,
         .override = keep(h, ev->start.override),
     };
 
@@ -252,6 +249,9 @@ static void add_end(struct history *h, const struct event *ev)
     a->cpu_seconds = f->cpu_seconds;
     a->max_rss = f->max_rss;
     a->gpu_seconds = f->gpu_seconds;
+    a->gpu_util = f->gpu_util;
+    a->gpu_mem_peak = f->gpu_mem_peak;
+    a->gpu_energy = f->gpu_energy;
     a->energy = f->energy;
     a->node = keep(h, f->node);
     a->slurm_job = keep(h, f->slurm_job);

@@ -45,7 +45,7 @@ struct attempt_row {
     uint64_t agent;
     int32_t slot;
     uint32_t last_report; /* private: index of its latest row in reports, plus 1 */
-    double cpu_seconds, max_rss, gpu_seconds, energy;
+    double cpu_seconds, max_rss, gpu_seconds, gpu_util, gpu_mem_peak, gpu_energy, energy;
     /* "" for none; owned by the history */
     const char *override, *slurm_job, *slurm_step, *slurm_state, *node, *note;
 };

@@ -231,12 +231,8 @@ static void test_account(void **state)
     const struct attempt_row *a;
 
     (void)state;
-    end(trial, &(struct end_facts){.exit_code = -1,
-                                   .cause = CAUSE_AGENT_GONE,
-                                   .cpu_seconds = NAN,
-                                   .max_rss = NAN,
-                                   .gpu_seconds = NAN,
-                                   .energy = NAN});
+    end(trial,
+        &(struct end_facts){.exit_code = -1, .cause = CAUSE_AGENT_GONE, USAGE_UNKNOWN});
     account(trial, 1);
     a = history_attempt(&h, trial, 1);
     assert_string_equal(a->slurm_job, "4711_3");

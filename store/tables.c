@@ -346,6 +346,9 @@ static int with_decisions(const struct history *h, const struct reader *to)
     X(cpu_seconds, NUM, "s", real(a->cpu_seconds))                                       \
     X(max_rss, NUM, "bytes", real(a->max_rss))                                           \
     X(gpu_seconds, NUM, "s", real(a->gpu_seconds))                                       \
+    X(gpu_util, NUM, "", real(a->gpu_util))                                              \
+    X(gpu_mem_peak, NUM, "bytes", real(a->gpu_mem_peak))                                 \
+    X(gpu_energy_joules, NUM, "J", real(a->gpu_energy))                                  \
     X(energy_joules, NUM, "J", real(a->energy))
 
 enum { ATTEMPT_FIXED = 0 ATTEMPT_COLUMNS(COUNT_) };

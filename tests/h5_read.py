@@ -124,7 +124,8 @@ def check_attempts():
         assert row["last_step"] == end.get("last_step", -1)
         assert row["node"] == end["node"] and row["slurm_job"] == end["slurm_job"]
         assert row["cpu_seconds"] == end["cpu_seconds"] and row["max_rss"] == end["max_rss"]
-        assert math.isnan(row["gpu_seconds"]) and math.isnan(row["energy_joules"])
+        for name in "gpu_seconds", "gpu_util", "gpu_mem_peak", "gpu_energy_joules", "energy_joules":
+            assert math.isnan(row[name]), name
     assert set(df.outcome) >= {"paused", "failed"}
 
 

@@ -7,9 +7,9 @@
  *                            memory in MiB, per cent, watts
  *
  * Words: lost, reset (nothing can be read any more); old (neither its energy nor memory
- * without the driver's own); denied (only its memory may be read); hang (a call never
- * returns); mig, exclusive, prohibited; minor=N, processes=N, ecc=N. Without FAKE_NVML
- * there is no driver. */
+ * without the driver's own); denied (only its memory may be read); hang (a call does not
+ * return as long as the file says so); crash (the process ends); mig, exclusive,
+ * prohibited; minor=N, processes=N, ecc=N. Without FAKE_NVML there is no driver. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,8 +97,13 @@ static int ask(const void *handle, bool secret, struct machine *m,
     if (!look(m) || i < 0 || i >= m->n)
         return INVALID_ARGUMENT;
     *g = &m->gpu[i];
-    while (is(*g, "hang"))
-        pause();
+    while (is(*g, "hang")) {
+        usleep(10000);
+        if (!look(m) || i >= m->n)
+            return INVALID_ARGUMENT;
+    }
+    if (is(*g, "crash"))
+        _exit(1);
     if (is(*g, "lost"))
         return GPU_IS_LOST;
     if (is(*g, "reset"))

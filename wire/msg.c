@@ -27,6 +27,7 @@ static const struct field beat_fields[] = {
     {FIELD("oldest", NUMBER, hello.oldest), OPTIONAL},
     {FIELD("left", REAL, hello.left), OPTIONAL},
     {FIELD("open", OPEN, hello.open), OPTIONAL},
+    {FIELD("gpus", GPUS, hello.gpus), OPTIONAL},
     {NULL, 0, 0, 0, 0},
 };
 
@@ -73,6 +74,9 @@ static const struct field end_fields[] = {
     {FIELD("cpu_seconds", REAL, end.facts.cpu_seconds), OPTIONAL},
     {FIELD("max_rss", REAL, end.facts.max_rss), OPTIONAL},
     {FIELD("gpu_seconds", REAL, end.facts.gpu_seconds), OPTIONAL},
+    {FIELD("gpu_util", REAL, end.facts.gpu_util), OPTIONAL},
+    {FIELD("gpu_mem_peak", REAL, end.facts.gpu_mem_peak), OPTIONAL},
+    {FIELD("gpu_energy", REAL, end.facts.gpu_energy), OPTIONAL},
     {FIELD("energy", REAL, end.facts.energy), OPTIONAL},
     {FIELD("node", TEXT, end.facts.node), OPTIONAL},
     {FIELD("slurm_job", TEXT, end.facts.slurm_job), OPTIONAL},
@@ -193,6 +197,23 @@ static void put_open(struct str *out, const struct open_attempt open[], int n)
     json_put_close(out, ']');
 }
 
+/* [[slot, how many, util, mem_used, mem_total, power], ...] */
+static void put_gpus(struct str *out, const struct gpu_use gpus[], int n)
+{
+    json_put_array(out);
+    for (int i = 0; i < n; i++) {
+        json_put_array(out);
+        json_put_int(out, gpus[i].slot);
+        json_put_int(out, gpus[i].gpus);
+        json_put_num(out, gpus[i].util);
+        json_put_num(out, gpus[i].mem_used);
+        json_put_num(out, gpus[i].mem_total);
+        json_put_num(out, gpus[i].power);
+        json_put_close(out, ']');
+    }
+    json_put_close(out, ']');
+}
+
 /* The value of an integer field. */
 static int64_t integer(const struct field *f, const void *at)
 {
@@ -218,6 +239,7 @@ static bool absent(const struct field *f, const struct item *it, const void *at)
     case FIELD_TEXT: return ((const struct slice *)at)->len == 0;
     case FIELD_METRICS: return it->report.n_metrics == 0;
     case FIELD_OPEN: return it->hello.n_open == 0;
+    case FIELD_GPUS: return it->hello.n_gpus == 0;
     default: return integer(f, at) == 0;
     }
 }
@@ -238,6 +260,7 @@ static void put_field(struct str *out, const struct field *f, const struct item 
     case FIELD_CAUSE: json_put_str(out, cause_words[integer(f, at)]); break;
     case FIELD_METRICS: put_metrics(out, it->report.metrics, it->report.n_metrics); break;
     case FIELD_OPEN: put_open(out, it->hello.open, it->hello.n_open); break;
+    case FIELD_GPUS: put_gpus(out, it->hello.gpus, it->hello.n_gpus); break;
     default: json_put_int(out, integer(f, at)); break;
     }
 }

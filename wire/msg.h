@@ -67,12 +67,24 @@ struct open_attempt {
     uint64_t nonce;
 };
 
+/* What the GPUs of a slot's attempt are doing, on the agent's node. NaN: unknown. */
+struct gpu_use {
+    int32_t slot;
+    int32_t gpus;               /* how many they are */
+    double util;                /* mean share of the last second in which they computed */
+    double mem_used, mem_total; /* bytes, of the one that has most in use */
+    double power;               /* W, of all together */
+};
+
 struct item {
     enum item_kind kind;
     union {
-        struct { /* HELLO; BEAT from agents has `open`, `oldest` and `left` of it */
+        struct { /* HELLO; BEAT from agents has `open`, `gpus`, `oldest` and `left` of it
+                  */
             const struct open_attempt *open;
             int n_open;
+            const struct gpu_use *gpus; /* of BEATs */
+            int n_gpus;
             int32_t slots;          /* how many it has, EVENT_SLOTS_MAX at most */
             int32_t closed;         /* of these, how many will ask for nothing more */
             struct slice host, job; /* job: the executor's name for it */

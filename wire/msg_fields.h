@@ -24,6 +24,7 @@ enum field_type {
     FIELD_CAUSE,
     FIELD_METRICS, /* report.metrics */
     FIELD_OPEN,    /* hello.open */
+    FIELD_GPUS,    /* hello.gpus */
 };
 
 struct field {

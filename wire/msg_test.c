@@ -96,6 +96,9 @@ static const struct metric metrics[] = {
 static const struct open_attempt attempts[] = {{12, 3, 0, 0xfedcba9876543210},
                                                {0, 1, 3, 1}};
 
+static const struct gpu_use gpus[] = {{0, 1, 0.5, 4096, 8192, 300.5},
+                                      {3, 8, NAN, NAN, NAN, NAN}};
+
 /* Each kind as it is written, the way round. */
 static const struct {
     const char *line;
@@ -120,6 +123,9 @@ static const struct {
     {"{\"item\":\"beat\",\"oldest\":18,\"open\":[[12,3,0,\"fedcba9876543210\"]]}\n",
      {.kind = ITEM_BEAT,
       .hello = {.open = attempts, .n_open = 1, .oldest = 18, .left = NAN}}},
+    {"{\"item\":\"beat\",\"gpus\":[[0,1,0.5,4096.0,8192.0,300.5],"
+     "[3,8,\"NaN\",\"NaN\",\"NaN\",\"NaN\"]]}\n",
+     {.kind = ITEM_BEAT, .hello = {.gpus = gpus, .n_gpus = 2, .left = NAN}}},
     {"{\"item\":\"ask\",\"n\":1,\"slot\":2,\"ask\":4294967295}\n",
      {.kind = ITEM_ASK, .ask = {2, UINT32_MAX}}},
     {"{\"item\":\"report\",\"n\":1,\"trial\":12,\"attempt\":3," NONCE ",\"number\":7,"
@@ -133,7 +139,8 @@ static const struct {
     {"{\"item\":\"end\",\"n\":1,\"trial\":12,\"attempt\":3," NONCE
      ",\"exit_code\":-1,\"signal\":9,\"oom\":true,\"cause\":\"after_pause\","
      "\"answered\":\"pause\",\"last_step\":27,\"reports\":9,\"started\":1763658902.5,"
-     "\"ended\":1763658903.5,\"cpu_seconds\":1.25,\"max_rss\":1e+20,\"node\":\"n1\","
+     "\"ended\":1763658903.5,\"cpu_seconds\":1.25,\"max_rss\":1e+20,"
+     "\"gpu_util\":0.5,\"gpu_mem_peak\":4096.0,\"node\":\"n1\","
      "\"slurm_job\":\"1234_5\",\"slurm_step\":\"7\",\"note\":\"no\\nmemory\"}\n",
      {.kind = ITEM_END,
       .end = {12,
@@ -151,6 +158,9 @@ static const struct {
                .cpu_seconds = 1.25,
                .max_rss = 1e20,
                .gpu_seconds = NAN,
+               .gpu_util = 0.5,
+               .gpu_mem_peak = 4096,
+               .gpu_energy = NAN,
                .energy = NAN,
                .node = SLICE("n1"),
                .slurm_job = SLICE("1234_5"),
@@ -249,6 +259,18 @@ static void test_values(void **state)
     assert_int_equal(it.end.facts.answered, DECISION_NONE);
     assert_true(isnan(it.end.facts.started) && isnan(it.end.facts.max_rss));
     assert_int_equal(it.end.facts.note.len, 0);
+    assert_true(isnan(it.end.facts.gpu_util) && isnan(it.end.facts.gpu_energy));
+
+    const char *beat = FROM_AGENT "{\"item\":\"beat\",\"gpus\":[[1,2,0.25,null,8192,300,"
+                                  "\"later\"],[0,1,1,2,3,4]]}\n";
+    assert_int_equal(open_text(beat, &h, NULL), 0);
+    assert_int_equal(packet_next(reader, &it, &number, NULL), 1);
+    assert_int_equal(it.hello.n_gpus, 2);
+    assert_int_equal(it.hello.gpus[0].slot, 1);
+    assert_int_equal(it.hello.gpus[0].gpus, 2);
+    assert_true(it.hello.gpus[0].util == 0.25 && isnan(it.hello.gpus[0].mem_used));
+    assert_true(it.hello.gpus[0].mem_total == 8192 && it.hello.gpus[0].power == 300);
+    assert_true(it.hello.gpus[1].mem_used == 2 && it.hello.gpus[1].power == 4);
 }
 
 static void bad_line(const char *line, const char *why)
@@ -309,6 +331,9 @@ static void test_bad_items(void **state)
         {"{\"item\":\"beat\",\"open\":[[1,2,3]]}\n", "four members"},
         {"{\"item\":\"beat\",\"open\":[[1,2,3,4]]}\n", "a string is wanted"},
         {"{\"item\":\"beat\",\"open\":{}}\n", "an array is wanted"},
+        {"{\"item\":\"beat\",\"gpus\":[[1,2,3,4,5]]}\n", "six members"},
+        {"{\"item\":\"beat\",\"gpus\":[[-1,2,3,4,5,6]]}\n", "out of range"},
+        {"{\"item\":\"beat\",\"gpus\":[[1,2,\"x\",4,5,6]]}\n", "a number is wanted"},
         {"{\"item\":\"novelty\",\"n\":1,\"x\":}\n", "an unknown item"},
         {"{\"item\":\"hello\",\"slots\":100001,\"closed\":0,\"oldest\":1,\"pid\":1,"
          "\"host\":\"h\"}\n",

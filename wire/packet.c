@@ -20,6 +20,7 @@ struct packet {
     struct str text;      /* decoded strings of the item at hand */
     VEC(struct metric) metrics;
     VEC(struct open_attempt) open;
+    VEC(struct gpu_use) gpus;
 };
 
 struct packet *packet_new(void)
@@ -36,6 +37,7 @@ void packet_free(struct packet *p)
     str_free(&p->text);
     vec_free(&p->metrics);
     vec_free(&p->open);
+    vec_free(&p->gpus);
     free(p);
 }
 
@@ -175,6 +177,32 @@ static void read_open(struct packet *p, struct json *j, struct item *it)
     it->hello.n_open = (int)p->open.n;
 }
 
+static void read_gpus(struct packet *p, struct json *j, struct item *it)
+{
+    p->gpus.n = 0;
+    json_array(j);
+    while (json_item(j)) {
+        struct gpu_use g = {0};
+        int32_t *const count[] = {&g.slot, &g.gpus};
+        double *const use[] = {&g.util, &g.mem_used, &g.mem_total, &g.power};
+        int n = 0;
+        json_array(j);
+        for (; json_item(j); n++) {
+            if (n < 2)
+                *count[n] = (int32_t)read_integer(j, 0, INT32_MAX);
+            else if (n < 6)
+                *use[n - 2] = json_num(j);
+            else
+                json_skip(j);
+        }
+        if (n < 6)
+            json_fail(j, "the use of GPUs has six members");
+        vec_push(&p->gpus, g);
+    }
+    it->hello.gpus = p->gpus.v;
+    it->hello.n_gpus = (int)p->gpus.n;
+}
+
 static struct slice read_object(struct json *j)
 {
     if (json_peek(j) != JSON_OBJECT)
@@ -209,6 +237,7 @@ static void read_field(struct packet *p, struct json *j, const struct field *f,
         break;
     case FIELD_METRICS: read_metrics(p, j, it); break;
     case FIELD_OPEN: read_open(p, j, it); break;
+    case FIELD_GPUS: read_gpus(p, j, it); break;
     }
 }
 

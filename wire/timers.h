@@ -5,6 +5,7 @@
 
 #define TIMER_MAP(X)                                                                     \
     X(BEAT, 5.0, "an agent says that it lives and what it runs")                         \
+    X(GPUS, 2.0, "the GPUs of running trials are read")                                  \
     X(GATHER, 0.01,                                                                      \
       "reports that nobody waits for gather this long, to be sent and synced together")  \
     X(RESEND, 3.0, "what was not answered is sent again: connections break")             \

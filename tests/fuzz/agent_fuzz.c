@@ -146,11 +146,11 @@ static void pass(struct world *w, double seconds)
 
 static void ended(struct world *w, int slot, int code, int signal)
 {
-    struct end_facts f = {.exit_code = signal ? -1 : code, .signal = signal};
+    struct end_facts f = {
+        .exit_code = signal ? -1 : code, .signal = signal, USAGE_UNKNOWN};
 
     if (!w->slot[slot].runs)
         return;
-    f.cpu_seconds = f.gpu_seconds = f.max_rss = f.energy = NAN;
     w->slot[slot].runs = false;
     agent_ended(w->a, slot, &f, w->now);
 }

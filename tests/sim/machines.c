@@ -62,9 +62,12 @@ static void exits(struct world *w, struct program *p, int code, int signal)
 static void gone(struct machine *m, int slot)
 {
     struct program *p = &m->program[slot];
-    struct end_facts f = {.exit_code = p->signal ? -1 : p->code, .signal = p->signal};
+    struct end_facts f = {.exit_code = p->signal ? -1 : p->code,
+                          .signal = p->signal,
+                          .started = NAN,
+                          .ended = NAN,
+                          USAGE_UNKNOWN};
 
-    f.started = f.ended = f.cpu_seconds = f.gpu_seconds = f.max_rss = f.energy = NAN;
     if (p->code == -2)
         f.cause = CAUSE_NO_LAUNCH;
     p->runs = false;

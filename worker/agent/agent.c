@@ -65,6 +65,7 @@ void agent_free(struct agent *a)
     str_free(&a->reply);
     trial_line_free(&a->line);
     vec_free(&a->open);
+    vec_free(&a->gpus);
     free(a->why);
     free(a);
 }
@@ -397,6 +398,19 @@ void agent_packet(struct agent *a, const char *data, size_t n, double now)
 
 /* ---- sending ---- */
 
+static void look_at_gpus(struct agent *a, struct item *it)
+{
+    struct gpu_use use;
+    a->gpus.n = 0;
+    for (int i = 0; a->port.gpus && i < a->c.slots; i++)
+        if (a->slots[i].state == SLOT_RUNNING && a->port.gpus(a->ctx, i, &use)) {
+            use.slot = i;
+            vec_push(&a->gpus, use);
+        }
+    it->hello.gpus = a->gpus.v;
+    it->hello.n_gpus = (int)a->gpus.n;
+}
+
 static void put_presence(struct agent *a, enum item_kind kind)
 {
     struct item it = {.kind = kind};
@@ -408,6 +422,8 @@ static void put_presence(struct agent *a, enum item_kind kind)
     }
     it.hello.open = a->open.v;
     it.hello.n_open = (int)a->open.n;
+    if (kind == ITEM_BEAT)
+        look_at_gpus(a, &it);
     it.hello.oldest = outbox_oldest(a->outbox);
     it.hello.slots = a->c.slots;
     it.hello.host = a->c.host;

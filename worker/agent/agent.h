@@ -45,6 +45,9 @@ struct agent_port {
     /* The attempt's directory holds a checkpoint, says the program or its end; before the
      * controller hears of it the directory's own name must be durable. NULL: it is. */
     void (*saved)(void *ctx, int slot);
+    /* What the GPUs of the slot's attempt are doing; false: it has none, or nothing is
+     * known of them. NULL: it never is. */
+    bool (*gpus)(void *ctx, int slot, struct gpu_use *out);
     void (*reply)(void *ctx, int slot, uint64_t conn, const char *line, size_t n);
     /* Nothing is left to do: leave the loop. status: exit status of the agent. Once; the
      * agent then does nothing any more. */

@@ -86,6 +86,7 @@ struct agent {
     struct str reply;
     struct trial_line line;
     VEC(struct open_attempt) open; /* for hello and beat */
+    VEC(struct gpu_use) gpus;      /* for beat */
 
     bool closing; /* slots ask no more: evicted, sent away, refused */
     bool evicted, sent_away, refused;

@@ -65,10 +65,7 @@ static void decline(struct agent *a, const struct item *it)
                                       .cause = CAUSE_AGENT_GONE,
                                       .started = NAN,
                                       .ended = NAN,
-                                      .cpu_seconds = NAN,
-                                      .max_rss = NAN,
-                                      .gpu_seconds = NAN,
-                                      .energy = NAN,
+                                      USAGE_UNKNOWN,
                                       .note = SLICE("the slot did not ask for it")};
     agent_put(a, &no);
 }

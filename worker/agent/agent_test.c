@@ -26,6 +26,11 @@ static void see_open(const struct item *it)
     for (int i = 0; i < it->hello.n_open; i++)
         str_addf(&seen, " %d.%d@%d", it->hello.open[i].trial, it->hello.open[i].attempt,
                  it->hello.open[i].slot);
+    for (int i = 0; i < it->hello.n_gpus; i++) {
+        const struct gpu_use *use = &it->hello.gpus[i];
+        str_addf(&seen, " %d GPUs@%d %g", use->gpus, use->slot, use->util);
+        assert_true(isnan(use->power));
+    }
     str_addc(&seen, ')');
 }
 
@@ -116,6 +121,16 @@ static void do_saved(void *ctx, int slot)
     secured++;
 }
 
+/* Those of slots whose number is in this set tell something. */
+static int gpu_slots;
+
+static bool do_gpus(void *ctx, int slot, struct gpu_use *out)
+{
+    (void)ctx;
+    *out = (struct gpu_use){.gpus = slot + 1, .util = 0.5, .power = NAN};
+    return gpu_slots >> slot & 1;
+}
+
 static void do_reply(void *ctx, int slot, uint64_t conn, const char *line, size_t n)
 {
     (void)ctx;
@@ -146,8 +161,8 @@ static double now;
 
 static void begin(void)
 {
-    static const struct agent_port port = {do_send,  do_start, do_end, do_save,
-                                           do_saved, do_reply, do_quit};
+    static const struct agent_port port = {do_send,  do_start, do_end,   do_save,
+                                           do_saved, do_gpus,  do_reply, do_quit};
     agent_free(a);
     now = 1000;
     a = agent_new(&config, &port, NULL, now);
@@ -1349,6 +1364,28 @@ static int make_reader(void **state)
     return 0;
 }
 
+/* A beat tells of the GPUs of what runs, a hello does not. */
+static void test_gpus(void **state)
+{
+    (void)state;
+    config.slots = 3;
+    join();
+    work(3, 1, 1, 7, 1, 3);
+    work(3, 2, 1, 8, 1, 3);
+    retire(0, 1);
+    gpu_slots = 0;
+    str_cut(&seen, 0);
+    pass(config.timers.s[TIMER_BEAT]);
+    saw("to 1: beat(4 7.1@1 8.1@2);\n");
+    gpu_slots = 3; /* slot 0 has them, but runs nothing */
+    hears(3, ITEM_BEAT);
+    pass(config.timers.s[TIMER_BEAT]);
+    saw("to 1: beat(4 7.1@1 8.1@2 2 GPUs@1 0.5);\n");
+    hears(3, ITEM_WHO);
+    saw("to 1: hello(4 7.1@1 8.1@2);\n");
+    gpu_slots = 0;
+}
+
 #define TEST(name) cmocka_unit_test_setup(name, set_up)
 
 int main(void)
@@ -1358,6 +1395,7 @@ int main(void)
         TEST(test_strange_answers),
         TEST(test_refused),
         TEST(test_joins_and_asks),
+        TEST(test_gpus),
         TEST(test_attempt),
         TEST(test_work_twice),
         TEST(test_retire_and_leave),

@@ -314,10 +314,7 @@ void hand_start(struct hand *h, const struct item *work, int slot)
     h->end_at = INFINITY;
     h->facts = (struct end_facts){.exit_code = -1,
                                   .started = clock_wall(),
-                                  .cpu_seconds = NAN,
-                                  .max_rss = NAN,
-                                  .gpu_seconds = NAN,
-                                  .energy = NAN,
+                                  USAGE_UNKNOWN,
                                   .node = h->tools->node,
                                   .slurm_job = h->tools->slurm_job};
     h->state = HAND_RUNNING;
@@ -543,8 +540,12 @@ void hand_cleaned(struct hand *h)
     h->facts.ended = clock_wall();
 }
 
-const struct end_facts *hand_facts(struct hand *h)
+const struct end_facts *hand_facts(struct hand *h, int slot)
 {
+    const struct agent_plug *plug = h->tools->plug;
+    const char *said = plug->spent ? plug->spent(plug->ctx, slot, &h->facts) : NULL;
+    if (said)
+        str_add(next_note(h), said);
     h->facts.note = (struct slice){h->note.p, h->note.len};
     return &h->facts;
 }

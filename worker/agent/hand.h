@@ -89,8 +89,8 @@ void hand_reaped(struct hand *h, pid_t pid, int status, hand_printed_fn *printed
 /* CLEANING is over. */
 void hand_cleaned(struct hand *h);
 
-/* ENDED: how; its slices live until hand_clear(). */
-const struct end_facts *hand_facts(struct hand *h);
+/* ENDED: how, once; its slices live until hand_clear(). */
+const struct end_facts *hand_facts(struct hand *h, int slot);
 void hand_clear(struct hand *h); /* FREE again; also gives up what still runs */
 /* The agent leaves: the shim goes, and what still runs is given up. */
 void hand_close(struct hand *h);

@@ -141,6 +141,10 @@ static void take(struct play *p, const struct item *it)
             p->taken = it->hello.oldest - 1;
         item_encode(&welcome, &p->out);
         break;
+    case ITEM_BEAT:
+        if (it->hello.n_gpus > 0)
+            p->gpus = it->hello.gpus[0];
+        break;
     case ITEM_ASK: answer_ask(p, it); break;
     case ITEM_REPORT: take_report(p, it); break;
     case ITEM_SAVED: vec_push(&p->saved, it->saved.step); break;

@@ -36,6 +36,7 @@ struct play {
     int32_t attempt;  /* number of each one's attempt */
     int64_t until;
     enum decision decision; /* NONE: reports are left waiting */
+    struct gpu_use gpus;    /* the last that was heard of */
     bool left;              /* the agent has said that it leaves */
     VEC(struct play_end) ends;
     VEC(struct play_report) reports;

@@ -85,6 +85,13 @@ static void port_saved(void *ctx, int slot)
     hand_secure(&h->v[slot]);
 }
 
+static bool port_gpus(void *ctx, int slot, struct gpu_use *out)
+{
+    const struct hands *h = ctx;
+    const struct agent_plug *plug = &h->setup->plug;
+    return plug->gpus && plug->gpus(plug->ctx, slot, out);
+}
+
 static void port_reply(void *ctx, int slot, uint64_t conn, const char *line, size_t n)
 {
     struct hands *h = ctx;
@@ -105,6 +112,7 @@ static const struct agent_port port = {.send = port_send,
                                        .end = port_end,
                                        .save = port_save,
                                        .saved = port_saved,
+                                       .gpus = port_gpus,
                                        .reply = port_reply,
                                        .quit = port_quit};
 
@@ -316,7 +324,7 @@ static void tell_ends(struct hands *h, double now)
             continue;
         if (hand->facts.exit_code == 0) /* after pause that says that it is saved */
             hand_secure(hand);
-        const struct end_facts *facts = hand_facts(hand);
+        const struct end_facts *facts = hand_facts(hand, i);
         const struct open_attempt *at = agent_open(h->mind, i);
         if (facts->cause == CAUSE_NO_LAUNCH && at)
             fprintf(stderr, "rung agent: trial %ld, attempt %ld: %.*s\n", (long)at->trial,

@@ -24,6 +24,12 @@ struct agent_plug {
      * and stderr go to attempt-NN.log in checkpoint_dir. */
     int (*launch)(void *ctx, const struct item *work, int slot,
                   const char *checkpoint_dir, struct launch *out, struct err *e);
+    /* As the `gpus` of struct agent_port; may be NULL. */
+    bool (*gpus)(void *ctx, int slot, struct gpu_use *out);
+    /* The slot's attempt is over, though it may not have come to launch(): adds what its
+     * GPUs did to its facts, which say when it started and ended. Returns a phrase about
+     * them for the note, or NULL; it lives until the next call. May be NULL. */
+    const char *(*spent)(void *ctx, int slot, struct end_facts *facts);
 };
 
 struct agent_setup {

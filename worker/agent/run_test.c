@@ -10,6 +10,7 @@
 #include "worker/agent/ranks.h"
 
 #include <fcntl.h>
+#include <math.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -208,6 +209,21 @@ static int launch(void *ctx, const struct item *work, int slot,
     return 0;
 }
 
+static bool busy(void *ctx, int slot, struct gpu_use *out)
+{
+    (void)ctx;
+    *out = (struct gpu_use){.gpus = 1 + slot, .util = 0.5};
+    return true;
+}
+
+static const char *spent(void *ctx, int slot, struct end_facts *facts)
+{
+    (void)ctx;
+    facts->gpu_util = 0.25;
+    facts->gpu_seconds = 2 * (facts->ended - facts->started);
+    return slot == 0 ? "a GPU was lost" : NULL;
+}
+
 /* Forks the agent; a controller only comes with serve(). */
 static void begin(int slots, const char *const *scripts, int trials)
 {
@@ -216,7 +232,7 @@ static void begin(int slots, const char *const *scripts, int trials)
     stage.play.trials = trials;
     struct agent_config *c = &stage.setup.config;
     stage.setup.dir = stage.play.dir;
-    stage.setup.plug = (struct agent_plug){&stage, launch};
+    stage.setup.plug = (struct agent_plug){.ctx = &stage, .launch = launch};
     c->id = 0xabc;
     c->slots = slots;
     c->host = SLICE("here");
@@ -680,6 +696,33 @@ static void launcher_with_ranks(void **state)
     assert_int_not_equal(access("trials/000000/a01/.exec.0", F_OK), 0);
 }
 
+static bool two_ends(const struct play *p)
+{
+    return p->ends.n >= 2;
+}
+
+/* Where launcher/ reads GPUs, beats and ends tell of them; not of what never ran. */
+static void gpus(void **state)
+{
+    static const char *const scripts[] = {"sleep 0.5; exit 3", NULL};
+    const struct end_facts *f;
+    (void)state;
+    begin(1, scripts, 2);
+    stage.setup.plug.gpus = busy;
+    stage.setup.plug.spent = spent;
+    start_agent();
+    serve(1);
+    play_until(two_ends);
+    play_until(left);
+    assert_int_equal(agent_status(), 0);
+    check_end(0, 3, 0, CAUSE_NOTHING, "a GPU was lost");
+    f = &end_of(0)->facts;
+    assert_true(f->gpu_util == 0.25 && isnan(f->gpu_energy));
+    assert_true(f->gpu_seconds == 2 * (f->ended - f->started));
+    assert_true(stage.play.gpus.gpus == 1 && stage.play.gpus.util == 0.5);
+    check_end(1, -1, 0, CAUSE_NO_LAUNCH, "this trial has no command");
+}
+
 #define TEST(name) cmocka_unit_test_teardown(name, cleaned)
 
 int main(int argc, char **argv)
@@ -703,6 +746,7 @@ int main(int argc, char **argv)
         TEST(printed),
         TEST(flood_beside),
         TEST(launcher_with_ranks),
+        TEST(gpus),
     };
     if (argc > 1)
         return program(argv);
