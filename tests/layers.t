@@ -72,7 +72,6 @@ worker/train BLAS lapacke.h
 gpu CUDA cuda_runtime.h
 gpu CUDA cublas_v2.h
 gpu CUDA nccl.h
-gpu NVML nvml.h
 launcher libyaml yaml.h
 launcher ncurses curses.h
 examples librung rung.h

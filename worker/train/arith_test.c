@@ -3,7 +3,7 @@
 #include "gpu/arith.h"
 
 #include "base/mem.h"
-#include "worker/train/cpu.h"
+#include "worker/train/subject.h"
 #include "worker/train/draw.h"
 #include "worker/train/reference.h"
 
@@ -22,7 +22,7 @@ static struct device *device;
 static int setup(void **state)
 {
     (void)state;
-    device = cpu_open(1);
+    device = subject_open(1);
     return 0;
 }
 

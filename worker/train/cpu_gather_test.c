@@ -1,5 +1,5 @@
 /* Gathering against plain ways to do the same, in one thread and beside others. */
-#include "worker/train/cpu.h"
+#include "worker/train/subject.h"
 
 #include "base/mem.h"
 #include "worker/train/reference.h"
@@ -21,7 +21,7 @@ static struct device *device;
 static int setup(void **state)
 {
     (void)state;
-    device = cpu_open(1);
+    device = subject_open(1);
     return 0;
 }
 
@@ -242,7 +242,7 @@ static void test_gather_goes_on_beside_others(void **state)
         assert_memory_equal(out[1], want, sizeof(want));
     }
     /* Closed while it gathers. */
-    struct device *other = cpu_open(1);
+    struct device *other = subject_open(1);
     other->ops->gather(other, &g, N, out[0]);
     device_close(other);
     assert_memory_equal(out[0], want, sizeof(want));

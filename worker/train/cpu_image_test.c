@@ -2,7 +2,7 @@
  * scales with rounding: so many times float32's epsilon, times the magnitudes that were
  * added. Results are full of NaN before: each must be written. In three threads, which
  * the larger cases have work for. */
-#include "worker/train/cpu.h"
+#include "worker/train/subject.h"
 
 #include "base/mem.h"
 #include "base/rng.h"
@@ -26,7 +26,7 @@ static double rounding = 8 * FLT_EPSILON;
 static int setup(void **state)
 {
     (void)state;
-    device = cpu_open(3);
+    device = subject_open(3);
     return 0;
 }
 
@@ -187,7 +187,7 @@ static void test_convolution_with_changing_rows(void **state)
 /* Each number loses less than half of 2^-7 of itself, and two are multiplied. */
 static void test_convolution_in_bf16(void **state)
 {
-    struct device *fp32 = device, *bf16 = cpu_open(3);
+    struct device *fp32 = device, *bf16 = subject_open(3);
 
     if (bf16->ops->set_precision(bf16, PRECISION_BF16, NULL) < 0) {
         device_close(bf16);
@@ -200,6 +200,24 @@ static void test_convolution_in_bf16(void **state)
     device = fp32;
     rounding = 8 * FLT_EPSILON;
     device_close(bf16);
+}
+
+/* Of 11 bits, two numbers that are multiplied, and in fp16 the result. CPUs have neither.
+ */
+static void test_convolution_in_precisions_of_gpus(void **state)
+{
+    static const enum device_precision precisions[] = {PRECISION_TF32, PRECISION_FP16};
+    struct device *fp32 = device;
+
+    for (size_t i = 0; i < COUNT(precisions); i++) {
+        device = subject_open(1);
+        rounding = 1.0 / 512;
+        if (device->ops->set_precision(device, precisions[i], NULL) == 0)
+            test_convolution_and_its_gradients(state);
+        device_close(device);
+    }
+    device = fp32;
+    rounding = 8 * FLT_EPSILON;
 }
 
 static void test_convolution_keeps_a_nan(void **state)
@@ -424,6 +442,7 @@ int main(void)
         cmocka_unit_test(test_convolution_and_its_gradients),
         cmocka_unit_test(test_convolution_with_changing_rows),
         cmocka_unit_test(test_convolution_in_bf16),
+        cmocka_unit_test(test_convolution_in_precisions_of_gpus),
         cmocka_unit_test(test_convolution_keeps_a_nan),
         cmocka_unit_test(test_pooling_and_its_gradient),
         cmocka_unit_test(test_pooling_keeps_a_nan),

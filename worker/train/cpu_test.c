@@ -1,6 +1,7 @@
 /* Each operation of the device against a plain one in double. The tolerance scales with
  * rounding: so many times float32's epsilon, times the magnitudes that were added. */
 #include "worker/train/cpu.h"
+#include "worker/train/subject.h"
 
 #include "base/mem.h"
 #include "base/rng.h"
@@ -25,7 +26,7 @@ static double rounding = 8 * FLT_EPSILON;
 static int setup(void **state)
 {
     (void)state;
-    device = cpu_open(1);
+    device = subject_open(1);
     return 0;
 }
 
@@ -122,13 +123,13 @@ static void test_memory_is_counted_and_limited(void **state)
 static void test_precisions_of_gpus_are_refused(void **state)
 {
     (void)state;
+    struct device *d = cpu_open(1);
     struct err e;
 
-    assert_int_equal(device->ops->set_precision(device, PRECISION_TF32, &e),
-                     ERR_UNSUPPORTED);
-    assert_int_equal(device->ops->set_precision(device, PRECISION_FP16, &e),
-                     ERR_UNSUPPORTED);
+    assert_int_equal(d->ops->set_precision(d, PRECISION_TF32, &e), ERR_UNSUPPORTED);
+    assert_int_equal(d->ops->set_precision(d, PRECISION_FP16, &e), ERR_UNSUPPORTED);
     assert_non_null(strstr(e.text, "use fp32 or bf16"));
+    device_close(d);
 }
 
 static void test_unscale(void **state)
@@ -174,7 +175,7 @@ static void test_gemm_in_all_its_forms(void **state)
 
 static void test_gemm_in_bf16(void **state)
 {
-    struct device *fp32 = device, *bf16 = cpu_open(2);
+    struct device *fp32 = device, *bf16 = subject_open(2);
     float a[] = {1 + 1.0f / 1024, 1}, b[] = {1, 1}, c[1];
     struct err e = {0};
 
@@ -199,6 +200,24 @@ static void test_gemm_in_bf16(void **state)
     device = fp32;
     rounding = 8 * FLT_EPSILON;
     device_close(bf16);
+}
+
+/* Of 11 bits, two numbers that are multiplied, and in fp16 the result. CPUs have neither.
+ */
+static void test_gemm_in_precisions_of_gpus(void **state)
+{
+    static const enum device_precision precisions[] = {PRECISION_TF32, PRECISION_FP16};
+    struct device *fp32 = device;
+
+    for (size_t i = 0; i < COUNT(precisions); i++) {
+        device = subject_open(1);
+        rounding = 1.0 / 512;
+        if (device->ops->set_precision(device, precisions[i], NULL) == 0)
+            test_gemm_in_all_its_forms(state);
+        device_close(device);
+    }
+    device = fp32;
+    rounding = 8 * FLT_EPSILON;
 }
 
 static void test_relu_keeps_a_nan(void **state)
@@ -443,6 +462,7 @@ int main(void)
         cmocka_unit_test(test_unscale),
         cmocka_unit_test(test_gemm_in_all_its_forms),
         cmocka_unit_test(test_gemm_in_bf16),
+        cmocka_unit_test(test_gemm_in_precisions_of_gpus),
         cmocka_unit_test(test_relu_keeps_a_nan),
         cmocka_unit_test(test_activation_backward),
         cmocka_unit_test(test_softmax_loss),

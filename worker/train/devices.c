@@ -56,6 +56,12 @@ static void own_directory(struct str *path)
 
 static void find_plugin(struct str *path)
 {
+    const char *given = getenv("RUNG_CUDA_PLUGIN");
+
+    if (given) {
+        str_add(path, given);
+        return;
+    }
     own_directory(path);
     str_add(path, PLUGIN_FILE);
     if (access(path->p, R_OK) == 0)

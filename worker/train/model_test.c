@@ -4,7 +4,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "worker/train/cpu.h"
+#include "worker/train/subject.h"
 #include "worker/train/reference.h"
 
 #include <float.h>
@@ -23,7 +23,7 @@ static struct device *device;
 static int setup(void **state)
 {
     (void)state;
-    device = cpu_open(1);
+    device = subject_open(1);
     return 0;
 }
 

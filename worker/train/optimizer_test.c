@@ -2,7 +2,7 @@
 #include "worker/train/optimizer.h"
 
 #include "base/rng.h"
-#include "worker/train/cpu.h"
+#include "worker/train/subject.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -20,7 +20,7 @@ static struct device *device;
 static int setup(void **state)
 {
     (void)state;
-    device = cpu_open(1);
+    device = subject_open(1);
     return 0;
 }
 

@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "store/tensors.h"
-#include "worker/train/cpu.h"
+#include "worker/train/subject.h"
 
 #include <math.h>
 #include <sched.h>
@@ -24,7 +24,7 @@ static struct device *device;
 static int setup(void **state)
 {
     (void)state;
-    device = cpu_open(1);
+    device = subject_open(1);
     return dir_remove(ROOT, NULL);
 }
 
@@ -451,7 +451,7 @@ static struct device *open_on_one_cpu(void)
         if (CPU_ISSET(i, &all))
             CPU_SET(i, &one);
     assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
-    struct device *d = cpu_open(1);
+    struct device *d = subject_open(1);
     assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
     return d;
 }

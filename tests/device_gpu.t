@@ -1,0 +1,62 @@
+#!/bin/sh
+test_description='rung-train on a GPU (make check-gpu)'
+# shellcheck source=tests/setup.sh
+. "${top_srcdir:-$(dirname "$0")/..}/tests/setup.sh"
+
+if ! command -v rung-train >/dev/null; then
+    skip_all='this build has no rung-train'
+    test_done
+fi
+data=synthetic:16x16x3,samples=2000
+if ! rung-train --device cuda --data $data --limit 10 --epochs 1 >out 2>err; then
+    if grep -qE "there is no (NVIDIA driver|GPU)" err; then
+        skip_all=$(sed 's/^rung-train: --device cuda: //' err)
+        test_done
+    fi
+    cat err >&2
+fi
+
+# train DIR EPOCHS OPTION...: what it prints of each epoch, without times.
+train() {
+    dir=$1
+    epochs=$2
+    shift 2
+    rung-train --data $data --model cnn --crop 2 --flip --dropout 0.2 --optimizer adam \
+        --lr 0.002 --checkpoint-dir "$dir" --epochs "$epochs" "$@" >>out 2>err &&
+        sed "s/  [0-9]* samples.*//" out
+}
+
+test_expect_success 'auto takes the GPU, and says which' '
+    rung-train --data $data --epochs 1 --quiet >out 2>err && test ! -s err &&
+    rung-train --data $data --epochs 1 >out 2>err &&
+    ! grep -q "cpu, " err && grep -q "parameters, .*, fp32$" err
+'
+
+for precision in fp32 tf32 bf16 fp16
+do
+    test_expect_success "in $precision going on from a checkpoint changes nothing" '
+        : >out && train straight-$precision 3 --precision $precision >expect &&
+        : >out && train parts-$precision 1 --precision $precision &&
+        train parts-$precision 3 --precision $precision >actual &&
+        test_line_count = 3 expect && test_cmp expect actual &&
+        grep -q "$precision$" err
+    '
+done
+
+test_expect_success 'a checkpoint of the GPU goes on on the CPU' '
+    : >out && train straight-fp32 4 --device cpu >actual &&
+    grep -q "going on after epoch 3" err && grep -q "^epoch 4 .* val_loss [0-9]" actual
+'
+
+test_expect_success '--max-memory cuts batches' '
+    rung-train --data $data --model resnet18 --batch-size 1000 --epochs 1 \
+        --max-memory 700M >out 2>err && grep -q "at once: trying fewer" err &&
+    grep -qE "batches are taken in (2|4|8|16) parts" err
+'
+
+test_expect_success 'several ranks are refused' '
+    test_expect_code 1 rung-train --data $data --device cuda --parallel dp --devices 2 \
+        2>err && grep -q "is for one rank, and there are 2" err
+'
+
+test_done

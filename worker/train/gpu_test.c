@@ -1,0 +1,272 @@
+/* What only a GPU has: memory of its own, that is short while operations run, and
+ * precisions; and whole trainings on it. `make check-gpu` runs this, and beside it the
+ * tests of devices, layers and trainer with the GPU in the CPU's place. */
+#include "worker/train/gpu_wanted.h"
+
+#include "base/mem.h"
+#include "worker/train/cpu.h"
+#include "worker/train/fixture.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+enum { MIB = 1 << 20 };
+
+/* ---- memory ---- */
+
+/* Copies go in pieces of 8 MiB: around them, and several. */
+static void test_copies_of_all_sizes(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {1,       3,           4096,        8 * MIB - 1,
+                                   8 * MIB, 8 * MIB + 1, 25 * MIB + 7};
+    struct device *d = gpu_wanted();
+
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        size_t n = sizes[i];
+        unsigned char *out = mem_alloc(n), *back = mem_alloc(n);
+        void *p;
+        for (size_t k = 0; k < n; k++)
+            out[k] = (unsigned char)(k * 2654435761u >> 24);
+        assert_int_equal(d->ops->allocate(d, n, &p, NULL), 0);
+        memset(back, 1, n);
+        assert_int_equal(d->ops->download(d, back, p, n, NULL), 0);
+        for (size_t k = 0; k < n; k++)
+            assert_int_equal(back[k], 0);
+        d->ops->upload(d, p, out, n);
+        memset(out, 2, n); /* it may be gone by now */
+        assert_int_equal(d->ops->download(d, back, p, n, NULL), 0);
+        for (size_t k = 0; k < n; k++)
+            assert_int_equal(back[k], (unsigned char)(k * 2654435761u >> 24));
+        d->ops->release(d, p);
+        free(out);
+        free(back);
+    }
+    device_close(d);
+}
+
+static void test_memory_is_counted_and_limited(void **state)
+{
+    (void)state;
+    struct device *d = gpu_wanted();
+    struct device_memory before, now;
+    struct err e;
+    void *p, *q;
+
+    d->ops->memory(d, &before);
+    assert_int_equal(d->ops->allocate(d, 4 * MIB, &p, NULL), 0);
+    d->ops->memory(d, &now);
+    assert_int_equal(now.used, before.used + 4 * MIB);
+    assert_true(now.peak >= now.used);
+    d->ops->limit(d, 2 * MIB);
+    assert_int_equal(d->ops->allocate(d, 4 * MIB, &q, &e), ERR_FULL);
+    assert_non_null(strstr(e.text, "left: cannot allocate 4 MiB"));
+    d->ops->release(d, p); /* kept, and given back for what is larger */
+    assert_int_equal(d->ops->allocate(d, 6 * MIB, &q, &e), 0);
+    d->ops->release(d, q);
+    d->ops->limit(d, SIZE_MAX);
+    assert_int_equal(d->ops->allocate(d, (size_t)1 << 50, &q, &e), ERR_FULL);
+    assert_int_equal(d->ops->download(d, &e, NULL, 0, NULL), 0); /* it goes on */
+    device_close(d);
+}
+
+/* A product in 16 bits needs room for them. */
+static void test_an_operation_without_memory_is_forgiven(void **state)
+{
+    (void)state;
+    enum { N = 2048 };
+    struct device *d = gpu_wanted();
+    struct device_gemm g = {.m = N, .n = N, .k = N};
+    void *a, *c;
+    float one[1];
+    struct err e;
+
+    assert_int_equal(d->ops->set_precision(d, PRECISION_FP16, NULL), 0);
+    assert_int_equal(d->ops->allocate(d, N * N * sizeof(float), &a, NULL), 0);
+    assert_int_equal(d->ops->allocate(d, N * N * sizeof(float), &c, NULL), 0);
+    g.a = g.b = a;
+    g.c = c;
+    d->ops->limit(d, 0);
+    d->ops->gemm(d, &g);
+    d->ops->gemm(d, &g);
+    assert_int_equal(d->ops->download(d, one, c, sizeof(one), &e), ERR_FULL);
+    assert_non_null(strstr(e.text, "cannot allocate"));
+    assert_int_equal(d->ops->download(d, one, c, sizeof(one), &e), ERR_FULL);
+    d->ops->recover(d);
+    assert_int_equal(d->ops->download(d, one, c, sizeof(one), &e), 0);
+    d->ops->limit(d, SIZE_MAX);
+    d->ops->gemm(d, &g);
+    assert_int_equal(d->ops->download(d, one, c, sizeof(one), &e), 0);
+    assert_true(one[0] == 0);
+    device_close(d);
+}
+
+/* ---- trainings ---- */
+
+static float *values_of(const struct bench *b)
+{
+    const struct model *m = b->t.model;
+    float *v = mem_resize(NULL, m->n, sizeof(*v));
+
+    assert_int_equal(
+        m->device->ops->download(m->device, v, m->values, m->n * sizeof(*v), NULL), 0);
+    return v;
+}
+
+/* Trains on a device, and closes it; the values that came out. */
+static float *values_after(struct device *d, const char *model, double dropout,
+                           const char *optimizer, struct trainer_config *config,
+                           struct metrics *m, size_t *n)
+{
+    struct bench b;
+    struct err e = {0};
+
+    bench_open_on(&b, d, model, dropout, optimizer, 0.002, config, &e);
+    if (!b.trainer)
+        fail_msg("%s", e.text);
+    *m = train(&b, 2);
+    float *v = values_of(&b);
+    *n = b.t.model->n;
+    bench_close(&b);
+    device_close(d);
+    return v;
+}
+
+static const struct {
+    const char *model, *optimizer;
+    double dropout;
+    struct augmentation moves;
+} ways[] = {
+    {"mlp", "sgd", 0.5, {0, false}},   {"mlp", "adam", 0, {0, false}},
+    {"cnn", "sgd", 0, {2, true}},      {"cnn", "adamw", 0.25, {0, false}},
+    {"resnet18", "sgd", 0, {1, true}},
+};
+
+/* The GPU's sums have another order than the CPU's; its dropout and moves have not. */
+static void test_a_training_is_the_cpus_to_rounding(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(ways); i++) {
+        struct trainer_config config = {
+            .batch_size = 32, .seed = 5, .augmentation = ways[i].moves};
+        struct metrics on_cpu, on_gpu;
+        size_t n;
+        float *want = values_after(cpu_open(2), ways[i].model, ways[i].dropout,
+                                   ways[i].optimizer, &config, &on_cpu, &n);
+        float *got = values_after(gpu_wanted(), ways[i].model, ways[i].dropout,
+                                  ways[i].optimizer, &config, &on_gpu, &n);
+        for (size_t k = 0; k < n; k++)
+            assert_true(fabsf(got[k] - want[k]) < 1e-3f);
+        for (int k = METRIC_LOSS; k <= METRIC_VAL_LOSS; k += METRIC_VAL_LOSS)
+            assert_true(fabs(on_gpu.v[k] - on_cpu.v[k]) < 1e-3);
+        free(want);
+        free(got);
+    }
+}
+
+static void test_a_training_gives_the_same_bits_again(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(ways); i++)
+        for (int p = PRECISION_FP32; p <= PRECISION_BF16; p++) {
+            struct trainer_config config = {
+                .batch_size = 32, .seed = 5, .augmentation = ways[i].moves};
+            struct metrics m;
+            size_t n;
+            float *v[2];
+            for (int k = 0; k < 2; k++) {
+                struct device *d = gpu_wanted();
+                assert_int_equal(d->ops->set_precision(d, (enum device_precision)p, NULL),
+                                 0);
+                v[k] = values_after(d, ways[i].model, ways[i].dropout, ways[i].optimizer,
+                                    &config, &m, &n);
+            }
+            assert_memory_equal(v[0], v[1], n * sizeof(float));
+            free(v[0]);
+            free(v[1]);
+        }
+}
+
+static void test_fp16_learns_with_its_loss_scaled(void **state)
+{
+    (void)state;
+    struct loss_scale scale = loss_scale_start(true, (struct loss_scale){0});
+    struct trainer_config config = {.batch_size = 32, .seed = 5, .loss_scale = &scale};
+    struct device *d = gpu_wanted();
+    struct bench b;
+
+    assert_int_equal(d->ops->set_precision(d, PRECISION_FP16, NULL), 0);
+    bench_open_on(&b, d, "cnn", 0, "adam", 0.002, &config, NULL);
+    assert_non_null(b.trainer);
+    struct metrics first = train(&b, 1), last = train(&b, 9);
+    assert_true(last.v[METRIC_LOSS] < 0.7 * first.v[METRIC_LOSS]);
+    assert_int_equal(b.t.optimizer->updates + scale.skipped,
+                     10 * trainer_steps(TRAINING, 32));
+    /* What cannot be: a step that overflows whatever the factor is left out. */
+    scale = (struct loss_scale){0x1p100, 0, 0};
+    train(&b, 1);
+    assert_in_range(scale.skipped, 1, trainer_steps(TRAINING, 32));
+    float *v = values_of(&b);
+    for (size_t i = 0; i < b.t.model->n; i++)
+        assert_true(isfinite(v[i]));
+    free(v);
+    bench_close(&b);
+    device_close(d);
+}
+
+/* Without batch normalisation parts give what the whole gives, to rounding. */
+static void test_with_little_memory_batches_are_cut(void **state)
+{
+    (void)state;
+    struct str notes = STR_INIT;
+    struct trainer_config config = {.batch_size = 333, .seed = 5, .notes = &notes};
+    struct device *d = gpu_wanted();
+    struct metrics m;
+    size_t n, parts = 1;
+    float *whole = values_after(gpu_wanted(), "cnn", 0, "sgd", &config, &m, &n);
+    struct bench b;
+
+    bench_open_on(&b, d, "cnn", 0, "sgd", 0.002, &config, NULL);
+    assert_int_equal(notes.len, 0);
+    for (size_t most = (size_t)64 * MIB; parts == 1; most = most * 3 / 4) {
+        trainer_destroy(b.trainer);
+        d->ops->limit(d, most);
+        b.trainer = trainer_create(d, b.t.data, b.t.model, b.t.optimizer, &config, NULL);
+        assert_non_null(b.trainer);
+        parts = trainer_micro_batches(b.trainer);
+    }
+    assert_in_range(parts, 2, 32);
+    assert_non_null(strstr(notes.p, "for 333 samples at once: trying fewer\n"));
+    train(&b, 2);
+    float *v = values_of(&b);
+    for (size_t i = 0; i < n; i++)
+        assert_true(fabsf(v[i] - whole[i]) < 1e-3f);
+    free(v);
+    free(whole);
+    bench_close(&b);
+    device_close(d);
+    str_free(&notes);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_copies_of_all_sizes),
+        cmocka_unit_test(test_memory_is_counted_and_limited),
+        cmocka_unit_test(test_an_operation_without_memory_is_forgiven),
+        cmocka_unit_test(test_a_training_is_the_cpus_to_rounding),
+        cmocka_unit_test(test_a_training_gives_the_same_bits_again),
+        cmocka_unit_test(test_fp16_learns_with_its_loss_scaled),
+        cmocka_unit_test(test_with_little_memory_batches_are_cut),
+    };
+
+    return cmocka_run_group_tests_name("gpu", tests, NULL, NULL);
+}
