@@ -68,7 +68,7 @@ struct world {
     bool mute;  /* they train on, and report nothing */
     bool saves; /* at each step, beside the last */
     double walltime;
-    double beat; /* of agents, seconds; 0: as a rule */
+    double beat;       /* of agents, seconds; 0: as a rule */
     double least_left; /* when 6 steps were begun, not as a job's first attempt */
     int at_first;      /* and as that, how often */
     enum steps_mode steps;
