@@ -289,8 +289,7 @@ static void make_step(struct attempts *p)
         s->gres |= strncmp(f->slurm.v[i].name, "gres", 4) == 0 ||
                    strncmp(f->slurm.v[i].name, "gpus", 4) == 0;
     if (spec_has_rungs(&f->spec))
-        levels_make(&p->milestones, f->spec.grace_period, f->spec.eta, f->spec.max_t,
-                    NULL);
+        spec_levels(&f->spec, &p->milestones, NULL);
 }
 
 void attempts_open(struct attempts *p)

@@ -194,7 +194,7 @@ static void add_figures(struct str *out, const char *what, const double v[])
 static void add_levels(const struct outlook *o, struct str *out)
 {
     struct str what = STR_INIT;
-    bool brackets = o->f->spec.schedule == SCHEDULE_ASHA && o->f->spec.brackets > 1;
+    bool brackets = o->forecast.levels[o->forecast.n - 1].bracket > 0;
     for (int i = 0; i < o->forecast.n; i++) {
         const struct forecast_level *l = &o->forecast.levels[i];
         str_cut(&what, 0);

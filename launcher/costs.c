@@ -31,7 +31,7 @@ struct spender { /* a trial */
 struct costs {
     const struct sweep *sw;
     const struct sweepfile *file;
-    struct cost *level; /* [brackets][levels], up to the last that was heard */
+    VEC(struct cost) level; /* [brackets][levels], up to the last that was heard */
     struct cost total;
     VEC(struct spender) trials;
     VEC(struct running) running;
@@ -41,11 +41,8 @@ struct costs {
 struct costs *costs_new(const struct sweep *sw, const struct sweepfile *file)
 {
     struct costs *c = mem_alloc(sizeof(*c));
-    size_t n = (size_t)sweep_brackets(sw) * (size_t)sweep_levels(sw)->n;
-
     c->sw = sw;
     c->file = file;
-    c->level = mem_alloc(n * sizeof(c->level[0]));
     return c;
 }
 
@@ -58,7 +55,7 @@ void costs_free(struct costs *c)
     vec_free(&c->running);
     vec_free(&c->trials);
     map_free(&c->slots);
-    free(c->level);
+    vec_free(&c->level);
     free(c);
 }
 
@@ -71,11 +68,14 @@ static void add(struct cost *sum, const struct cost *one, double seconds)
     sum->used += one->used * seconds;
 }
 
-static struct cost *level_of(const struct costs *c, int32_t trial, int level)
+static struct cost *level_of(struct costs *c, int32_t trial, int level)
 {
-    int bracket = sweep_trial(c->sw, trial)->bracket;
+    size_t n = (size_t)sweep_levels(c->sw)->n,
+           at = (size_t)sweep_trial(c->sw, trial)->bracket * n + (size_t)level;
 
-    return &c->level[bracket * sweep_levels(c->sw)->n + level];
+    while (c->level.n <= at)
+        vec_push(&c->level, (struct cost){0});
+    return &c->level.v[at];
 }
 
 /* ---- events ---- */
@@ -116,8 +116,10 @@ static void on_start(struct costs *c, const struct event *ev)
 {
     const struct trial *t = sweep_trial(c->sw, ev->trial);
     double nodes = c->file->resources.nodes, slots = 1;
-    struct running r = {
-        .trial = ev->trial, .level = t->bracket, .at = ev->time, .step = ev->start.start};
+    struct running r = {.trial = ev->trial,
+                        .level = sweep_first_level(c->sw, t->bracket),
+                        .at = ev->time,
+                        .step = ev->start.start};
     uint32_t held;
 
     if (map_get(&c->slots, ev->start.agent, &held))
@@ -247,14 +249,12 @@ struct cost costs_trial(const struct costs *c, int32_t trial, double now)
 
 void costs_levels(const struct costs *c, int bracket, double now, struct cost out[])
 {
-    int n = sweep_levels(c->sw)->n;
+    size_t n = (size_t)sweep_levels(c->sw)->n;
 
-    for (int i = 0; i < n; i++) {
-        out[i] = (struct cost){0};
-        for (int s = 0; s < sweep_brackets(c->sw); s++) {
-            if (bracket < 0 || s == bracket)
-                add(&out[i], &c->level[s * n + i], 1);
-        }
+    memset(out, 0, n * sizeof(out[0]));
+    for (size_t i = 0; i < c->level.n; i++) {
+        if (bracket < 0 || i / n == (size_t)bracket)
+            add(&out[i % n], &c->level.v[i], 1);
     }
     for (size_t i = 0; i < c->running.n; i++) {
         const struct running *r = &c->running.v[i];

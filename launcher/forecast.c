@@ -51,9 +51,8 @@ static void apply(struct play *p, struct event *ev, struct verdict *v)
 static void draw(struct play *p)
 {
     struct event ev = {.kind = EVENT_TRIAL, .trial = sweep_trials(p->sw)};
-    double u = rng_unit(p->spec.seed, RNG_BRACKET, (uint32_t)ev.trial, 0, 0);
     ev.drawn.parent = -1;
-    ev.drawn.bracket = bracket_draw(sweep_levels(p->sw), sweep_brackets(p->sw), u);
+    ev.drawn.bracket = sweep_next_bracket(p->sw);
     ev.drawn.params = SLICE("{}");
     apply(p, &ev, NULL);
 }
@@ -134,19 +133,26 @@ static void play(struct play *p)
     }
 }
 
+static struct forecast_level *level_of(struct forecast *f, int bracket, int rung)
+{
+    struct forecast_level *l = f->levels;
+    while (l->bracket != bracket || l->rung != rung)
+        l++;
+    return l;
+}
+
 static void count(struct forecast *f, const struct play *p, double weight, double time)
 {
     enum forecast_case c = p->order;
-    for (int i = 0; i < f->n; i++) {
-        struct forecast_level *l = &f->levels[i];
-        if (l->rung >= 0)
-            l->reached[c] += weight * sweep_rung(p->sw, l->bracket, l->rung).reported;
-    }
+    for (int s = 0; s < sweep_brackets(p->sw); s++)
+        for (int k = 0; k < sweep_rungs(p->sw, s); k++)
+            level_of(f, sweep_first_level(p->sw, s), k)->reached[c] +=
+                weight * sweep_rung(p->sw, s, k).reported;
     for (int32_t t = 0; t < sweep_trials(p->sw); t++) {
         const struct trial *trial = sweep_trial(p->sw, t);
-        for (int i = 0; i < f->n; i++)
-            if (f->levels[i].rung < 0 && f->levels[i].bracket == trial->bracket)
-                f->levels[i].reached[c] += trial->complete ? weight : 0;
+        if (trial->complete)
+            level_of(f, sweep_first_level(p->sw, trial->bracket), -1)->reached[c] +=
+                weight;
     }
     f->steps[c] += weight * p->steps;
     f->attempts[c] += weight * sweep_totals(p->sw)->attempts;
@@ -156,11 +162,12 @@ static void count(struct forecast *f, const struct play *p, double weight, doubl
 static void make_levels(struct forecast *f, const struct sweep *sw)
 {
     VEC(struct forecast_level) levels = {0};
-    for (int s = 0; s < sweep_brackets(sw); s++) {
-        for (int k = 0; k < sweep_rungs(sw, s); k++)
-            vec_push(&levels,
-                     ((struct forecast_level){s, k, sweep_milestone(sw, s, k), {0}}));
-        vec_push(&levels, ((struct forecast_level){s, -1, sweep_spec(sw)->max_t, {0}}));
+    const struct levels *lv = sweep_levels(sw);
+    bool all = sweep_spec(sw)->schedule == SCHEDULE_HYPERBAND; /* opened as they fill */
+    for (int s = 0; s < (all ? lv->n : sweep_brackets(sw)); s++) {
+        for (int k = 0; s + k < lv->n - 1; k++)
+            vec_push(&levels, ((struct forecast_level){s, k, lv->step[s + k], {0}}));
+        vec_push(&levels, ((struct forecast_level){s, -1, lv->step[lv->n - 1], {0}}));
     }
     f->levels = levels.v;
     f->n = (int)levels.n;

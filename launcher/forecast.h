@@ -12,7 +12,9 @@
 
 enum forecast_case { FORECAST_BEST, FORECAST_EXPECTED, FORECAST_WORST, FORECAST_CASES };
 
-struct forecast_level { /* a rung, or max_t (rung -1) of a bracket */
+/* A rung, or max_t (rung -1), of a bracket; of Hyperband, of all that begin at the same
+ * level, which `bracket` is then. */
+struct forecast_level {
     int bracket, rung;
     int64_t milestone;
     double reached[FORECAST_CASES]; /* trials recorded there; at max_t: complete */

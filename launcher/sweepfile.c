@@ -265,26 +265,38 @@ static void read_metric(struct reader *r)
             METRIC_LENGTH, shown(node->text, node->len).text);
 }
 
+/* Methods other than asha have one mode. */
+static void set_mode(struct reader *r, enum schedule_mode only)
+{
+    struct spec *spec = &r->f->spec;
+    const struct doc_node *mode = r->found[KEY_SCHEDULE_MODE];
+    if (mode && spec->mode != only)
+        mistake_add(&r->m, mode->at, "schedule.method %s %ss trials, and has no mode %s",
+                    schedule_names[spec->schedule], mode_names[only],
+                    mode_names[spec->mode]);
+    spec->mode = only;
+}
+
 /* Programs that only print have no checkpoints to be promoted from. */
 static void read_mode(struct reader *r)
 {
     struct spec *spec = &r->f->spec;
-    const struct doc_node *mode = r->found[KEY_SCHEDULE_MODE];
-    if (spec->schedule == SCHEDULE_MEDIAN) {
-        if (mode && spec->mode == MODE_PROMOTE)
-            mistake_add(&r->m, mode->at,
-                        "schedule.method median stops trials, and has no "
-                        "mode promote");
-        spec->mode = MODE_STOP;
+    const struct doc_node *said = r->found[KEY_SCHEDULE_MODE];
+    if (spec->schedule == SCHEDULE_MEDIAN)
+        set_mode(r, MODE_STOP);
+    if (spec_synchronous(spec)) {
+        set_mode(r, MODE_PROMOTE);
+        said = r->found[KEY_SCHEDULE_METHOD];
     }
-    if (!r->found[KEY_PARSE] || spec->restart || spec->schedule != SCHEDULE_ASHA)
+    if (!r->found[KEY_PARSE] || spec->restart || !spec_promotes(spec))
         return;
-    if (!mode)
+    if (!said)
         spec->mode = MODE_STOP;
-    else if (spec->mode == MODE_PROMOTE)
-        mistake_add(&r->m, mode->at,
-                    "with parse, mode promote needs `restart: true`: a program that only "
-                    "prints saves no checkpoint to go on from (mode stop needs none)");
+    else
+        mistake_add(&r->m, said->at,
+                    "with parse, %s %s needs `restart: true`: a program that only prints "
+                    "saves no checkpoint to go on from (asha's mode stop needs none)",
+                    spec_synchronous(spec) ? "method" : "mode", said->text);
 }
 
 static void read_parse(struct reader *r)

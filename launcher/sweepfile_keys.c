@@ -62,8 +62,9 @@ const struct key keys[KEYS] = {
     [KEY_SCHEDULE] = {"schedule", WANT_SECTION, .help = "Which trials go on"},
     [KEY_SCHEDULE_METHOD] = {"schedule.method", WANT_WORD, FIELD(spec.schedule),
         .fallback = "asha", .words = schedule_names,
-        .help = "`asha`; `median`: a trial that is worse than the median of the others is "
-                "stopped; or `none`: every trial runs to `max_t`"},
+        .help = "`asha`; `hyperband` and `sha`: rungs wait for all their trials before the "
+                "best go on; `median`: a trial that is worse than the median of the others "
+                "is stopped; or `none`: every trial runs to `max_t`"},
     [KEY_SCHEDULE_MODE] = {"schedule.mode", WANT_WORD, FIELD(spec.mode),
         .fallback = "promote", .words = mode_names,
         .help = "Of `asha`. `promote`: trials pause at each milestone and the best go on from their "
@@ -81,11 +82,11 @@ const struct key keys[KEYS] = {
         .help = "The step at which a trial is complete"},
     [KEY_BRACKETS] = {"schedule.brackets", WANT_INT, FIELD(spec.brackets),
         .fallback = "1", .lo = 1, .hi = LEVELS_MAX,
-        .help = "How many ladders of rungs there are; each starts a milestone later than "
+        .help = "Of `asha`: how many ladders of rungs there are; each starts a milestone later than "
                 "the one before"},
     [KEY_FINALISTS] = {"schedule.finalists", WANT_INT, FIELD(spec.finalists),
         .fallback = "1", .lo = 0, .hi = TRIALS_MOST,
-        .help = "Of mode `promote`: so many trials go on to `max_t` at the end, whatever "
+        .help = "Where trials are promoted: so many trials go on to `max_t` at the end, whatever "
                 "their rung; 0 is the paper to the letter"},
     [KEY_MIN_TRIALS] = {"schedule.min_trials", WANT_INT, FIELD(spec.min_trials),
         .fallback = "3", .lo = 1, .hi = TRIALS_MOST,

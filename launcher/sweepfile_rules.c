@@ -47,7 +47,7 @@ static void levels_exist(const struct sweepfile *f, struct str *why)
     struct err e;
     if (!spec_has_rungs(s) || s->max_t < s->grace_period)
         return;
-    if (levels_make(&lv, s->grace_period, s->eta, s->max_t, &e) != 0)
+    if (spec_levels(s, &lv, &e) != 0)
         str_add(why, e.text);
     else
         levels_free(&lv);
@@ -57,7 +57,7 @@ static void brackets_fit(const struct sweepfile *f, struct str *why)
 {
     const struct spec *s = &f->spec;
     struct levels lv;
-    if (!spec_has_rungs(s) || levels_make(&lv, s->grace_period, s->eta, s->max_t, NULL))
+    if (s->schedule != SCHEDULE_ASHA || spec_levels(s, &lv, NULL) != 0)
         return;
     if (s->brackets > lv.n) {
         str_addf(why, "schedule.brackets (%d) is more than the levels there are (%d:",

@@ -45,26 +45,12 @@ static int64_t completed_trials(const struct view *v)
     return sweep_totals(v->sw)->state[TRIAL_COMPLETED];
 }
 
-/* How many trials are expected at each level: each bracket's share of the planned trials,
- * divided by eta from rung to rung. */
-static double expected_at(const struct view *v, int level)
-{
-    const struct spec *spec = sweep_spec(v->sw);
-    const struct levels *lv = sweep_levels(v->sw);
-    double sum = 0;
-
-    for (int s = 0; s < sweep_brackets(v->sw) && s <= level; s++)
-        sum += bracket_probability(lv, sweep_brackets(v->sw), s) *
-               pow(1 / eta_value(spec->eta), level - s);
-    return sum * (double)sweep_totals(v->sw)->planned;
-}
-
 static void count_level(const struct view *v, int level, struct level *out)
 {
     const struct levels *lv = sweep_levels(v->sw);
 
-    *out =
-        (struct level){.milestone = lv->step[level], .expected = expected_at(v, level)};
+    *out = (struct level){.milestone = lv->step[level],
+                          .expected = sweep_expected(v->sw, level)};
     if (level == lv->n - 1) {
         const struct spec *spec = sweep_spec(v->sw);
         double finalists = spec_promotes(spec) ? spec->finalists : 0;
@@ -73,11 +59,12 @@ static void count_level(const struct view *v, int level, struct level *out)
         out->expected = fmax(out->expected, finalists);
     } else {
         for (int s = 0; s < sweep_brackets(v->sw); s++) {
+            int first = sweep_first_level(v->sw, s);
             struct rung_info r;
 
-            if (level < s)
+            if (level < first)
                 continue;
-            r = sweep_rung(v->sw, s, level - s);
+            r = sweep_rung(v->sw, s, level - first);
             out->reported += r.reported;
             out->promoted += r.promoted;
             out->stopped += r.stopped;

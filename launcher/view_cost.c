@@ -75,14 +75,15 @@ static void put_bracket(const struct view *v, int bracket, struct cost levels[],
                         struct str *out)
 {
     const struct levels *lv = sweep_levels(v->sw);
+    int first = sweep_first_level(v->sw, bracket);
 
     costs_levels(v->costs, bracket, v->now, levels);
-    for (int i = bracket; i < lv->n; i++) {
+    for (int i = first; i < lv->n; i++) {
         json_put_object(out);
         json_put_key(out, "bracket");
         json_put_int(out, bracket);
         json_put_key(out, "rung");
-        json_put_int(out, i - bracket);
+        json_put_int(out, i - first);
         json_put_key(out, "milestone");
         json_put_int(out, lv->step[i]);
         put_cost(out, &levels[i]);

@@ -184,9 +184,14 @@ static int op_add(struct asktell *at, const struct request *r, struct str *out,
     struct event ev;
     int rc;
 
-    if (r->bracket < -1 || r->bracket >= sweep_brackets(at->sw))
+    if (spec_synchronous(sweep_spec(at->sw))) {
+        if (r->bracket != -1 && r->bracket != sweep_next_bracket(at->sw))
+            return err_set(e, ERR_RANGE, "bracket %d is the one that takes trials now",
+                           sweep_next_bracket(at->sw));
+    } else if (r->bracket < -1 || r->bracket >= sweep_brackets(at->sw)) {
         return err_set(e, ERR_RANGE, "bracket must be 0 to %d",
                        sweep_brackets(at->sw) - 1);
+    }
     rc = sweep_draw_given(at->sw, at->given, (int)r->bracket, &ev, e);
     if (rc != 0)
         return rc;

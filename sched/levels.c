@@ -3,7 +3,7 @@
 #include "base/mem.h"
 
 #include <ctype.h>
-#include <stdbool.h>
+#include <math.h>
 #include <stdlib.h>
 
 #define ETA_DIGITS   9
@@ -115,10 +115,45 @@ static int64_t product_round(const struct product *p, int64_t limit)
     return v < limit ? (int64_t)v : limit;
 }
 
+static struct product product_new(void)
+{
+    return (struct product){.digit = mem_alloc(32 + (size_t)PRODUCTS_MAX * ETA_DIGITS)};
+}
+
+#define TIMES_MOST ((int64_t)1 << 31)
+
+int64_t eta_times(int64_t n, struct eta eta, int k)
+{
+    struct product p = product_new();
+    int64_t whole = 0;
+    bool rest = false;
+
+    product_set(&p, n);
+    while (k-- > 0)
+        product_times(&p, eta);
+    for (size_t i = 0; i < p.places && i < p.n; i++)
+        rest |= p.digit[i] > 0;
+    for (size_t i = p.n; i > p.places && whole < TIMES_MOST; i--)
+        whole = whole * 10 + p.digit[i - 1];
+    free(p.digit);
+    return whole + rest < TIMES_MOST ? whole + rest : TIMES_MOST;
+}
+
+int64_t eta_over(int64_t n, struct eta eta, int k)
+{
+    int64_t m = (int64_t)((double)n / pow(eta_value(eta), k)); /* or one beside it */
+
+    while (m > 0 && eta_times(m, eta, k) > n)
+        m--;
+    while (eta_times(m + 1, eta, k) <= n)
+        m++;
+    return m;
+}
+
 int levels_make(struct levels *lv, int64_t r, struct eta eta, int64_t max_t,
                 struct err *e)
 {
-    struct product p = {0};
+    struct product p;
     int64_t step[LEVELS_MAX];
     int n = 0, rc = 0;
 
@@ -128,7 +163,7 @@ int levels_make(struct levels *lv, int64_t r, struct eta eta, int64_t max_t,
             "max_t (%lld) must not be below grace_period (%lld), which must be "
             "at least 1",
             (long long)max_t, (long long)r);
-    p.digit = mem_alloc(32 + (size_t)PRODUCTS_MAX * ETA_DIGITS);
+    p = product_new();
     product_set(&p, r);
     for (int k = 0;; k++) {
         int64_t milestone = product_round(&p, max_t);
@@ -147,11 +182,21 @@ int levels_make(struct levels *lv, int64_t r, struct eta eta, int64_t max_t,
         product_times(&p, eta);
     }
     step[n++] = max_t;
+    lv->even = product_round(&p, max_t + 1) == max_t;
     lv->n = n;
     lv->step = mem_dup(step, (size_t)n * sizeof(step[0]));
 out:
     free(p.digit);
     return rc;
+}
+
+void levels_merge_last(struct levels *lv)
+{
+    if (lv->even || lv->n < 2)
+        return;
+    lv->n--;
+    lv->step[lv->n - 1] = lv->step[lv->n];
+    lv->even = true;
 }
 
 void levels_free(struct levels *lv)

@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +19,10 @@ int eta_parse(const char *text, struct eta *out, struct err *e);
 double eta_value(struct eta eta);
 /* floor(n / eta), exactly. n >= 0. */
 int64_t eta_floor(int64_t n, struct eta eta);
+/* n * eta^k rounded up, exactly, and the largest m for which m * eta^k is at most n. n up
+ * to 2^31, and what exceeds that is 2^31. 0 <= k < LEVELS_MAX. */
+int64_t eta_times(int64_t n, struct eta eta, int k);
+int64_t eta_over(int64_t n, struct eta eta, int k);
 
 #define LEVELS_MAX 512
 
@@ -25,6 +30,7 @@ int64_t eta_floor(int64_t n, struct eta eta);
 struct levels {
     int n;
     int64_t *step;
+    bool even; /* max_t is one of the products itself */
 };
 
 /* The unrounded products r * eta^k by repeated multiplication, each rounded half up,
@@ -32,6 +38,9 @@ struct levels {
  * ERR_RANGE for max_t < r, r < 1, or more than LEVELS_MAX levels. */
 int levels_make(struct levels *lv, int64_t r, struct eta eta, int64_t max_t,
                 struct err *e);
+/* Those of Hyperband, which has floor(log_eta(max_t / r)) + 1: the highest product up to
+ * max_t is moved up to it. */
+void levels_merge_last(struct levels *lv);
 void levels_free(struct levels *lv);
 
 /* The probability of bracket s (0 <= s < brackets <= lv->n): proportional to

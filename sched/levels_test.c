@@ -68,6 +68,50 @@ static void test_levels(void **state)
     check_levels(INT64_MAX / 2, "3", INT64_MAX, 2, (int64_t[]){INT64_MAX / 2, INT64_MAX});
 }
 
+static void check_merged(int64_t r, const char *eta, int64_t max_t, int n,
+                         const int64_t want[])
+{
+    struct levels lv;
+
+    assert_int_equal(levels_make(&lv, r, eta_of(eta), max_t, NULL), 0);
+    levels_merge_last(&lv);
+    assert_int_equal(lv.n, n);
+    for (int i = 0; i < n; i++)
+        assert_int_equal(lv.step[i], want[i]);
+    levels_free(&lv);
+}
+
+static void test_merged_levels(void **state)
+{
+    (void)state;
+    check_merged(1, "3", 27, 4, (int64_t[]){1, 3, 9, 27});
+    check_merged(1, "3", 30, 4, (int64_t[]){1, 3, 9, 30});
+    check_merged(1, "3", 80, 4, (int64_t[]){1, 3, 9, 80});
+    check_merged(2, "3", 3, 1, (int64_t[]){3});
+    check_merged(3, "3", 3, 1, (int64_t[]){3});
+    /* 7.59 rounds to 8 */
+    check_merged(1, "1.5", 8, 5, (int64_t[]){1, 2, 3, 5, 8});
+    check_merged(1, "1.5", 9, 5, (int64_t[]){1, 2, 3, 5, 9});
+}
+
+static void test_powers_are_exact(void **state)
+{
+    (void)state;
+    assert_int_equal(eta_times(5, eta_of("3"), 4), 405);
+    assert_int_equal(eta_times(4, eta_of("2.5"), 2), 25);
+    assert_int_equal(eta_times(5, eta_of("2.5"), 2), 32); /* 31.25 */
+    assert_int_equal(eta_times(1, eta_of("1.1"), 0), 1);
+    assert_int_equal(eta_times(100, eta_of("1.1"), 2),
+                     121); /* binary: 121.00000000000001 */
+    assert_int_equal(eta_times(1, eta_of("3"), 400), (int64_t)1 << 31);
+    assert_int_equal(eta_over(121, eta_of("1.1"), 2), 100);
+    assert_int_equal(eta_over(120, eta_of("1.1"), 2), 99);
+    assert_int_equal(eta_over(81, eta_of("3"), 4), 1);
+    assert_int_equal(eta_over(80, eta_of("3"), 4), 0);
+    assert_int_equal(eta_over(7, eta_of("2.5"), 0), 7);
+    assert_int_equal(eta_over(0, eta_of("3"), 1), 0);
+}
+
 static void test_bad_levels(void **state)
 {
     struct levels lv;
@@ -101,9 +145,10 @@ static void test_brackets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad_eta),  cmocka_unit_test(test_floor_is_exact),
-        cmocka_unit_test(test_levels),   cmocka_unit_test(test_bad_levels),
-        cmocka_unit_test(test_brackets),
+        cmocka_unit_test(test_bad_eta),          cmocka_unit_test(test_floor_is_exact),
+        cmocka_unit_test(test_levels),           cmocka_unit_test(test_bad_levels),
+        cmocka_unit_test(test_brackets),         cmocka_unit_test(test_merged_levels),
+        cmocka_unit_test(test_powers_are_exact),
     };
 
     return cmocka_run_group_tests_name("levels", tests, NULL, NULL);

@@ -38,15 +38,22 @@ void rung_pass_over(struct rung *r, double value, uint32_t order)
     ranked_insert(r->passed, (struct ranked_key){value, order});
 }
 
-static void find_top(struct rung *r, struct eta eta)
+uint32_t rung_candidates(const struct rung *r)
 {
-    uint32_t want = (uint32_t)eta_floor(r->reported, eta), rank, passed;
-    uint32_t left = ranked_count(r->all) - ranked_count(r->passed);
+    return ranked_count(r->all) - ranked_count(r->passed);
+}
+
+static void find_top(struct rung *r, uint32_t want)
+{
+    uint32_t left = rung_candidates(r), rank, passed;
     struct ranked_key key;
 
+    if (r->top_known && r->top_of == want)
+        return;
+    r->top_known = true;
+    r->top_of = want;
     if (want > left)
         want = left;
-    r->top_known = true;
     r->top_any = want > 0;
     if (want == 0)
         return;
@@ -61,18 +68,16 @@ static void find_top(struct rung *r, struct eta eta)
     }
 }
 
-bool rung_in_top(struct rung *r, double value, uint32_t order, struct eta eta)
+bool rung_in_top(struct rung *r, double value, uint32_t order, uint32_t n)
 {
-    if (!r->top_known)
-        find_top(r, eta);
+    find_top(r, n);
     return r->top_any &&
            (value < r->top.value || (value == r->top.value && order <= r->top.order));
 }
 
-double rung_top_cutoff(struct rung *r, struct eta eta)
+double rung_top_cutoff(struct rung *r, uint32_t n)
 {
-    if (!r->top_known)
-        find_top(r, eta);
+    find_top(r, n);
     return r->top_any ? r->top.value : NAN;
 }
 

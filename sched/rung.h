@@ -16,9 +16,14 @@ struct rung {
     struct ranked *passed; /* those of them that failed or were stopped without having
                               been promoted: the next best takes their place */
     struct queue paused;   /* may hold entries that are promotable no longer */
-    /* the worst of its top, kept until the next record */
+    /* the worst of its best top_of, kept until the next record */
     bool top_known, top_any;
+    uint32_t top_of;
     struct ranked_key top;
+    /* of a bracket whose rungs wait for all: */
+    int32_t coming; /* trials that are to be recorded here and are not yet, nor ended */
+    uint32_t seats; /* how many may go on, of a bracket of seats_of; 0: not known yet */
+    int64_t seats_of;
 };
 
 void rung_init(struct rung *r, int64_t milestone, int32_t bracket, int32_t index);
@@ -33,12 +38,14 @@ void rung_pass_over(struct rung *r, double value, uint32_t order);
 /* The rank it has now, from 1, among all recorded. */
 uint32_t rung_rank(const struct rung *r, double value, uint32_t order);
 
-/* Is a recorded value among the best floor(reported / eta), those passed over aside? A
- * rung is always asked with the same eta. */
-bool rung_in_top(struct rung *r, double value, uint32_t order, struct eta eta);
+/* How many of its records compete: those that are finite and not passed over. */
+uint32_t rung_candidates(const struct rung *r);
+
+/* Is a recorded value among the best `n`, those passed over aside? */
+bool rung_in_top(struct rung *r, double value, uint32_t order, uint32_t n);
 
 /* The worst of those best; NaN when there are none. */
-double rung_top_cutoff(struct rung *r, struct eta eta);
+double rung_top_cutoff(struct rung *r, uint32_t n);
 
 /* mode stop: Ray Tune's cutoff, numpy.nanpercentile(y, (1 - 1/eta) * 100) of the finite
  * values y = -value recorded so far, by numpy's linear interpolation in its order of

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const schedule_names[] = {"asha", "median", "none", NULL};
+const char *const schedule_names[] = {"asha", "hyperband", "sha", "median", "none", NULL};
 const char *const mode_names[] = {"promote", "stop", NULL};
 
 void spec_init(struct spec *s)
@@ -43,7 +43,22 @@ void spec_clear(struct spec *s)
 
 bool spec_has_rungs(const struct spec *s)
 {
-    return s->schedule == SCHEDULE_ASHA;
+    return s->schedule == SCHEDULE_ASHA || spec_synchronous(s);
+}
+
+bool spec_synchronous(const struct spec *s)
+{
+    return s->schedule == SCHEDULE_HYPERBAND || s->schedule == SCHEDULE_SHA;
+}
+
+int spec_levels(const struct spec *s, struct levels *lv, struct err *e)
+{
+    int64_t r = spec_has_rungs(s) ? s->grace_period : s->max_t;
+    int rc = levels_make(lv, r, s->eta, s->max_t, e);
+
+    if (!rc && s->schedule == SCHEDULE_HYPERBAND)
+        levels_merge_last(lv);
+    return rc;
 }
 
 bool spec_promotes(const struct spec *s)

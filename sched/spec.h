@@ -7,7 +7,13 @@
 #include "sched/search.h"
 #include "sched/space.h"
 
-enum schedule_method { SCHEDULE_ASHA, SCHEDULE_MEDIAN, SCHEDULE_NONE };
+enum schedule_method {
+    SCHEDULE_ASHA,
+    SCHEDULE_HYPERBAND,
+    SCHEDULE_SHA,
+    SCHEDULE_MEDIAN,
+    SCHEDULE_NONE
+};
 enum schedule_mode { MODE_PROMOTE, MODE_STOP };
 extern const char *const schedule_names[]; /* NULL-terminated, by enum */
 extern const char *const mode_names[];
@@ -43,6 +49,10 @@ void spec_init(struct spec *s);  /* the defaults of doc/sweep-file.md */
 void spec_clear(struct spec *s); /* frees what it owns, the space included */
 /* Do trials meet at milestones, below max_t, where they are compared? */
 bool spec_has_rungs(const struct spec *s);
+/* Do they wait there for all others of their bracket? */
+bool spec_synchronous(const struct spec *s);
+/* The levels of the first bracket: at least one, max_t. As levels_make(). */
+int spec_levels(const struct spec *s, struct levels *lv, struct err *e);
 /* Do they pause there, and only the best go on? */
 bool spec_promotes(const struct spec *s);
 /* How many trials the search makes in all: `trials`, or for grid its points times

@@ -26,29 +26,6 @@ const char *trial_state_name(enum trial_state s)
 
 /* ---- building ---- */
 
-static int by_height(const void *a, const void *b)
-{
-    const struct rung *x = *(struct rung *const *)a, *y = *(struct rung *const *)b;
-
-    if (x->milestone != y->milestone)
-        return x->milestone > y->milestone ? -1 : 1;
-    return x->bracket < y->bracket ? -1 : x->bracket > y->bracket;
-}
-
-static void make_rungs(struct sweep *sw)
-{
-    sw->bracket = mem_alloc((size_t)sw->n_brackets * sizeof(sw->bracket[0]));
-    for (int s = 0; s < sw->n_brackets; s++) {
-        sw->bracket[s] = mem_alloc((size_t)(sw->levels.n - s) * sizeof(struct rung));
-        for (int k = 0; k < sweep_rungs(sw, s); k++) {
-            rung_init(&sw->bracket[s][k], sw->levels.step[s + k], s, k);
-            vec_push(&sw->order, &sw->bracket[s][k]);
-        }
-    }
-    if (sw->order.n > 1)
-        qsort(sw->order.v, sw->order.n, sizeof(sw->order.v[0]), by_height);
-}
-
 static void plan(struct sweep *sw, const struct spec *spec)
 {
     sw->total = spec_total(spec);
@@ -60,15 +37,10 @@ struct sweep *sweep_new(const struct spec *spec)
     struct sweep *sw = mem_alloc(sizeof(*sw));
 
     sw->spec = spec;
-    if (spec_has_rungs(spec)) {
-        /* the parser has checked these numbers with the same function */
-        levels_make(&sw->levels, spec->grace_period, spec->eta, spec->max_t, NULL);
-        sw->n_brackets = spec->brackets;
-    } else {
-        levels_make(&sw->levels, spec->max_t, (struct eta){2, 0}, spec->max_t, NULL);
-        sw->n_brackets = 1;
-    }
-    make_rungs(sw);
+    spec_levels(spec, &sw->levels, NULL); /* the parser has checked them with the same */
+    do
+        sweep_add_bracket(sw);
+    while (spec->schedule == SCHEDULE_ASHA && sweep_brackets(sw) < spec->brackets);
     if (spec->schedule == SCHEDULE_MEDIAN)
         sw->median = median_new(spec->grace_period);
     sw->totals.best = -1;
@@ -83,13 +55,7 @@ void sweep_free(struct sweep *sw)
 {
     if (!sw)
         return;
-    for (int s = 0; s < sw->n_brackets; s++) {
-        for (int k = 0; k < sweep_rungs(sw, s); k++)
-            rung_clear(&sw->bracket[s][k]);
-        free(sw->bracket[s]);
-    }
-    free(sw->bracket);
-    vec_free(&sw->order);
+    sweep_free_brackets(sw);
     for (size_t i = 0; i < sw->trials.n; i++)
         free((char *)sw->trials.v[i].params);
     vec_free(&sw->trials);
@@ -135,6 +101,8 @@ static void mark_promoted(struct sweep *sw, struct trial *t, int32_t rung)
 {
     t->promoted = rung;
     sweep_rung_of(sw, t, rung)->promoted++;
+    sw->brackets.v[t->bracket].closed = true;
+    halving_comes(sw, t);
 }
 
 static void become_finalist(struct sweep *sw, struct trial *t)
@@ -196,17 +164,23 @@ static int apply_trial(struct sweep *sw, const struct event *ev, struct verdict 
     (void)v;
     if (ev->trial != (int32_t)sw->trials.n)
         return impossible(e, ev, "trials are numbered in the order they are drawn");
-    if (ev->drawn.bracket < 0 || ev->drawn.bracket >= sw->n_brackets)
-        return impossible(e, ev, "no such bracket");
+    if (ev->drawn.bracket < 0 ||
+        (spec_synchronous(sw->spec) ? ev->drawn.bracket != halving_open(sw)
+                                    : ev->drawn.bracket >= sweep_brackets(sw)))
+        return impossible(e, ev, "no such bracket, or it takes no more trials");
+    if (ev->drawn.bracket >= sweep_brackets(sw))
+        sweep_add_bracket(sw);
     t.given = ev->drawn.given != GIVEN_NOT;
     t.parent = ev->drawn.parent;
     t.bracket = ev->drawn.bracket;
-    t.until = sw->median ? sw->spec->grace_period : sw->levels.step[t.bracket];
+    t.until = sw->median ? sw->spec->grace_period : sweep_milestone(sw, t.bracket, 0);
     t.metric = t.best = t.value = NAN;
     t.started = t.ended = t.attempt_started = NAN;
     t.created = ev->time;
     t.params = mem_strndup(ev->drawn.params.p, ev->drawn.params.len);
     vec_push(&sw->trials, t);
+    sw->brackets.v[t.bracket].members++;
+    halving_comes(sw, &t);
     sw->totals.state[TRIAL_WAITING]++;
     sw->cursor = ev->drawn.cursor;
     if (ev->drawn.given == GIVEN_START)
@@ -261,7 +235,7 @@ static int apply_start(struct sweep *sw, const struct event *ev, struct verdict 
     v->value = sweep_turn(sw, t->value);
     v->rank = rung_rank(r, t->value, t->order);
     v->size = r->reported;
-    v->cutoff = sweep_turn(sw, rung_top_cutoff(r, sw->spec->eta));
+    v->cutoff = sweep_turn(sw, rung_top_cutoff(r, sweep_seats(sw, r)));
     return 0;
 }
 
@@ -281,7 +255,7 @@ static int32_t rung_reached(const struct sweep *sw, const struct trial *t, int64
 {
     int32_t k = sweep_rungs(sw, t->bracket) - 1;
 
-    while (k > t->rung && sw->bracket[t->bracket][k].milestone > step)
+    while (k > t->rung && sweep_rung_of(sw, t, k)->milestone > step)
         k--;
     return k > t->rung ? k : -1;
 }
@@ -316,11 +290,12 @@ static enum decision decide_stop(double value, double cutoff)
 static void reach_rung(struct sweep *sw, struct trial *t, int32_t k, double turned,
                        enum decision forced, struct verdict *v)
 {
-    struct rung *r = &sw->bracket[t->bracket][k];
+    struct rung *r = sweep_rung_of(sw, t, k);
     bool promote = sw->spec->mode == MODE_PROMOTE, final = false;
     double cutoff = promote ? NAN : rung_stop_cutoff(r, sw->spec->eta);
     enum decision d;
 
+    halving_leaves(sw, t);
     t->rung = k;
     t->order = sw->records++;
     t->value = isfinite(turned) ? turned : NAN;
@@ -329,7 +304,7 @@ static void reach_rung(struct sweep *sw, struct trial *t, int32_t k, double turn
     v->size = r->reported;
     if (promote) {
         d = decide_promote(sw, t, &final);
-        cutoff = rung_top_cutoff(r, sw->spec->eta);
+        cutoff = rung_top_cutoff(r, sweep_seats(sw, r));
         v->cutoff = sweep_turn(sw, cutoff);
     } else {
         d = decide_stop(t->value, cutoff);
@@ -514,6 +489,7 @@ static void keep_trial(struct sweep *sw, struct trial *t)
 static void close_trial(struct sweep *sw, struct trial *t, enum trial_state state)
 {
     pass_over(sw, t);
+    halving_leaves(sw, t);
     set_state(sw, t, state);
     if (t->finalist) {
         sw->open_finalists--;
@@ -698,29 +674,35 @@ const struct levels *sweep_levels(const struct sweep *sw)
 
 int sweep_brackets(const struct sweep *sw)
 {
-    return sw->n_brackets;
+    return (int)sw->brackets.n;
+}
+
+int sweep_first_level(const struct sweep *sw, int s)
+{
+    return sw->brackets.v[s].first;
 }
 
 int sweep_rungs(const struct sweep *sw, int s)
 {
-    return sw->levels.n - 1 - s;
+    return sw->levels.n - 1 - sweep_first_level(sw, s);
 }
 
 int64_t sweep_milestone(const struct sweep *sw, int s, int k)
 {
-    return sw->levels.step[s + k];
+    return sw->levels.step[sweep_first_level(sw, s) + k];
 }
 
 int64_t sweep_next_milestone(const struct sweep *sw, const struct trial *t, int32_t k)
 {
-    return sw->levels.step[t->bracket + k + 1];
+    return sweep_milestone(sw, t->bracket, k + 1);
 }
 
 struct rung_info sweep_rung(const struct sweep *sw, int s, int k)
 {
-    struct rung *r = &sw->bracket[s][k];
-    double cutoff = sw->spec->mode == MODE_PROMOTE ? rung_top_cutoff(r, sw->spec->eta)
-                                                   : -rung_stop_cutoff(r, sw->spec->eta);
+    struct rung *r = &sw->brackets.v[s].rungs[k];
+    double cutoff = sw->spec->mode == MODE_PROMOTE
+                        ? rung_top_cutoff(r, sweep_seats(sw, r))
+                        : -rung_stop_cutoff(r, sw->spec->eta);
 
     return (struct rung_info){r->milestone, r->reported, r->promoted, r->stopped,
                               sweep_turn(sw, cutoff)};

@@ -137,7 +137,15 @@ int32_t sweep_trials(const struct sweep *sw);
 const struct trial *sweep_trial(const struct sweep *sw, int32_t trial);
 const struct spec *sweep_spec(const struct sweep *sw);
 const struct levels *sweep_levels(const struct sweep *sw);
+/* Hyperband opens one after another. */
 int sweep_brackets(const struct sweep *sw);
+/* How many of the planned trials come to a level, if nothing fails. */
+double sweep_expected(const struct sweep *sw, int level);
+/* The level that the first rung of bracket s is. */
+int sweep_first_level(const struct sweep *sw, int s);
+/* The bracket of the next new trial: drawn, or the one that is being filled, or
+ * sweep_brackets() for one that the trial opens. */
+int sweep_next_bracket(const struct sweep *sw);
 /* The milestone of rung k of bracket s. */
 int64_t sweep_milestone(const struct sweep *sw, int s, int k);
 int sweep_rungs(const struct sweep *sw, int s); /* rungs of bracket s (may be 0) */

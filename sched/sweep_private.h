@@ -8,11 +8,19 @@
 #include "sched/rung.h"
 #include "sched/sweep.h"
 
+struct bracket {
+    struct rung *rungs; /* [sweep_rungs()] */
+    int first;          /* the level that is its first rung */
+    int64_t members;    /* trials drawn into it */
+    /* where rungs wait for all: */
+    int64_t size; /* how many it takes */
+    bool closed;  /* a trial was promoted: it takes no more, whatever its size */
+};
+
 struct sweep {
     const struct spec *spec;
     struct levels levels;
-    int n_brackets;
-    struct rung **bracket; /* [n_brackets] -> [sweep_rungs()] */
+    VEC(struct bracket) brackets;
     /* as get_job looks: the highest milestone first, then the lower bracket */
     VEC(struct rung *) order;
     struct median *median; /* NULL with another method */
@@ -40,8 +48,26 @@ uint64_t sweep_slot_key(uint64_t agent, int32_t slot);
 static inline struct rung *sweep_rung_of(const struct sweep *sw, const struct trial *t,
                                          int32_t k)
 {
-    return &sw->bracket[t->bracket][k];
+    return &sw->brackets.v[t->bracket].rungs[k];
 }
+
+void sweep_add_bracket(struct sweep *sw);
+void sweep_free_brackets(struct sweep *sw);
+
+/* How many of a rung's best may go on, as far as is known now. */
+uint32_t sweep_seats(const struct sweep *sw, struct rung *r);
+
+/* The bracket that is being filled, or the number of the one to be opened for that. */
+int halving_open(const struct sweep *sw);
+/* Have all come to the rung that will: are its best to go on now? */
+bool halving_due(const struct sweep *sw, struct rung *r);
+/* To be told when a trial begins to be on its way to a rung, and when it is no more:
+ * recorded there or elsewhere, or ended. Before and after that is changed in it. */
+void halving_comes(struct sweep *sw, const struct trial *t);
+void halving_leaves(struct sweep *sw, const struct trial *t);
+
+/* Will the search make no more trials, as set now? */
+bool sweep_search_over(const struct sweep *sw);
 
 /* The milestone above rung k of the trial's bracket; max_t above the last. */
 int64_t sweep_next_milestone(const struct sweep *sw, const struct trial *t, int32_t k);

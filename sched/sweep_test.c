@@ -18,7 +18,7 @@ struct play {
     struct sweep *sw;
     struct verdict v;
     double time;
-    uint32_t number[100]; /* of each trial's last report */
+    uint32_t number[300]; /* of each trial's last report */
 };
 
 static void ignore(void *ctx, size_t offset, const char *text)
@@ -579,6 +579,84 @@ static void test_lost_in_a_row(void **state)
     play_free(p);
 }
 
+/* A free slot asks, and what it is given runs to its milestone, with the trial's number
+ * as loss; false: nothing to do. */
+static bool play_one(struct play *p)
+{
+    int32_t t = ask(p);
+    int64_t until;
+
+    if (t < 0)
+        return false;
+    do
+        until = sweep_trial(p->sw, t)->until;
+    while (report(p, t, until, t) == DECISION_CONTINUE);
+    end(p, t, exited(p->v.decision == DECISION_PAUSE ? 0 : -1, p->v.decision, until));
+    return true;
+}
+
+/* The table in section 2.2 of the paper, R = 81 and eta = 3: how many trials each bracket
+ * has at each of its levels. */
+static void test_hyperband(void **state)
+{
+    static const uint32_t sizes[5][5] = {
+        {81, 27, 9, 3, 1}, {34, 11, 3, 1}, {15, 5, 1}, {8, 2}, {5}};
+    struct play *p = play_new("3", 81, 143 + 81 + 10);
+
+    (void)state;
+    p->spec.schedule = SCHEDULE_HYPERBAND;
+    play_begin(p);
+    while (play_one(p))
+        ;
+    assert_int_equal(sweep_brackets(p->sw), 7);
+    for (int s = 0; s < 6; s++) {
+        int rungs = sweep_rungs(p->sw, s);
+
+        assert_int_equal(rungs, 4 - s % 5);
+        for (int k = 0; k < rungs; k++) {
+            assert_int_equal(sweep_rung(p->sw, s, k).reported, sizes[s % 5][k]);
+            assert_int_equal(sweep_rung(p->sw, s, k).promoted, sizes[s % 5][k + 1]);
+        }
+    }
+    /* the last has 10 trials of 34 */
+    assert_int_equal(sweep_rung(p->sw, 6, 0).reported, 10);
+    assert_int_equal(sweep_rung(p->sw, 6, 1).reported, 3);
+    assert_int_equal(sweep_rung(p->sw, 6, 2).reported, 1);
+    assert_int_equal(sweep_rung(p->sw, 6, 2).promoted, 1);
+    assert_float_equal(sweep_expected(p->sw, 0), 234. * 81 / 143, 1e-9);
+    assert_float_equal(sweep_expected(p->sw, 4), 234. * (1 + 1 + 1 + 2 + 5) / 143, 1e-9);
+    play_free(p);
+}
+
+/* A rung keeps one at least, and waits for who is interrupted. */
+static void test_sha(void **state)
+{
+    struct play *p = play_new("3", 81, 7);
+
+    (void)state;
+    p->spec.schedule = SCHEDULE_SHA;
+    play_begin(p);
+    for (int i = 0; i < 6; i++)
+        assert_true(play_one(p));
+    assert_int_equal(ask(p), 6);
+    assert_int_equal(sweep_next(p->sw).kind, WORK_WAIT);
+    assert_int_equal(end_with(p, 6, OUTCOME_PREEMPTED), OUTCOME_PREEMPTED);
+    assert_int_equal(ask(p), 6);
+    assert_int_equal(sweep_next(p->sw).kind, WORK_WAIT);
+    end_with(p, 6, OUTCOME_FAILED);
+    assert_int_equal(ask(p), 6);
+    end_with(p, 6, OUTCOME_FAILED); /* for good: two of the other six go on */
+    while (play_one(p))
+        ;
+    assert_int_equal(sweep_brackets(p->sw), 1);
+    assert_int_equal(sweep_rung(p->sw, 0, 0).reported, 6);
+    assert_int_equal(sweep_rung(p->sw, 0, 0).promoted, 2);
+    assert_int_equal(sweep_rung(p->sw, 0, 1).promoted, 1);
+    assert_int_equal(sweep_rung(p->sw, 0, 3).promoted, 1);
+    assert_true(sweep_trial(p->sw, 0)->complete);
+    play_free(p);
+}
+
 /* Each report from the grace period on is the sweep's to answer, and the first may be
  * resumed at. */
 static void test_median(void **state)
@@ -747,6 +825,8 @@ int main(void)
         cmocka_unit_test(test_oom),
         cmocka_unit_test(test_outcomes),
         cmocka_unit_test(test_lost_in_a_row),
+        cmocka_unit_test(test_hyperband),
+        cmocka_unit_test(test_sha),
         cmocka_unit_test(test_median),
         cmocka_unit_test(test_user_stop),
         cmocka_unit_test(test_pausing),

@@ -13,7 +13,7 @@
 
 static double waiting_rank(const struct sweep *sw, const struct trial *t)
 {
-    return t->promoted >= 0 ? -(double)sw->bracket[t->bracket][t->promoted].milestone : 0;
+    return t->promoted >= 0 ? -(double)sweep_milestone(sw, t->bracket, t->promoted) : 0;
 }
 
 void sweep_enqueue(struct sweep *sw, int32_t trial)
@@ -88,13 +88,14 @@ static struct work go_on(const struct sweep *sw, int32_t trial, bool final)
 
 static bool promotable(struct sweep *sw, int32_t probe, struct work *w)
 {
+    bool waits = spec_synchronous(sw->spec);
     struct queued q;
 
     for (size_t i = 0; i < sw->order.n; i++) {
         struct rung *r = sw->order.v[i];
 
-        if (best_paused(sw, r, probe, &q) &&
-            rung_in_top(r, q.value, q.order, sw->spec->eta)) {
+        if (best_paused(sw, r, probe, &q) && (!waits || halving_due(sw, r)) &&
+            rung_in_top(r, q.value, q.order, sweep_seats(sw, r))) {
             *w = go_on(sw, q.trial, false);
             return true;
         }
@@ -141,7 +142,7 @@ static struct work take_up(const struct sweep *sw, int32_t trial)
                          .final = t->finalist};
 }
 
-static bool search_over(const struct sweep *sw)
+bool sweep_search_over(const struct sweep *sw)
 {
     if (sw->exhausted)
         return true;
@@ -165,7 +166,7 @@ struct work sweep_work(struct sweep *sw, int32_t probe)
         return w;
     if ((trial = first_waiting(sw, &sw->fresh, true)) >= 0)
         return take_up(sw, trial);
-    if (!search_over(sw)) {
+    if (!sweep_search_over(sw)) {
         w.kind = WORK_DRAW;
         return w;
     }
@@ -294,10 +295,13 @@ void sweep_start_event(struct sweep *sw, const struct work *w, struct event *ev)
     ev->start.override = (struct slice){sw->override.p, sw->override.len};
 }
 
-static int draw_bracket(const struct sweep *sw, int32_t trial)
+int sweep_next_bracket(const struct sweep *sw)
 {
-    return bracket_draw(&sw->levels, sw->n_brackets,
-                        rng_unit(sw->spec->seed, RNG_BRACKET, (uint32_t)trial, 0, 0));
+    if (spec_synchronous(sw->spec))
+        return halving_open(sw);
+    return bracket_draw(
+        &sw->levels, sweep_brackets(sw),
+        rng_unit(sw->spec->seed, RNG_BRACKET, (uint32_t)sw->trials.n, 0, 0));
 }
 
 static void trial_event(struct sweep *sw, struct event *ev, int bracket)
@@ -306,7 +310,7 @@ static void trial_event(struct sweep *sw, struct event *ev, int bracket)
 
     *ev = (struct event){.kind = EVENT_TRIAL, .trial = trial};
     ev->drawn.parent = -1;
-    ev->drawn.bracket = bracket >= 0 ? bracket : draw_bracket(sw, trial);
+    ev->drawn.bracket = bracket >= 0 ? bracket : sweep_next_bracket(sw);
     ev->drawn.cursor = sw->cursor;
     str_cut(&sw->params, 0);
     space_json(sw->spec->space, sw->values, &sw->params);

@@ -59,15 +59,24 @@ class Promote:
         self.trials = []
         self.records = []  # (bracket, rung, value, trial), in order
 
+    def brackets(self):
+        return self.c["brackets"]
+
+    def first(self, s):
+        return s
+
     def rungs(self, s):
-        return range(len(self.levels) - 1 - s)
+        return range(len(self.levels) - 1 - self.first(s))
 
     def milestone(self, s, k):
-        return self.levels[s + k]
+        return self.levels[self.first(s) + k]
 
-    def candidates(self, s, k):
+    def seats(self, s, k):
         at = [r for r in self.records if r[:2] == (s, k)]
-        n = math.floor(len(at) / Fraction(Decimal(self.c["eta"])))
+        return math.floor(len(at) / Fraction(Decimal(self.c["eta"])))
+
+    def candidates(self, s, k, n):
+        at = [r for r in self.records if r[:2] == (s, k)]
         good = [r for r in at if math.isfinite(r[2]) and not
                 (self.trials[r[3]]["state"] in ("failed", "stopped") and
                  self.trials[r[3]]["promoted"] < k)]
@@ -80,10 +89,10 @@ class Promote:
             return min(waiting, key=lambda t: (
                 -self.milestone(t["bracket"], t["promoted"]) if t["promoted"] >= 0 else 0,
                 t["id"])), "again"
-        places = sorted(((-self.milestone(s, k), s, k) for s in range(self.c["brackets"])
+        places = sorted(((-self.milestone(s, k), s, k) for s in range(self.brackets())
                          for k in self.rungs(s)))
         for _, s, k in places:
-            for i in self.candidates(s, k):
+            for i in self.candidates(s, k, self.seats(s, k)):
                 t = self.trials[i]
                 if t["promoted"] < k and t["state"] == "paused" and t["rung"] == k:
                     return t, "promote"
@@ -117,7 +126,7 @@ class Promote:
     def add(self, bracket):
         t = dict(id=len(self.trials), bracket=bracket, rung=-1, promoted=-1, state="waiting",
                  complete=False, finalist=False, failures=0, step=0, saved=0,
-                 until=self.levels[bracket])
+                 until=self.milestone(bracket, 0))
         self.trials.append(t)
         return t
 
@@ -153,6 +162,66 @@ class Promote:
         t["failures"] += 1
         t["state"] = "failed" if t["failures"] > self.c["retries"] else "waiting"
         return t["state"] != "failed"
+
+
+class Halving(Promote):
+    """Successive halving, in one bracket or in Hyperband's, with the same exceptions."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.hyperband = config["method"] == "hyperband"
+        self.eta = Fraction(Decimal(config["eta"]))
+        if self.hyperband:
+            product, steps = Fraction(config["r"]), []
+            while math.floor(product + Fraction(1, 2)) <= config["max_t"]:
+                steps.append(math.floor(product + Fraction(1, 2)))
+                product *= self.eta
+            self.levels = sorted(set(steps))
+            self.levels[-1] = config["max_t"]
+
+    def brackets(self):
+        return 1 + max((t["bracket"] for t in self.trials), default=-1)
+
+    def first(self, s):
+        return s % len(self.levels) if self.hyperband else 0
+
+    def size(self, s):
+        if not self.hyperband:
+            return math.inf
+        n, halvings = len(self.levels), len(self.levels) - 1 - self.first(s)
+        return math.ceil(Fraction(n, halvings + 1) * self.eta ** halvings)
+
+    def members(self, s):
+        return [t for t in self.trials if t["bracket"] == s]
+
+    def takes_more(self, s):
+        here = self.members(s)
+        return len(here) < self.size(s) and all(t["promoted"] < 0 for t in here)
+
+    def open_bracket(self):
+        last = self.brackets() - 1
+        return last if last >= 0 and self.takes_more(last) else last + 1
+
+    def comes(self, t, k):
+        return (t["state"] in ("waiting", "running") and t["rung"] == k - 1 and
+                t["promoted"] == t["rung"])
+
+    def due(self, s, k):
+        if self.takes_more(s) and len(self.trials) < self.c["trials"]:
+            return False
+        if any(self.comes(t, j) for t in self.members(s) for j in range(k + 1)):
+            return False
+        return all(self.sent_on(s, j) for j in range(k))
+
+    def sent_on(self, s, k):
+        chosen = self.candidates(s, k, self.wanted(s, k))
+        return sum(t["promoted"] >= k for t in self.members(s)) >= len(chosen)
+
+    def wanted(self, s, k):
+        return max(1, math.floor(len(self.members(s)) / self.eta ** (k + 1)))
+
+    def seats(self, s, k):
+        return self.wanted(s, k) if self.due(s, k) else 0
 
 
 class Stop:
@@ -247,7 +316,9 @@ def choose(rng, mode, method="asha"):
              trials=rng.choice([1, 5, 27, 60]), retries=rng.choice([0, 2]), seed=rng.randrange(99),
              sign=rng.choice(["min", "max"]), finalists=rng.choice([0, 1, 3]))
     c["max_t"] = c["r"] * rng.choice([1, 3, 16, 27])
-    c["brackets"] = rng.randint(1, len(levels(c["r"], c["eta"], c["max_t"])))
+    c["brackets"] = 1
+    if method == "asha":
+        c["brackets"] = rng.randint(1, len(levels(c["r"], c["eta"], c["max_t"])))
     c["in_place"] = mode == "promote" and rng.random() < .5
     c["extra"] = "" if c["in_place"] or mode == "stop" else "trials_per_job: 1"
     if mode == "stop":
@@ -273,9 +344,9 @@ def send(value, sign):
     return {"loss": value if sign == "min" else -value}
 
 
-def run_promote(rung, rng):
-    c = choose(rng, "promote")
-    engine, oracle, running = Engine(rung, SWEEP.format(**c)), Promote(c), []
+def run_promote(rung, rng, rules=Promote, method="asha"):
+    c = choose(rng, "promote", method)
+    engine, oracle, running = Engine(rung, SWEEP.format(**c)), rules(c), []
     workers = rng.choice([1, 4, 16])
     decisions = 0
     for _ in range(3000):
@@ -288,6 +359,8 @@ def run_promote(rung, rng):
                 if not running:
                     raise AssertionError("nothing runs, and it waits")
             else:
+                if not t and method != "asha":
+                    same("bracket", answer["bracket"], oracle.open_bracket(), c)
                 t = t or oracle.add(answer["bracket"])
                 oracle.start(t, why)
                 same("ask", (answer["trial"], answer["start"], answer["until"]),
@@ -361,13 +434,22 @@ def run_stop(rung, rng, rules=Stop, method="asha"):
     return decisions
 
 
+def run_hyperband(rung, rng):
+    return run_promote(rung, rng, Halving, "hyperband")
+
+
+def run_sha(rung, rng):
+    return run_promote(rung, rng, Halving, "sha")
+
+
 def run_median(rung, rng):
     return run_stop(rung, rng, Median, "median")
 
 
 def main():
     rung, runs = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 40
-    for run, name in ((run_promote, "promote"), (run_stop, "stop"), (run_median, "median")):
+    for run, name in ((run_promote, "promote"), (run_stop, "stop"), (run_median, "median"),
+                      (run_hyperband, "hyperband"), (run_sha, "sha")):
         total = sum(run(rung, random.Random(seed)) for seed in range(runs))
         print(f"{name}: {runs} sweeps, {total} decisions agree")
 

@@ -250,17 +250,31 @@ static void make_levels(struct judge *j)
         up *= w->num;
         down *= w->den;
     }
+    if (w->method == SCHEDULE_HYPERBAND && j->level.n > 0 &&
+        (2 * w->grace * up + down) / (2 * down) > w->max_t)
+        j->level.n--; /* the last that is no product takes the place of one */
     vec_push(&j->level, w->max_t);
+}
+
+/* The level that a bracket begins at. */
+static int first_of(const struct judge *j, int bracket)
+{
+    return j->w->method == SCHEDULE_SHA ? 0 : bracket % (int)j->level.n;
 }
 
 static int rungs_of(const struct judge *j, int bracket)
 {
-    return (int)j->level.n - 1 - bracket;
+    return (int)j->level.n - 1 - first_of(j, bracket);
+}
+
+static int64_t milestone_of(const struct judge *j, int bracket, int rung)
+{
+    return j->level.v[first_of(j, bracket) + rung];
 }
 
 static int64_t until_of(const struct judge *j, const struct trial_rules *t)
 {
-    return t->finalist ? j->w->max_t : j->level.v[t->bracket + t->rung + 1];
+    return t->finalist ? j->w->max_t : milestone_of(j, t->bracket, t->rung + 1);
 }
 
 static bool closed(const struct trial_rules *t)
@@ -275,10 +289,118 @@ static bool ahead(const struct record *a, const struct record *b)
     return a->value < b->value || (a->value == b->value && a < b);
 }
 
-/* Is the record among the best floor(n / eta) of its rung? */
+/* ---- brackets whose rungs wait for all ---- */
+
+static bool synchronous(const struct judge *j)
+{
+    return j->w->method != SCHEDULE_ASHA;
+}
+
+static int brackets_of(const struct judge *j)
+{
+    int n = synchronous(j) ? 0 : j->w->brackets;
+
+    for (size_t i = 0; i < j->trials.n; i++)
+        if (j->trials.v[i].bracket >= n)
+            n = j->trials.v[i].bracket + 1;
+    return n;
+}
+
+static int64_t members_of(const struct judge *j, int bracket)
+{
+    int64_t n = 0;
+
+    for (size_t i = 0; i < j->trials.n; i++)
+        n += j->trials.v[i].bracket == bracket;
+    return n;
+}
+
+static bool takes_more(const struct judge *j, int bracket)
+{
+    int64_t levels = (int64_t)j->level.n, s = rungs_of(j, bracket), up = levels,
+            down = s + 1;
+
+    for (int64_t i = 0; i < s; i++) {
+        up *= j->w->num;
+        down *= j->w->den;
+    }
+    for (size_t i = 0; i < j->trials.n; i++)
+        if (j->trials.v[i].bracket == bracket && j->trials.v[i].promoted >= 0)
+            return false;
+    return j->w->method == SCHEDULE_SHA ||
+           members_of(j, bracket) < (up + down - 1) / down;
+}
+
+static int open_bracket(const struct judge *j)
+{
+    int n = brackets_of(j);
+
+    return n > 0 && takes_more(j, n - 1) ? n - 1 : n;
+}
+
+/* How many may go on from a rung: floor(n / eta^(k + 1)) of the bracket, but one. */
+static int64_t wanted(const struct judge *j, int bracket, int rung)
+{
+    int64_t up = members_of(j, bracket), down = 1;
+
+    for (int i = 0; i <= rung; i++) {
+        up *= j->w->den;
+        down *= j->w->num;
+    }
+    return up / down > 1 ? up / down : 1;
+}
+
+static bool was_recorded(const struct judge *j, int trial, int rung)
+{
+    for (size_t i = 0; i < j->records.n; i++)
+        if (j->records.v[i].trial == trial && j->records.v[i].rung == rung)
+            return true;
+    return false;
+}
+
+/* Have as many gone on from a rung as may? */
+static bool sent_on(const struct judge *j, int bracket, int rung)
+{
+    int64_t candidates = 0, promoted = 0, n = wanted(j, bracket, rung);
+
+    for (size_t i = 0; i < j->records.n; i++) {
+        const struct record *o = &j->records.v[i];
+        const struct trial_rules *t = &j->trials.v[o->trial];
+
+        if (o->bracket == bracket && o->rung == rung)
+            candidates += isfinite(o->value) && !(closed(t) && t->promoted < rung);
+    }
+    for (size_t i = 0; i < j->trials.n; i++)
+        promoted += j->trials.v[i].bracket == bracket &&
+                    j->trials.v[i].promoted >= rung && was_recorded(j, (int)i, rung);
+    return promoted >= (n < candidates ? n : candidates);
+}
+
+/* Have all come to the rung that will? */
+static bool is_due(const struct judge *j, int bracket, int rung)
+{
+    if (takes_more(j, bracket) && (int)j->trials.n < j->planned)
+        return false;
+    for (size_t i = 0; i < j->trials.n; i++) {
+        const struct trial_rules *t = &j->trials.v[i];
+
+        if (t->bracket == bracket && !closed(t) && t->promoted == t->rung &&
+            t->rung < rung)
+            return false;
+    }
+    for (int k = 0; k < rung; k++)
+        if (!sent_on(j, bracket, k))
+            return false;
+    return true;
+}
+
+/* Is the record among the best of its rung that go on? */
 static bool in_top(const struct judge *j, const struct record *r)
 {
     int64_t n = 0, better = 0;
+
+    if (synchronous(j) && !is_due(j, r->bracket, r->rung))
+        return false;
 
     for (size_t i = 0; i < j->records.n; i++) {
         const struct record *o = &j->records.v[i];
@@ -290,7 +412,8 @@ static bool in_top(const struct judge *j, const struct record *r)
         if (isfinite(o->value) && !(closed(t) && t->promoted < o->rung))
             better += ahead(o, r);
     }
-    return better < n * j->w->den / j->w->num;
+    return better <
+           (synchronous(j) ? wanted(j, r->bracket, r->rung) : n * j->w->den / j->w->num);
 }
 
 /* The best that pauses at a rung; of those in its top only, if `top`. */
@@ -323,7 +446,7 @@ static int waiting(const struct judge *j, bool again)
 
     for (size_t i = 0; i < j->trials.n; i++) {
         const struct trial_rules *t = &j->trials.v[i];
-        int64_t at = t->promoted >= 0 ? j->level.v[t->bracket + t->promoted] : 0;
+        int64_t at = t->promoted >= 0 ? milestone_of(j, t->bracket, t->promoted) : 0;
 
         if (t->state == TRIAL_WAITING && (t->attempts > 0) == again && at > best_at) {
             best = (int)i;
@@ -339,8 +462,9 @@ static struct job by_rung(const struct judge *j, bool final)
     for (int k = (int)j->level.n - 2; k >= 0; k--) {
         const struct record *best = NULL;
 
-        for (int s = 0; s < j->w->brackets && s <= k; s++) {
-            const struct record *r = best_paused(j, s, k - s, !final);
+        for (int s = 0; s < brackets_of(j); s++) {
+            int rung = k - first_of(j, s);
+            const struct record *r = rung >= 0 ? best_paused(j, s, rung, !final) : NULL;
 
             if (r && !final)
                 return (struct job){JOB_PROMOTE, r->trial};
@@ -393,6 +517,8 @@ static void on_trial(struct judge *j, const struct event *ev, struct trial_rules
     (void)none;
     if (ev->trial != (int32_t)j->trials.n || get_job(j).kind != JOB_DRAW)
         wrong(j, ev, "no trial is to be drawn");
+    if (synchronous(j) && ev->drawn.bracket != open_bracket(j))
+        wrong(j, ev, "another bracket takes trials");
     vec_push(&j->trials, ((struct trial_rules){.state = TRIAL_WAITING,
                                                .bracket = ev->drawn.bracket,
                                                .rung = -1,
@@ -520,7 +646,7 @@ static enum decision decide(struct judge *j, const struct event *ev,
         return DECISION_STOP;
     }
     for (k = rungs_of(j, t->bracket) - 1; k > t->rung; k--)
-        if (j->level.v[t->bracket + k] <= step)
+        if (milestone_of(j, t->bracket, k) <= step)
             break;
     if (k <= t->rung)
         return DECISION_CONTINUE;
@@ -603,7 +729,7 @@ static enum outcome outcome_by_rules(const struct judge *j, const struct trial_r
     if (f->exit_code != 0 || f->reports == 0)
         return OUTCOME_FAILED;
     if (f->last_step >= j->w->max_t || f->last_step < t->began_until || t->rung < 0 ||
-        j->level.v[t->bracket + t->rung] < t->began_until)
+        milestone_of(j, t->bracket, t->rung) < t->began_until)
         return OUTCOME_COMPLETED;
     *saved = f->last_step;
     return competes ? OUTCOME_PAUSED : OUTCOME_INTERRUPTED;

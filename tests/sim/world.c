@@ -353,6 +353,10 @@ static void draw_sweep(struct world *w)
         w->slots = w->slots_per_job = w->c.slots;
     w->timeout = w->rate[F_HANG] > 0 ? 120 : 0;
     timers_default(&w->timers);
+    if (w->promote && chance(w, S_METHOD) < 0.3)
+        w->method = chance(w, S_METHOD) < 0.5 ? SCHEDULE_HYPERBAND : SCHEDULE_SHA;
+    if (w->method != SCHEDULE_ASHA)
+        w->brackets = 1;
 }
 
 static void write_sweep(struct world *w)
@@ -363,8 +367,9 @@ static void write_sweep(struct world *w)
              w->c.seed % 2 ? "min" : "max", (unsigned)(w->c.seed % 1000));
     str_add(&s, "space: {x: \"uniform(0, 1)\"}\n");
     str_addf(&s, "search: {method: random, trials: %d}\n", w->trials);
-    str_addf(&s, "schedule: {method: asha, mode: %s, grace_period: %d, max_t: %d,\n",
-             w->promote ? "promote" : "stop", w->grace, (int)w->max_t);
+    str_addf(&s, "schedule: {method: %s, mode: %s, grace_period: %d, max_t: %d,\n",
+             schedule_names[w->method], w->promote ? "promote" : "stop", w->grace,
+             (int)w->max_t);
     str_addf(&s, "           reduction_factor: %g, brackets: %d", (double)w->num / w->den,
              w->brackets);
     if (w->promote)

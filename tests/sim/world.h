@@ -23,6 +23,7 @@ enum stream {
     S_PROGRAM,
     S_PEOPLE,
     S_SUBMIT,
+    S_METHOD,
     STREAMS
 };
 
@@ -115,6 +116,7 @@ struct world {
     double timeout;
     int num, den; /* eta */
     int grace, brackets, finalists, retries;
+    enum schedule_method method;
     struct timers timers;
     char *yaml;
     /* what there is */
