@@ -8,7 +8,7 @@ if ! command -v rung-train >/dev/null; then
     test_done
 fi
 data=synthetic:16x16x3,samples=2000
-if ! rung-train --device cuda --data $data --limit 10 --epochs 1 >out 2>err; then
+if ! rung-train --device cuda --data "$data" --limit 10 --epochs 1 >out 2>err; then
     if grep -qE "there is no (NVIDIA driver|GPU)" err; then
         skip_all=$(sed 's/^rung-train: --device cuda: //' err)
         test_done
@@ -21,14 +21,14 @@ train() {
     dir=$1
     epochs=$2
     shift 2
-    rung-train --data $data --model cnn --crop 2 --flip --dropout 0.2 --optimizer adam \
+    rung-train --data "$data" --model cnn --crop 2 --flip --dropout 0.2 --optimizer adam \
         --lr 0.002 --checkpoint-dir "$dir" --epochs "$epochs" "$@" >>out 2>err &&
         sed "s/  [0-9]* samples.*//" out
 }
 
 test_expect_success 'auto takes the GPU, and says which' '
-    rung-train --data $data --epochs 1 --quiet >out 2>err && test ! -s err &&
-    rung-train --data $data --epochs 1 >out 2>err &&
+    rung-train --data "$data" --epochs 1 --quiet >out 2>err && test ! -s err &&
+    rung-train --data "$data" --epochs 1 >out 2>err &&
     ! grep -q "cpu, " err && grep -q "parameters, .*, fp32$" err
 '
 
@@ -49,13 +49,13 @@ test_expect_success 'a checkpoint of the GPU goes on on the CPU' '
 '
 
 test_expect_success '--max-memory cuts batches' '
-    rung-train --data $data --model resnet18 --batch-size 1000 --epochs 1 \
+    rung-train --data "$data" --model resnet18 --batch-size 1000 --epochs 1 \
         --max-memory 700M >out 2>err && grep -q "at once: trying fewer" err &&
     grep -qE "batches are taken in (2|4|8|16) parts" err
 '
 
 test_expect_success 'several ranks are refused' '
-    test_expect_code 1 rung-train --data $data --device cuda --parallel dp --devices 2 \
+    test_expect_code 1 rung-train --data "$data" --device cuda --parallel dp --devices 2 \
         2>err && grep -q "is for one rank, and there are 2" err
 '
 

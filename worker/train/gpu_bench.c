@@ -1,0 +1,206 @@
+/* What a GPU does, as lines of `name  number` for tests/gpu_bench.py, which has the
+ * targets and asks PyTorch for the same:
+ *
+ *     MODEL BATCH PRECISION   samples a second of an epoch, with all that is needed for
+ * it: gathering, normalising, loss, backward, optimiser
+ *     ... queued              the share of that time that the host takes to queue the
+ * work sgd, adam               bytes a second that optimiser steps read and write
+ *     checkpoint              seconds that a training waits for one of resnet18
+ *
+ * Medians, each after one run that does not count. */
+#include "base/clock.h"
+#include "base/median.h"
+#include "base/mem.h"
+#include "worker/train/content.h"
+#include "worker/train/gpu_wanted.h"
+#include "worker/train/trainer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { RUNS = 5, SAMPLES = 50000, CLASSES = 10 };
+
+static const struct image_case {
+    const char *model;
+    size_t batch;
+    enum device_precision precision;
+    const char *name; /* of the precision */
+} cases[] = {
+    {"resnet18", 512, PRECISION_BF16, "bf16"},
+    {"cnn", 32, PRECISION_TF32, "tf32"},
+    {"cnn", 512, PRECISION_TF32, "tf32"},
+};
+
+static void quit(const struct err *e)
+{
+    fprintf(stderr, "gpu_bench: %s\n", e->text);
+    exit(EXIT_FAILURE);
+}
+
+/* ---- trainings ---- */
+
+struct bench {
+    struct training t;
+    struct trainer *trainer;
+};
+
+static struct bench bench_open(struct device *d, struct data *data,
+                               const struct image_case *c)
+{
+    struct bench b = {.t = {.model_kind = c->model, .data = data, .seed = 1}};
+    static const size_t hidden[] = {120, 84};
+    bool planar, has_hidden = model_has_hidden(c->model);
+    struct err e;
+
+    if (d->ops->set_precision(d, c->precision, &e) < 0)
+        quit(&e);
+    b.t.model = model_create(d,
+                             &(struct model_config){
+                                 .kind = c->model,
+                                 .sample = samples_image(&data->train, &planar),
+                                 .classes = CLASSES,
+                                 .hidden = hidden,
+                                 .n_hidden = has_hidden ? 2 : 0,
+                                 .seed = 1,
+                             },
+                             &e);
+    if (!b.t.model)
+        quit(&e);
+    b.t.optimizer = optimizer_create(
+        d, &(struct optimizer_config){"sgd", 0.01, 0.9, 5e-4, false}, b.t.model->n, &e);
+    if (!b.t.optimizer)
+        quit(&e);
+    b.trainer =
+        trainer_create(d, data, b.t.model, b.t.optimizer,
+                       &(struct trainer_config){.batch_size = c->batch, .seed = 1}, &e);
+    if (!b.trainer)
+        quit(&e);
+    return b;
+}
+
+static void bench_close(struct bench *b)
+{
+    trainer_destroy(b->trainer);
+    optimizer_destroy(b->t.optimizer);
+    model_destroy(b->t.model);
+    vec_free(&b->t.history);
+}
+
+/* When the host had queued the last batch. */
+static void note_time(void *arg, size_t done, size_t total)
+{
+    (void)done, (void)total;
+    *(double *)arg = clock_mono();
+}
+
+static void run_case(const struct image_case *c, struct data *data)
+{
+    struct device *d = gpu_wanted();
+    struct bench b = bench_open(d, data, c);
+    double rate[RUNS], queued[RUNS];
+
+    for (int run = -1; run < RUNS; run++) {
+        struct metrics m;
+        struct err e;
+        double begun = clock_mono(), last = begun;
+        if (trainer_epoch(b.trainer, (uint32_t)run + 2, note_time, &last, &m, &e) < 0)
+            quit(&e);
+        if (run < 0)
+            continue;
+        rate[run] = m.v[METRIC_SAMPLES_PER_SECOND];
+        queued[run] = (last - begun) * rate[run] / (double)data->training.n;
+    }
+    printf("%s %zu %s\t%.6g\n", c->model, c->batch, c->name, median(rate, RUNS));
+    printf("%s %zu %s queued\t%.6g\n", c->model, c->batch, c->name, median(queued, RUNS));
+    fflush(stdout);
+    bench_close(&b);
+    device_close(d);
+}
+
+/* ---- optimiser steps ---- */
+
+static float *floats(struct device *d, size_t n)
+{
+    struct err e;
+    void *p;
+
+    if (d->ops->allocate(d, n * sizeof(float), &p, &e) < 0)
+        quit(&e);
+    return p;
+}
+
+/* Of 64 million parameters: no cache has them. */
+static void run_optimizer(bool adam)
+{
+    const struct device_sgd sgd = {1e-3f, 0.9f, 5e-4f, false};
+    const struct device_adam moments = {0.9f, 0.999f, 1e-8f, 0, 1e-3f, 1, 1};
+    const size_t n = (size_t)64 << 20;
+    enum { STEPS = 20 };
+    struct device *d = gpu_wanted();
+    float *w = floats(d, n), *g = floats(d, n), *m = floats(d, n),
+          *v = adam ? floats(d, n) : NULL, wait;
+    double rate[RUNS];
+
+    for (int run = -1; run < RUNS; run++) {
+        struct err e;
+        double begun = clock_mono();
+        for (int i = 0; i < STEPS; i++) {
+            if (adam)
+                d->ops->adam(d, &moments, n, w, g, m, v);
+            else
+                d->ops->sgd(d, &sgd, n, w, g, m);
+        }
+        if (d->ops->download(d, &wait, w, sizeof(wait), &e) < 0)
+            quit(&e);
+        if (run >= 0)
+            rate[run] = (double)(STEPS * n * sizeof(float)) * (adam ? 7 : 5) /
+                        (clock_mono() - begun);
+    }
+    printf("%s\t%.6g\n", adam ? "adam" : "sgd", median(rate, RUNS));
+    fflush(stdout);
+    device_close(d);
+}
+
+/* ---- a checkpoint ---- */
+
+static void run_checkpoint(struct data *data)
+{
+    struct device *d = gpu_wanted();
+    struct bench b = bench_open(d, data, &cases[0]);
+    struct content c = {.values = NULL};
+    double seconds[RUNS];
+
+    content_reserve(&c, &b.t);
+    for (int run = -1; run < RUNS; run++) {
+        struct err e;
+        double begun = clock_mono();
+        if (content_copy(&c, &b.t, &e) < 0)
+            quit(&e);
+        if (run >= 0)
+            seconds[run] = clock_mono() - begun;
+    }
+    printf("checkpoint\t%.6g\n", median(seconds, RUNS));
+    content_free(&c);
+    bench_close(&b);
+    device_close(d);
+}
+
+int main(void)
+{
+    char source[64];
+    struct data *data;
+    struct err e;
+
+    snprintf(source, sizeof(source), "synthetic:32x32x3,samples=%d", SAMPLES);
+    data = data_open(&(struct data_config){.source = source, .val_fraction = 0.02}, &e);
+    if (!data)
+        quit(&e);
+    data_measure(data);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        run_case(&cases[i], data);
+    run_optimizer(false);
+    run_optimizer(true);
+    run_checkpoint(data);
+    data_close(data);
+    return 0;
+}
