@@ -18,6 +18,7 @@ enum rng_stream {
     RNG_TRAIN,      /* the trainer's own */
     RNG_TEST,
     RNG_FORECAST, /* a = trial */
+    RNG_MODEL,    /* a = trial, b = candidate, c = which of its numbers */
 };
 
 uint64_t rng_u64(uint64_t seed, enum rng_stream stream, uint32_t a, uint32_t b,

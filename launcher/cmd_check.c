@@ -8,6 +8,7 @@
 #include "launcher/mistakes.h"
 #include "launcher/sweepfile.h"
 #include "launcher/tidy.h"
+#include "sched/tpe.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -35,6 +36,7 @@ struct outlook {
     int64_t checkpoint; /* bytes, 0: not said */
     VEC(char *) params; /* JSON, of the first configurations */
     VEC(bool) given;    /* and whether they are start entries */
+    bool learns;        /* the next ones depend on what these come to */
 };
 
 static const char *const case_names[FORECAST_CASES] = {"best", "expected", "worst"};
@@ -48,6 +50,9 @@ static int draw(struct outlook *o, int n, struct err *e)
     int rc = 0;
     while (rc == 0 && n-- > 0 && sweep_next(sw).kind != WORK_DONE) {
         struct event ev;
+        o->learns = sweep_draws_by_model(sw) && sweep_trials(sw) >= TPE_STARTS;
+        if (o->learns)
+            break;
         rc = sweep_draw(sw, &ev, e);
         if (rc == 0)
             rc = sweep_apply(sw, &ev, NULL, e);
@@ -307,6 +312,8 @@ static void outlook_text(const struct outlook *o, struct str *out)
         for (size_t i = 0; i < o->params.n; i++)
             add_configuration(o, i, out);
     }
+    if (o->learns)
+        str_add(out, "the next ones depend on what these come to\n");
     if (o->params.n > 0 && !o->f->shell) {
         str_add(out, "\ncommand of trial 0\n");
         add_command(o, out);

@@ -52,13 +52,18 @@ const struct key keys[KEYS] = {
     [KEY_SEARCH] = {"search", WANT_SECTION, .help = "Where configurations come from"},
     [KEY_SEARCH_METHOD] = {"search.method", WANT_WORD, FIELD(spec.search),
         .fallback = "random", .words = search_names,
-        .help = "`random`; `sobol`, which covers the space more evenly; or `grid`, every "
-                "combination of the `grid(...)` values"},
+        .help = "`random`; `sobol`, which covers the space more evenly; `grid`, every "
+                "combination of the `grid(...)` values; or `tpe`, which learns from the "
+                "trials so far where good ones are likely"},
     [KEY_SEARCH_TRIALS] = {"search.trials", WANT_INT, FIELD(spec.trials),
         .settable = true, .otherwise = "required, for `grid` 1", .lo = 1,
         .hi = TRIALS_MOST, .sample = "64",
         .help = "Trials in all; for `grid` how often the other parameters are drawn for "
                 "each grid point"},
+    [KEY_SEARCH_MULTIVARIATE] = {"search.multivariate", WANT_FLAG,
+        FIELD(spec.multivariate), .fallback = "true",
+        .help = "Of `tpe`: whether it models all parameters together, or (`false`) each by "
+                "itself"},
     [KEY_SCHEDULE] = {"schedule", WANT_SECTION, .help = "Which trials go on"},
     [KEY_SCHEDULE_METHOD] = {"schedule.method", WANT_WORD, FIELD(spec.schedule),
         .fallback = "asha", .words = schedule_names,
@@ -254,12 +259,9 @@ static const struct {
     const char *path; /* of a key */
     const char *word; /* a value of it, or NULL */
 } later[] = {
-    {"metrics", NULL},          {"search.from", NULL},
-    {"stop.plateau", NULL},     {"schedule.interval", NULL},
-    {"search.method", "tpe"},   {"search.method", "gp"},
-    {"search.method", "cmaes"}, {"search.method", "bohb"},
-    {"search.method", "auto"},  {"schedule.method", "hyperband"},
-    {"schedule.method", "sha"}, {"schedule.method", "pbt"},
+    {"metrics", NULL},           {"search.from", NULL},     {"stop.plateau", NULL},
+    {"schedule.interval", NULL}, {"search.method", "gp"},   {"search.method", "cmaes"},
+    {"search.method", "bohb"},   {"search.method", "auto"}, {"schedule.method", "pbt"},
 };
 
 static bool comes_later(const char *path, const char *word)

@@ -365,6 +365,34 @@ struct value dist_value(const struct dist *d, double u)
     return v;
 }
 
+/* The coordinate at which a rounded value begins: k of its dim.n, the first 0. */
+static double edge(const struct dist *d, double k)
+{
+    if (!d->dim.log)
+        return k / (double)d->dim.n;
+    return log((d->first + k - d->offset) / d->base) / d->ratio;
+}
+
+static double normal_share(const struct dist *d, double x)
+{
+    return erfc((d->dim.lo - x) / d->dim.hi * M_SQRT1_2) / 2;
+}
+
+void dist_cell(const struct dist *d, double u, double cell[2])
+{
+    cell[0] = cell[1] = u;
+    if (d->dim.n > 0) {
+        double k = index_of(d, u);
+        cell[0] = k > 0 ? edge(d, k) : 0;
+        cell[1] = k + 1 < (double)d->dim.n ? edge(d, k + 1) : 1;
+    } else if (d->dim.kind == DIM_NORMAL && d->dim.q > 0) {
+        double k =
+            rint((d->dim.lo + d->dim.hi * dist_normal(u > 0 ? u : 0x1p-54)) / d->dim.q);
+        cell[0] = normal_share(d, (k - 0.5) * d->dim.q);
+        cell[1] = normal_share(d, (k + 0.5) * d->dim.q);
+    }
+}
+
 struct arith_type dist_result(const struct dist *d)
 {
     struct arith_type t = {.kinds = KIND_REAL, .nonneg = d->dim.lo >= 0};

@@ -51,6 +51,9 @@ int dist_make(struct dist *d, const struct dist_type *t, const struct dist_arg a
 void dist_clear(struct dist *d);
 
 struct value dist_value(const struct dist *d, double u);
+/* The interval of all coordinates that stand for the same value as u, as far as rounding
+ * lets it be told; both ends are u where no two have the same. */
+void dist_cell(const struct dist *d, double u, double cell[2]);
 struct arith_type dist_result(const struct dist *d); /* what the values can be */
 
 /* Inverse of the standard normal distribution function, 0 < p < 1, relative error

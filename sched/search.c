@@ -8,7 +8,17 @@
 #define COUNTED_MAX 65536 /* points of a grid */
 
 const char *const search_names[] = {
-    [SEARCH_GRID] = "grid", [SEARCH_RANDOM] = "random", [SEARCH_SOBOL] = "sobol", NULL};
+    [SEARCH_GRID] = "grid",
+    [SEARCH_RANDOM] = "random",
+    [SEARCH_SOBOL] = "sobol",
+    [SEARCH_TPE] = "tpe",
+    NULL,
+};
+
+bool search_by_model(enum search_method method)
+{
+    return method == SEARCH_TPE;
+}
 
 int search_method_of(const char *name)
 {

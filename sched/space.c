@@ -238,6 +238,11 @@ const struct dim *space_dim(const struct space *sp, int d)
     return &sp->dims.v[d];
 }
 
+void space_cell(const struct space *sp, int d, double u, double cell[2])
+{
+    dist_cell(expr_dist(sp->params[sp->dims.v[d].param].expr), u, cell);
+}
+
 int64_t space_grid_points(const struct space *sp)
 {
     const int64_t most = INT64_C(1) << 31;
@@ -356,6 +361,86 @@ enum space_verdict space_complete(const struct space *sp, const struct value giv
             return verdict;
     }
     return SPACE_OK;
+}
+
+/* ---- the way back ---- */
+
+#define LOCATE_CELLS 4096 /* of a rounded dimension: all of them are tried */
+#define LOCATE_STEPS 1024 /* of any other: so many parts of it */
+
+static double distance(struct value a, struct value b)
+{
+    double x, y;
+    if (value_equal(a, b))
+        return 0;
+    if (a.kind == VALUE_STR || b.kind == VALUE_STR || a.kind == VALUE_ABSENT)
+        return INFINITY;
+    x = a.kind == VALUE_REAL ? a.r : a.kind == VALUE_BOOL ? a.b : (double)a.i;
+    y = b.kind == VALUE_REAL ? b.r : b.kind == VALUE_BOOL ? b.b : (double)b.i;
+    return isnan(x - y) ? INFINITY : fabs(x - y);
+}
+
+/* How far parameter i at coordinate u is from its value. */
+static double miss(const struct space *sp, int i, const struct value values[], double u)
+{
+    struct value v;
+    if (expr_eval(sp->params[i].expr, values, u, &v, NULL) != 0)
+        return INFINITY;
+    return distance(v, values[i]);
+}
+
+static double locate_rounded(const struct space *sp, int d, const struct value values[])
+{
+    double best = INFINITY, found = NAN, cell[2] = {0, 0};
+    for (int64_t k = 0; k < sp->dims.v[d].n && cell[1] < 1; k++) {
+        /* the next one, whatever rounding makes of the edge between them */
+        space_cell(sp, d, fmin(cell[1] + 1e-9, 1 - 0x1p-53), cell);
+        double u = (cell[0] + cell[1]) / 2, m = miss(sp, sp->dims.v[d].param, values, u);
+        if (m < best) {
+            best = m;
+            found = u;
+        }
+    }
+    return found;
+}
+
+/* The best of LOCATE_STEPS points, and then by golden sections between its neighbours. */
+static double locate_continuous(const struct space *sp, int d,
+                                const struct value values[])
+{
+    const double golden = 0.6180339887498949;
+    int i = sp->dims.v[d].param;
+    double best = INFINITY, found = NAN;
+    for (int k = 0; k < LOCATE_STEPS; k++) {
+        double u = (k + 0.5) / LOCATE_STEPS, m = miss(sp, i, values, u);
+        if (m < best) {
+            best = m;
+            found = u;
+        }
+    }
+    double lo = fmax(found - 1.0 / LOCATE_STEPS, 0),
+           hi = fmin(found + 1.0 / LOCATE_STEPS, 1 - 0x1p-53);
+    while (hi - lo > 1e-13) {
+        double left = hi - golden * (hi - lo), right = lo + golden * (hi - lo);
+        if (miss(sp, i, values, left) <= miss(sp, i, values, right))
+            hi = right;
+        else
+            lo = left;
+    }
+    return isnan(found) ? NAN : (lo + hi) / 2;
+}
+
+void space_locate(const struct space *sp, const struct value values[], double u[])
+{
+    for (int d = 0; d < space_dims(sp); d++) {
+        const struct dim *dim = &sp->dims.v[d];
+        u[d] = NAN;
+        if (values[dim->param].kind == VALUE_ABSENT ||
+            !all_present(sp->params[dim->param].expr, values))
+            continue;
+        u[d] = dim->n > 0 && dim->n <= LOCATE_CELLS ? locate_rounded(sp, d, values)
+                                                    : locate_continuous(sp, d, values);
+    }
 }
 
 /* ---- grids ---- */

@@ -54,6 +54,9 @@ enum value_kind space_type(const struct space *sp, int i);
 
 int space_dims(const struct space *sp);
 const struct dim *space_dim(const struct space *sp, int d);
+/* The interval of coordinates of dimension d that give the same draw as u, or twice u:
+ * dist_cell(). */
+void space_cell(const struct space *sp, int d, double u, double cell[2]);
 /* The product of all grid sizes: 1 without any, ERR_RANGE (-1) above 2^31. */
 int64_t space_grid_points(const struct space *sp);
 
@@ -84,6 +87,11 @@ enum space_verdict space_eval(const struct space *sp, const double u[],
  * values. Constraints are not applied: given values run as given. */
 enum space_verdict space_complete(const struct space *sp, const struct value given[],
                                   const double u[], struct value values[], struct err *e);
+
+/* The way back: the point that comes nearest to given values, each dimension for itself.
+ * NaN for dimensions whose parameter is absent, or text that is none of the alternatives.
+ * Rounded dimensions get the middle of the value's interval. */
+void space_locate(const struct space *sp, const struct value values[], double u[]);
 
 /* Grids. A grid parameter that is absent takes part in the product with its first
  * alternative only: true when u has another one of an absent parameter, and so is a

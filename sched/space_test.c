@@ -530,6 +530,123 @@ static void json_round_trip(void **state)
     space_free(sp);
 }
 
+/* Every coordinate gives the value that its interval stands for, and no other does. */
+static void cells_are_what_gives_the_same(void **state)
+{
+    static const struct line lines[] = {
+        {"a", "randint(3, 8)", NULL},        {"b", "lograndint(1, 100)", NULL},
+        {"c", "quniform(0, 1, 0.25)", NULL}, {"d", "qloguniform(0.1, 10, 0.1)", NULL},
+        {"e", "qrandn(1, 2, 0.5)", NULL},    {"f", "choice(p, q, r)", NULL},
+        {"g", "grid(1, 2)", NULL},           {NULL, NULL, NULL},
+    };
+    enum { N = COUNT(lines) - 1 };
+    static const int want[N] = {5, 99, 5, 100, 0, 3, 2}; /* 0: it has no first one */
+    struct space *sp = built(lines, NULL);
+    (void)state;
+    for (int d = 0; d < N; d++) {
+        double cell[2] = {0, 0};
+        int cells = 0;
+        while (cell[1] < 1 - 1e-9 && cells++ < 100) {
+            double from = cell[1], u[N];
+            struct value inside[N], outside[N];
+            for (int k = 0; k < N; k++)
+                u[k] = from + 1e-9;
+            assert_int_equal(space_eval(sp, u, inside, NULL), SPACE_OK);
+            space_cell(sp, d, u[d], cell);
+            assert_true(cell[1] > cell[0]);
+            if (want[d] || cells > 1)
+                assert_true(fabs(cell[0] - from) < 1e-12);
+            u[d] = fmax(cell[1] - 1e-9, (cell[0] + cell[1]) / 2);
+            assert_int_equal(space_eval(sp, u, outside, NULL), SPACE_OK);
+            assert_true(value_equal(inside[d], outside[d]));
+            u[d] = cell[1] + 1e-9;
+            if (u[d] >= 1)
+                break;
+            assert_int_equal(space_eval(sp, u, outside, NULL), SPACE_OK);
+            assert_false(value_equal(inside[d], outside[d]));
+        }
+        if (want[d])
+            assert_int_equal(cells, want[d]);
+        else
+            assert_in_range(cells, 20, 60); /* a tail of 1e-9 has its end somewhere */
+    }
+    space_free(sp);
+}
+
+static void real_cells_are_empty(void **state)
+{
+    static const struct line lines[] = {
+        {"a", "uniform(0, 1)", NULL}, {"b", "randn(0, 1)", NULL}, {NULL, NULL, NULL}};
+    struct space *sp = built(lines, NULL);
+    double cell[2];
+    (void)state;
+    for (int d = 0; d < 2; d++) {
+        space_cell(sp, d, 0.3, cell);
+        assert_true(cell[0] == 0.3 && cell[1] == 0.3);
+    }
+    space_free(sp);
+}
+
+static void points_are_found_again(void **state)
+{
+    struct space *sp = built(fashion, NULL);
+    int n = space_count(sp), dims = space_dims(sp), absent = 0;
+    (void)state;
+    for (uint32_t trial = 0; trial < 200; trial++) {
+        struct value values[PARAMS_MAX], back[PARAMS_MAX];
+        double u[PARAMS_MAX], found[PARAMS_MAX];
+        space_point(sp, 5, trial, 0, u);
+        assert_int_equal(space_eval(sp, u, values, NULL), SPACE_OK);
+        space_locate(sp, values, found);
+        for (int d = 0; d < dims; d++) {
+            bool here = values[space_dim(sp, d)->param].kind != VALUE_ABSENT;
+            assert_int_equal(here, !isnan(found[d]));
+            absent += !here;
+            if (!here)
+                found[d] = 0;
+        }
+        assert_int_equal(space_eval(sp, found, back, NULL), SPACE_OK);
+        for (int i = 0; i < n; i++) {
+            assert_int_equal(back[i].kind, values[i].kind);
+            if (values[i].kind == VALUE_REAL)
+                assert_true(fabs(back[i].r - values[i].r) <= 1e-9 * fabs(values[i].r));
+            else if (values[i].kind != VALUE_ABSENT)
+                assert_true(value_equal(back[i], values[i]));
+        }
+    }
+    assert_true(absent > 50);
+    space_free(sp);
+}
+
+/* What the space cannot produce: the nearest that it can. */
+static void given_values_have_a_nearest_point(void **state)
+{
+    static const struct line lines[] = {
+        {"a", "2 ** randint(2, 9)", NULL}, {"b", "loguniform(1e-4, 1e-1)", NULL},
+        {"c", "choice(p, q)", NULL},       {"d", "randint(0, 1000000)", NULL},
+        {"e", "choice(10, 20)", NULL},     {NULL, NULL, NULL},
+    };
+    struct space *sp = built(lines, NULL);
+    struct value values[] = {{.kind = VALUE_INT, .i = 60},
+                             {.kind = VALUE_REAL, .r = 5},
+                             {.kind = VALUE_STR, .s = "other"},
+                             {.kind = VALUE_REAL, .r = 3.5e5},
+                             {.kind = VALUE_INT, .i = 17}};
+    struct value back[5];
+    double u[5];
+    (void)state;
+    space_locate(sp, values, u);
+    assert_true(isnan(u[2]));
+    u[2] = 0;
+    assert_int_equal(space_eval(sp, u, back, NULL), SPACE_OK);
+    assert_int_equal(back[0].i, 64);
+    assert_true(fabs(u[0] - 4.5 / 7) < 1e-15);
+    assert_true(back[1].r > 0.0999);
+    assert_int_equal(back[3].i, 350000);
+    assert_int_equal(back[4].i, 20);
+    space_free(sp);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -546,6 +663,10 @@ int main(void)
         cmocka_unit_test(impossible_spaces_are_found),
         cmocka_unit_test(wrong_parameters_are_refused),
         cmocka_unit_test(json_round_trip),
+        cmocka_unit_test(cells_are_what_gives_the_same),
+        cmocka_unit_test(real_cells_are_empty),
+        cmocka_unit_test(points_are_found_again),
+        cmocka_unit_test(given_values_have_a_nearest_point),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,6 +13,7 @@ void spec_init(struct spec *s)
     *s = (struct spec){
         .search = SEARCH_RANDOM,
         .trials = 1,
+        .multivariate = true,
         .schedule = SCHEDULE_ASHA,
         .mode = MODE_PROMOTE,
         .grace_period = 1,

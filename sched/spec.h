@@ -28,7 +28,8 @@ struct spec {
     int n_start;
 
     enum search_method search;
-    int64_t trials; /* of the search; for grid: draws of the rest for each point */
+    int64_t trials;    /* of the search; for grid: draws of the rest for each point */
+    bool multivariate; /* tpe: all dimensions at once */
 
     enum schedule_method schedule;
     enum schedule_mode mode;

@@ -48,6 +48,8 @@ struct sweep *sweep_new(const struct spec *spec)
     sw->u = mem_alloc((size_t)space_dims(spec->space) * sizeof(sw->u[0]));
     sw->values = mem_alloc((size_t)space_count(spec->space) * sizeof(sw->values[0]));
     sw->params = sw->override = (struct str)STR_INIT;
+    if (search_by_model(spec->search))
+        sw->seen = observed_new(spec->space, sw->levels.n);
     return sw;
 }
 
@@ -64,6 +66,7 @@ void sweep_free(struct sweep *sw)
     queue_free(&sw->again);
     queue_free(&sw->fresh);
     map_free(&sw->slots);
+    observed_free(sw->seen);
     free(sw->u);
     free(sw->values);
     str_free(&sw->params);
@@ -153,6 +156,60 @@ static int impossible(struct err *e, const struct event *ev, const char *why)
                    ev->trial, ev->attempt, why);
 }
 
+/* ---- what the searcher sees ---- */
+
+/* The trial's point: the one drawn, or the nearest to what was given. */
+static int see_trial(struct sweep *sw, const struct event *ev, struct err *e)
+{
+    const struct space *sp = sw->spec->space;
+    struct value *values = mem_alloc((size_t)space_count(sp) * sizeof(*values));
+    double *u = mem_alloc((size_t)space_dims(sp) * sizeof(*u));
+    struct json j;
+    int rc;
+
+    json_begin(&j, ev->drawn.params.p, ev->drawn.params.len);
+    rc = space_scan(sp, &j, values, NULL);
+    if (rc != 0) {
+        rc = impossible(e, ev, "its parameters are not those of the space");
+    } else {
+        bool drawn = ev->drawn.n_u > 0 && ev->drawn.n_u == space_dims(sp);
+
+        if (!drawn)
+            space_locate(sp, values, u);
+        observed_add(sw->seen, drawn ? ev->drawn.u : u, values);
+        values_free(values, space_count(sp));
+    }
+    free(u);
+    free(values);
+    return rc;
+}
+
+/* What it came to at a step, if that is a level. */
+static void see_value(struct sweep *sw, const struct trial *t, int64_t step,
+                      double turned)
+{
+    if (!sw->seen)
+        return;
+    for (int l = 0; l < sw->levels.n; l++) {
+        if (sw->levels.step[l] == step)
+            observed_value(sw->seen, number_of(sw, t), l, turned);
+    }
+}
+
+/* It is over; a trial that came to its own end early has its value at max_t. */
+static void see_end(struct sweep *sw, const struct trial *t, enum trial_state state,
+                    bool by_person)
+{
+    if (!sw->seen)
+        return;
+    if (state == TRIAL_FAILED)
+        observed_worst(sw->seen, number_of(sw, t));
+    else if (state == TRIAL_COMPLETED && !t->complete)
+        see_value(sw, t, sw->spec->max_t, sweep_turn(sw, t->metric));
+    else
+        observed_over(sw->seen, number_of(sw, t), !by_person);
+}
+
 /* ---- trial, start ---- */
 
 static int apply_trial(struct sweep *sw, const struct event *ev, struct verdict *v,
@@ -168,6 +225,8 @@ static int apply_trial(struct sweep *sw, const struct event *ev, struct verdict 
         (spec_synchronous(sw->spec) ? ev->drawn.bracket != halving_open(sw)
                                     : ev->drawn.bracket >= sweep_brackets(sw)))
         return impossible(e, ev, "no such bracket, or it takes no more trials");
+    if (sw->seen && see_trial(sw, ev, e) != 0)
+        return ERR_PROTO;
     if (ev->drawn.bracket >= sweep_brackets(sw))
         sweep_add_bracket(sw);
     t.given = ev->drawn.given != GIVEN_NOT;
@@ -299,6 +358,7 @@ static void reach_rung(struct sweep *sw, struct trial *t, int32_t k, double turn
     t->rung = k;
     t->order = sw->records++;
     t->value = isfinite(turned) ? turned : NAN;
+    see_value(sw, t, r->milestone, t->value);
     v->rung = k;
     v->rank = rung_record(r, t->value, t->order);
     v->size = r->reported;
@@ -357,6 +417,7 @@ static void apply_metric(struct sweep *sw, struct trial *t, const struct event *
     if (ev->report.step >= sw->spec->max_t) {
         t->complete = true;
         t->merging = false;
+        see_value(sw, t, sw->spec->max_t, sweep_turn(sw, metric));
         v->decision = DECISION_STOP;
         return;
     }
@@ -490,6 +551,7 @@ static void close_trial(struct sweep *sw, struct trial *t, enum trial_state stat
 {
     pass_over(sw, t);
     halving_leaves(sw, t);
+    see_end(sw, t, state, t->stop_asked || t->state != TRIAL_RUNNING);
     set_state(sw, t, state);
     if (t->finalist) {
         sw->open_finalists--;

@@ -115,6 +115,9 @@ struct work sweep_next(struct sweep *sw);
  * no configuration satisfies the constraints; a grid whose remaining points all break
  * them: ERR_NOENT, and there are no more trials. */
 int sweep_draw(struct sweep *sw, struct event *ev, struct err *e);
+/* Whether it will be a draw that depends on what trials came to, which on another machine
+ * may differ in more than round-off. */
+bool sweep_draws_by_model(const struct sweep *sw);
 /* The same for given parameters (all ABSENT: a draw) and, if >= 0, a given bracket. */
 int sweep_draw_given(struct sweep *sw, const struct value given[], int bracket,
                      struct event *ev, struct err *e);

@@ -1,7 +1,7 @@
 /* The rules of doc/scheduling.md that an oracle of decisions (tests/oracle.py) does not
  * see: ends, retries, interruptions, overrides, replays. */
 #include "base/mem.h"
-#include "sched/sweep.h"
+#include "sched/sweep_private.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -733,6 +733,105 @@ static void test_pausing(void **state)
     play_free(p);
 }
 
+/* ---- what a model sees ---- */
+
+static enum standing seen(const struct play *p, int level, int32_t trial,
+                          struct standing_rank *rank)
+{
+    return observed_standing(p->sw->seen, level, trial, rank);
+}
+
+/* Values count at the level whose step they were reported at. */
+static void test_seen_values(void **state)
+{
+    struct play *p = play_new("3", 9, 20);
+    struct standing_rank rank;
+
+    (void)state;
+    p->spec.search = SEARCH_TPE;
+    p->spec.maximize = true;
+    p->spec.retry_failures = 0;
+    play_begin(p);
+    run_together(p, 4, (const double[]){.1, .2, NAN, .4});
+    assert_int_equal(run_to(p, 3, .5), 3); /* promoted, to step 3 */
+    assert_int_equal(ask(p), 4);
+    assert_int_equal(ask(p), 5);
+    assert_int_equal(end(p, 5, exited(1, DECISION_NONE, 0)), OUTCOME_FAILED);
+    assert_int_equal(seen(p, 0, 0, &rank), STANDING_FINITE);
+    assert_true(rank.value == -.1 && rank.below == 0);
+    assert_int_equal(seen(p, 1, 0, &rank), STANDING_FINITE);
+    assert_true(rank.value == -.1 && rank.below == 1);
+    assert_int_equal(seen(p, 0, 2, &rank), STANDING_WORST);
+    assert_int_equal(seen(p, 0, 3, &rank), STANDING_FINITE);
+    assert_true(rank.value == -.4);
+    assert_int_equal(seen(p, 2, 3, &rank), STANDING_FINITE);
+    assert_true(rank.value == -.5 && rank.below == 1);
+    assert_int_equal(seen(p, 0, 4, &rank), STANDING_PENDING);
+    assert_int_equal(seen(p, 0, 5, &rank), STANDING_WORST);
+    play_free(p);
+}
+
+/* Without rungs: what it came to at max_t, or at its own end before that. A retry is no
+ * failure yet; a person's stop says nothing of a trial. */
+static void test_seen_ends(void **state)
+{
+    struct play *p = play_new("3", 9, 20);
+    struct event stop = {.kind = EVENT_STOP, .trial = 3};
+    struct standing_rank rank;
+
+    (void)state;
+    p->spec.search = SEARCH_TPE;
+    p->spec.schedule = SCHEDULE_NONE;
+    p->spec.mode = MODE_STOP;
+    play_begin(p);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(ask(p), i);
+    report(p, 0, 5, .3);
+    assert_int_equal(seen(p, 0, 0, &rank), STANDING_PENDING);
+    report(p, 0, 9, .2);
+    assert_int_equal(seen(p, 0, 0, &rank), STANDING_FINITE);
+    assert_true(rank.value == .2);
+    report(p, 1, 5, .3);
+    end(p, 1, exited(0, DECISION_CONTINUE, 5));
+    assert_int_equal(seen(p, 0, 1, &rank), STANDING_FINITE);
+    assert_true(rank.value == .3);
+    end(p, 2, exited(1, DECISION_NONE, 0)); /* it is tried again */
+    assert_int_equal(seen(p, 0, 2, &rank), STANDING_PENDING);
+    report(p, 3, 5, .1);
+    happen(p, &stop);
+    end(p, 3, exited(0, DECISION_STOP, 5));
+    assert_int_equal(seen(p, 0, 3, &rank), STANDING_NONE);
+    play_free(p);
+}
+
+/* Where trials lie: drawn ones at their point, given ones at the nearest. */
+static void test_seen_points(void **state)
+{
+    struct play *p = play_new("3", 9, 20);
+    struct value given[] = {{.kind = VALUE_REAL, .r = .25},
+                            {.kind = VALUE_INT, .i = 128}};
+    struct event ev;
+    struct err e;
+
+    (void)state;
+    p->spec.search = SEARCH_TPE;
+    play_begin(p);
+    assert_int_equal(sweep_draw(p->sw, &ev, NULL), 0);
+    double x = ev.drawn.u[0];
+    happen(p, &ev);
+    assert_int_equal(sweep_draw_given(p->sw, given, -1, &ev, NULL), 0);
+    happen(p, &ev);
+    assert_true(observed_point(p->sw->seen, 0)[0] == x);
+    assert_true(fabs(observed_point(p->sw->seen, 1)[0] - .25) < 1e-9);
+    ev.trial = 2;
+    ev.drawn.params = SLICE("{\"other\":1}");
+    assert_int_equal(sweep_apply(p->sw, &ev, NULL, &e), ERR_PROTO);
+    assert_non_null(strstr(e.text, "its parameters are not those of the space"));
+    assert_int_equal(sweep_trials(p->sw), 2);
+    assert_int_equal(observed_trials(p->sw->seen), 2);
+    play_free(p);
+}
+
 /* ---- replay ---- */
 
 static void test_replay(void **state)
@@ -830,6 +929,9 @@ int main(void)
         cmocka_unit_test(test_median),
         cmocka_unit_test(test_user_stop),
         cmocka_unit_test(test_pausing),
+        cmocka_unit_test(test_seen_values),
+        cmocka_unit_test(test_seen_ends),
+        cmocka_unit_test(test_seen_points),
         cmocka_unit_test(test_replay),
         cmocka_unit_test(test_mismatch),
     };

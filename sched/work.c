@@ -4,6 +4,7 @@
 #include "base/num.h"
 #include "base/rng.h"
 #include "sched/sweep_private.h"
+#include "sched/tpe.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -304,11 +305,14 @@ int sweep_next_bracket(const struct sweep *sw)
         rng_unit(sw->spec->seed, RNG_BRACKET, (uint32_t)sw->trials.n, 0, 0));
 }
 
+bool sweep_draws_by_model(const struct sweep *sw)
+{
+    return sw->seen && sw->starts_used >= sw->spec->n_start;
+}
+
 static void trial_event(struct sweep *sw, struct event *ev, int bracket)
 {
-    int32_t trial = (int32_t)sw->trials.n;
-
-    *ev = (struct event){.kind = EVENT_TRIAL, .trial = trial};
+    *ev = (struct event){.kind = EVENT_TRIAL, .trial = (int32_t)sw->trials.n};
     ev->drawn.parent = -1;
     ev->drawn.bracket = bracket >= 0 ? bracket : sweep_next_bracket(sw);
     ev->drawn.cursor = sw->cursor;
@@ -317,27 +321,41 @@ static void trial_event(struct sweep *sw, struct event *ev, int bracket)
     ev->drawn.params = (struct slice){sw->params.p, sw->params.len};
 }
 
-static int draw_new(struct sweep *sw, int bracket, struct event *ev, struct err *e)
+/* d->next becomes the cursor after it. */
+static int draw_point(const struct sweep *sw, struct draw *d, struct err *e)
 {
     const struct spec *spec = sw->spec;
-    bool grid = spec->search == SEARCH_GRID;
-    struct draw d = {.u = sw->u, .values = sw->values, .next = sw->cursor};
+    uint32_t trial = (uint32_t)sw->trials.n;
     int64_t cursor = sw->cursor;
     int rc;
 
+    if (sw->seen)
+        return tpe_draw(spec->space, sw->seen, spec->seed, trial, spec->multivariate, d,
+                        e);
     for (;;) {
-        rc = search_draw(spec->space, spec->search, spec->seed, (uint32_t)sw->trials.n,
-                         cursor, spec->trials > 0 ? spec->trials : 1, &d, e);
-        if (rc == 0 || !grid)
-            break;
-        if (sw->starts_used + ++cursor >= sw->total)
+        rc = search_draw(spec->space, spec->search, spec->seed, trial, cursor,
+                         spec->trials > 0 ? spec->trials : 1, d, e);
+        if (spec->search != SEARCH_GRID)
+            return rc;
+        d->next = ++cursor;
+        if (rc == 0)
+            return 0;
+        if (sw->starts_used + cursor >= sw->total)
             return err_set(e, ERR_NOENT, "the rest of the grid breaks the constraints");
     }
+}
+
+static int draw_new(struct sweep *sw, int bracket, struct event *ev, struct err *e)
+{
+    const struct spec *spec = sw->spec;
+    struct draw d = {.u = sw->u, .values = sw->values, .next = sw->cursor};
+    int rc = draw_point(sw, &d, e);
+
     if (rc != 0)
         return rc;
     trial_event(sw, ev, bracket);
     ev->drawn.tries = d.tries;
-    ev->drawn.cursor = grid ? cursor + 1 : d.next;
+    ev->drawn.cursor = d.next;
     ev->drawn.u = sw->u;
     ev->drawn.n_u = space_dims(spec->space);
     return 0;

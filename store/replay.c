@@ -46,6 +46,25 @@ static void verify_start(struct replay *r, const struct event *ev)
              ev->start.from, rules);
 }
 
+static void verify_bracket(struct replay *r, const struct event *ev, int bracket)
+{
+    if (bracket != ev->drawn.bracket)
+        mismatch(r, "trial %d was drawn into bracket %d; the rules draw %d", ev->trial,
+                 ev->drawn.bracket, bracket);
+}
+
+/* Models are not fitted again: their draws need only be points of the cube. */
+static void verify_model_draw(struct replay *r, const struct event *ev)
+{
+    bool inside = ev->drawn.n_u == space_dims(sweep_spec(r->sw)->space);
+
+    for (int d = 0; d < ev->drawn.n_u; d++)
+        inside &= ev->drawn.u[d] >= 0 && ev->drawn.u[d] < 1;
+    if (ev->drawn.given != GIVEN_NOT || !inside)
+        mismatch(r, "trial %d was not drawn by the search", ev->trial);
+    verify_bracket(r, ev, sweep_next_bracket(r->sw));
+}
+
 static void verify_draw(struct replay *r, const struct event *ev)
 {
     struct event own;
@@ -57,15 +76,17 @@ static void verify_draw(struct replay *r, const struct event *ev)
         mismatch(r, "trial %d was drawn; the rules draw none here", ev->trial);
         return;
     }
+    if (sweep_draws_by_model(r->sw)) {
+        verify_model_draw(r, ev);
+        return;
+    }
     if (sweep_draw(r->sw, &own, &e) != 0) {
         mismatch(r, "trial %d was drawn; it cannot be drawn again: %.120s", ev->trial,
                  e.text);
         return;
     }
-    if (own.drawn.bracket != ev->drawn.bracket)
-        mismatch(r, "trial %d was drawn into bracket %d; the rules draw %d", ev->trial,
-                 ev->drawn.bracket, own.drawn.bracket);
-    else if (own.drawn.given != ev->drawn.given || own.drawn.n_u != ev->drawn.n_u)
+    verify_bracket(r, ev, own.drawn.bracket);
+    if (own.drawn.given != ev->drawn.given || own.drawn.n_u != ev->drawn.n_u)
         mismatch(r, "trial %d comes from elsewhere than the rules take it from",
                  ev->trial);
     else

@@ -219,6 +219,62 @@ static void test_falsified(void **state)
     }
 }
 
+/* ---- draws of a model ---- */
+
+static bool far_point(struct event *ev, struct verdict *v)
+{
+    (void)v;
+    double *u = (double *)ev->drawn.u;
+    u[1] = u[1] < 0.5 ? u[1] + 0.5 : u[1] - 0.5;
+    return true;
+}
+
+static bool outside(struct event *ev, struct verdict *v)
+{
+    (void)v;
+    ((double *)ev->drawn.u)[1] = 1;
+    return true;
+}
+
+static bool as_given(struct event *ev, struct verdict *v)
+{
+    (void)v;
+    ev->drawn.given = GIVEN_START;
+    return true;
+}
+
+/* They are taken as they are, and no model is fitted to say what they should be. */
+static void test_model(void **state)
+{
+    static const struct {
+        bool (*falsify)(struct event *ev, struct verdict *v);
+        const char *says; /* NULL: nothing */
+    } lies[] = {
+        {far_point, NULL},
+        {other_bracket, "trial 30 was drawn into bracket"},
+        {outside, "trial 30 was not drawn by the search"},
+        {as_given, "trial 30 was not drawn by the search"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
+        struct writer w = {.kind = EVENT_TRIAL, .at = 30, .falsify = lies[i].falsify};
+        struct replay r;
+        spec_clear(&spec);
+        rehearsal_spec(&spec, 60, false);
+        spec.search = SEARCH_TPE;
+        sweep_free(perform(&w));
+        replay(&r, NULL);
+        if (lies[i].says)
+            assert_non_null(strstr(r.first_mismatch, lies[i].says));
+        else
+            assert_int_equal(r.mismatches, 0);
+        sweep_free(r.sw);
+        assert_int_equal(dir_remove(dir, NULL), 0);
+        assert_int_equal(mkdir(dir, 0755), 0);
+    }
+}
+
 /* A draw may differ by what exp() differs by between machines. */
 static bool almost_the_point(struct event *ev, struct verdict *v)
 {
@@ -319,7 +375,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_no_journal), TEST(test_impossible), TEST(test_falsified),
-        TEST(test_tolerance),  TEST(test_same_state), TEST(test_reading_on),
+        TEST(test_model),      TEST(test_tolerance),  TEST(test_same_state),
+        TEST(test_reading_on),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,7 +2,6 @@
 #ifndef WORKER_TRAIN_TRAINER_PRIVATE_H
 #define WORKER_TRAIN_TRAINER_PRIVATE_H
 
-#include "worker/train/exchange.h"
 #include "worker/train/stages.h"
 #include "worker/train/trainer.h"
 
@@ -55,7 +54,6 @@ struct trainer {
     struct model *model;
     struct optimizer *optimizer;
     struct trainer_config config;
-    struct exchange *exchange;
     struct attached attached[2]; /* train, test */
     struct feed training, validation;
     const void *mean, *scale;
