@@ -67,13 +67,28 @@ static const struct {
     enum key_id key;
     const char *text; /* NULL: the default */
 } said[] = {
-    {KEY_NAME, "valley"},         {KEY_COMMAND, command},    {KEY_SHELL, "true"},
-    {KEY_METRIC, "height"},       {KEY_MODE, "min"},         {KEY_SEED, "1"},
-    {KEY_SPACE, space},           {KEY_START, start},        {KEY_SEARCH, ""},
-    {KEY_SEARCH_METHOD, NULL},    {KEY_SEARCH_TRIALS, "81"}, {KEY_SCHEDULE, ""},
-    {KEY_SCHEDULE_METHOD, NULL},  {KEY_SCHEDULE_MODE, NULL}, {KEY_GRACE_PERIOD, NULL},
-    {KEY_REDUCTION_FACTOR, NULL}, {KEY_MAX_T, "27"},         {KEY_BRACKETS, NULL},
-    {KEY_FINALISTS, NULL},        {KEY_MIN_TRIALS, NULL},    {KEY_SLOTS, "4"},
+    {KEY_NAME, "valley"},
+    {KEY_COMMAND, command},
+    {KEY_SHELL, "true"},
+    {KEY_METRIC, "height"},
+    {KEY_MODE, "min"},
+    {KEY_SEED, "1"},
+    {KEY_SPACE, space},
+    {KEY_START, start},
+    {KEY_SEARCH, ""},
+    {KEY_SEARCH_METHOD, NULL},
+    {KEY_SEARCH_TRIALS, "81"},
+    {KEY_SEARCH_MULTIVARIATE, NULL},
+    {KEY_SCHEDULE, ""},
+    {KEY_SCHEDULE_METHOD, NULL},
+    {KEY_SCHEDULE_MODE, NULL},
+    {KEY_GRACE_PERIOD, NULL},
+    {KEY_REDUCTION_FACTOR, NULL},
+    {KEY_MAX_T, "27"},
+    {KEY_BRACKETS, NULL},
+    {KEY_FINALISTS, NULL},
+    {KEY_MIN_TRIALS, NULL},
+    {KEY_SLOTS, "4"},
 };
 #define SAID (sizeof(said) / sizeof(*said))
 

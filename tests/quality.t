@@ -1,0 +1,77 @@
+#!/bin/sh
+test_description='searches by a model: what they need not be measured long for'
+# shellcheck source=tests/setup.sh
+. "${top_srcdir:-$(dirname "$0")/..}/tests/setup.sh"
+# shellcheck source=tests/sweeps.sh
+. "$top_srcdir/tests/sweeps.sh"
+
+# Debian's python3: another one on PATH may lack its packages.
+/usr/bin/python3 -c '' 2>/dev/null && test_set_prereq PYTHON
+
+PYTHONDONTWRITEBYTECODE=1
+export PYTHONDONTWRITEBYTECODE
+
+# x above 2 is never good, and only adam has an eps.
+learner()
+{
+    sweep_file "$1" "sh '$PWD/trial.sh'" <<-END
+	space:
+	  x: uniform(0, 4)
+	  optimizer: choice(sgd, adam)
+	  eps:
+	    sample: loguniform(1e-8, 1)
+	    when: optimizer == "adam"
+	start: [{x: 3}, {x: 0.5, optimizer: sgd}]
+	search: {method: tpe, trials: 40}
+	schedule: $2
+	slots: 2
+	END
+}
+cat >trial.sh <<'END'
+for step in 1 2 3 4; do
+    rung log step=$step loss=$RUNG_PARAM_x || exit 0
+done
+END
+
+test_expect_success PYTHON 'a sweep learns, is resumed, and its replay fits no model again' '
+    learner learns "{mode: stop, max_t: 4, grace_period: 2}" &&
+    sed -i "s/slots: 2/slots: 2\nstop: {trials: 20}/" learns.yaml &&
+    run_sweep learns &&
+    timeout 120 rung resume --quiet --set stop.trials=none learns &&
+    sound learns &&
+    test $(events learns trial | wc -l) = 40 &&
+    rung best --json -n 40 learns >best &&
+    /usr/bin/python3 -c "
+import json
+x = {t[\"trial\"]: t[\"params\"][\"x\"] for t in json.load(open(\"best\"))[\"best\"]}
+late = sorted(x[t] for t in x if t >= 25)
+assert late[len(late) // 2] < 1, late
+"
+'
+
+test_expect_success 'check shows what is drawn before anything is known, and says so' '
+    rung check -n 40 learns.yaml >out && cat out &&
+    grep -F "the next ones depend on what these come to" out &&
+    rung check -n 5 learns.yaml >out &&
+    ! grep -F "the next ones" out &&
+    sed "s/tpe/random/" learns.yaml >plain.yaml &&
+    rung check -n 40 plain.yaml >out &&
+    ! grep -F "the next ones" out
+'
+
+test_expect_success PYTHON 'regret.py measures, and tpe is far below random' '
+    /usr/bin/python3 "$top_srcdir/tests/quality/regret.py" "$top_builddir/rung" \
+        --seeds 5 --evaluations 100 --functions branin,mixed >table && cat table &&
+    awk "NR > 2 { at[\$1, \$2] = \$6 }
+         END { exit !(at[\"branin\", \"tpe\"] < at[\"branin\", \"random\"] / 3 &&
+                      at[\"mixed\", \"tpe\"] < at[\"mixed\", \"random\"] &&
+                      at[\"branin\", \"tpe-univariate\"] < at[\"branin\", \"random\"]) }" table &&
+    test $(wc -l <table) = 10
+'
+
+test_expect_success PYTHON 'and says what it does not know' '
+    ! /usr/bin/python3 "$top_srcdir/tests/quality/regret.py" rung --searchers best 2>err &&
+    grep "best is none of random, sobol, tpe" err
+'
+
+test_done
