@@ -96,7 +96,8 @@ static int take_memory(void *arg, size_t bytes, void **p, struct err *e)
 static void give_memory(void *arg, void *p)
 {
     (void)arg;
-    cudaFree(p); /* waits until nobody uses it */
+    cudaDeviceSynchronize(); /* somebody may still use it */
+    cudaFree(p);
 }
 
 static int cuda_allocate(struct device *d, size_t bytes, void **p, struct err *e)
@@ -104,9 +105,8 @@ static int cuda_allocate(struct device *d, size_t bytes, void **p, struct err *e
     struct cuda *cuda = (struct cuda *)d;
     int rc = cache_allocate(cuda->cache, bytes, p, e);
 
-    if (rc == 0)
-        rc = fault_cuda(cudaMemsetAsync(*p, 0, bytes, cuda->stream), &cuda->versions,
-                        "cudaMemset", e);
+    if (rc == 0) /* download() says it if this fails */
+        cuda_ok(cuda, cudaMemsetAsync(*p, 0, bytes, cuda->stream), "zeroing of memory");
     return rc;
 }
 
@@ -275,8 +275,9 @@ static void cuda_detach(struct device *d, const void *p)
         struct attachment a = cuda->attachments.v[i];
         if (a.p != p)
             continue;
+        cudaStreamSynchronize(cuda->gatherer); /* which reads it */
         if (a.host)
-            cudaFreeHost(a.p); /* waits until nobody uses it */
+            cudaFreeHost(a.p);
         else
             cache_release(cuda->cache, a.p);
         cuda->attachments.v[i] = cuda->attachments.v[--cuda->attachments.n];
@@ -569,7 +570,7 @@ static int cuda_count(int *n, struct err *e)
     return fault_cuda(rc, &v, "CUDA", e);
 }
 
-static int name_gpu(struct cuda *cuda, int number, struct err *e)
+static int name_gpu(struct cuda *cuda, int number, uint64_t *id, struct err *e)
 {
     struct cudaDeviceProp p;
     int rc = fault_cuda(cudaSetDevice(number), &cuda->versions, "CUDA", e);
@@ -580,6 +581,9 @@ static int name_gpu(struct cuda *cuda, int number, struct err *e)
         return rc;
     snprintf(cuda->name, sizeof(cuda->name), "%s", p.name);
     cuda->capability = 10 * p.major + p.minor;
+    *id = 0;
+    for (size_t i = 0; i < sizeof(p.uuid.bytes); i++)
+        *id = *id * 257 + (unsigned char)p.uuid.bytes[i];
     return 0;
 }
 
@@ -617,7 +621,7 @@ static int try_out(struct cuda *cuda, struct err *e)
     return rc < 0 ? err_prefix(e, "%s", cuda->name) : 0;
 }
 
-static int cuda_open(int number, struct device **d, struct err *e)
+static int cuda_open(int number, struct device **d, uint64_t *id, struct err *e)
 {
     struct cuda *cuda = mem_alloc(sizeof(*cuda));
     int rc;
@@ -625,7 +629,7 @@ static int cuda_open(int number, struct device **d, struct err *e)
     cuda->device.ops = &cuda_ops;
     cuda->versions = versions();
     cuda->cache = cache_open(&(struct cache_source){take_memory, give_memory, cuda});
-    rc = name_gpu(cuda, number, e);
+    rc = name_gpu(cuda, number, id, e);
     if (rc == 0)
         rc = open_streams(cuda, e);
     if (rc == 0)

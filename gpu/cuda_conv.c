@@ -206,7 +206,10 @@ static int take(struct cuda *cuda, struct plan *p, const struct algorithm *a,
 {
     void *space;
 
-    if (a->status != CUDNN_STATUS_SUCCESS || !a->same_bits)
+    bool too_coarse =
+        cuda->precision == PRECISION_FP32 && a->math == CUDNN_TENSOR_OP_MATH;
+
+    if (a->status != CUDNN_STATUS_SUCCESS || !a->same_bits || too_coarse)
         return ERR_UNSUPPORTED;
     if (a->workspace > WORKSPACE_MOST)
         return ERR_FULL;
@@ -305,7 +308,7 @@ static void convolve(struct cuda *cuda, enum operation o, const struct device_sl
     if (!p)
         return;
     /* Samples may begin anywhere; cuDNN wants them at multiples of 16 bytes. */
-    bool askew = !narrow && (uintptr_t)x % 16 != 0;
+    bool askew = !narrow && result != X && (uintptr_t)x % 16 != 0;
     size_t behind = CUDA_ALIGN(p->space + p->workspace);
     char *space = cuda_space(cuda, behind + (askew ? p->count[X] * sizeof(*x) : 0));
     if (!space)

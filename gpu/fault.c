@@ -140,13 +140,3 @@ int fault_cudnn(cudnnStatus_t code, const char *what, struct err *e)
                        cudnnGetErrorString(code));
     }
 }
-
-int fault_few(int devices, int ranks, struct err *e)
-{
-    if (ranks <= devices)
-        return 0;
-    return err_set(e, ERR_INVAL,
-                   "%d ranks on this node and %d GPU%s: start no more ranks on a node "
-                   "than it gives GPUs (--gres=gpu:N, --ntasks-per-node=N)",
-                   ranks, devices, devices == 1 ? "" : "s");
-}

@@ -26,8 +26,4 @@ int fault_cuda(cudaError_t code, const struct fault_versions *v, const char *wha
 int fault_cublas(cublasStatus_t code, const char *what, struct err *e);
 int fault_cudnn(cudnnStatus_t code, const char *what, struct err *e);
 
-/* Of processes that have a device each: whether `devices` visible ones suffice for
- * `ranks` on this node. ERR_INVAL with a sentence. */
-int fault_few(int devices, int ranks, struct err *e);
-
 #endif

@@ -12,8 +12,9 @@ struct plugin {
     /* GPUs that this process sees. Fails as fault.h says: ERR_NOENT where there is none,
      * or no driver, so that *n is at least 1. */
     int (*count)(int *n, struct err *e);
-    /* One of them, from 0, for the thread that calls. device_close() it. */
-    int (*open)(int number, struct device **d, struct err *e);
+    /* One of them, from 0, for the thread that calls; *id is another for each GPU.
+     * device_close() it. */
+    int (*open)(int number, struct device **d, uint64_t *id, struct err *e);
 };
 
 extern const struct plugin rung_cuda;

@@ -54,9 +54,28 @@ test_expect_success '--max-memory cuts batches' '
     grep -qE "batches are taken in (2|4|8|16) parts" err
 '
 
-test_expect_success 'several ranks are refused' '
-    test_expect_code 1 rung-train --data "$data" --device cuda --parallel dp --devices 2 \
-        2>err && grep -q "is for one rank, and there are 2" err
+first=${CUDA_VISIBLE_DEVICES:-0}
+first=${first%%,*}
+test_expect_success 'more ranks than GPUs are refused; auto goes to the CPU' '
+    test_expect_code 1 env CUDA_VISIBLE_DEVICES="$first" rung-train --data "$data" \
+        --device cuda --parallel dp --devices 2 2>err &&
+    grep -q "^rung-train: --device cuda: ranks 0 and 1 have the same GPU" err &&
+    CUDA_VISIBLE_DEVICES="$first" rung-train --data "$data" --limit 100 --epochs 1 \
+        --parallel dp --devices 2 >out 2>err &&
+    grep -q "^rung-train: no GPU is used: ranks 0 and 1 have the same GPU" err &&
+    grep -q "cpu, " err
+'
+
+test "$(nvidia-smi -L 2>/dev/null | grep -c ^GPU)" -ge 2 && test_set_prereq TWO
+test_expect_success TWO 'two GPUs learn what two CPUs do, to rounding, and the same again' '
+    for run in 1.cpu 2.cuda 3.cuda
+    do
+        rung-train --data "$data" --model cnn --parallel dp --devices 2 --epochs 2 \
+            --lr 1e-3 --device ${run#*.} >$run 2>err &&
+            sed "s/.* val_loss \([0-9.]*\).*/\1/" $run >$run.loss || return 1
+    done &&
+    test_cmp 2.cuda.loss 3.cuda.loss &&
+    paste 1.cpu.loss 2.cuda.loss | awk "{ d = \$1 - \$2; if (d * d > 1e-4) exit 1 }"
 '
 
 test_done

@@ -144,7 +144,7 @@ test_expect_success PYTHON 'as JSON' '
 # with_gpus LINE...: doctor finds a driver, and GPUs that these lines tell of.
 with_gpus() {
     printf '%s\n' "$@" >gpus && FAKE_NVML=$PWD/gpus \
-        LD_LIBRARY_PATH=$top_builddir/tests/nvml without_slurm "$rung" doctor >out
+        LD_LIBRARY_PATH=$top_builddir/tests/nvml without_slurm "${copy:-$rung}" doctor >out
     status=$? && cat out && return "$status"
 }
 driver='driver 550.54.15 12040'
@@ -174,6 +174,27 @@ test_expect_success 'GPUs that are broken, and what to do' '
     test_must_fail with_gpus "init 18" &&
     says bad driver "the driver in the kernel and its libraries are of different" &&
     with_gpus "init 9" && says ok GPUs "none on this machine"
+'
+
+# plugged [WRONG]: with_gpus, where the plug-in is made up (tests/plugin.c).
+plugged() {
+    mkdir -p copy && cp "$rung" copy/rung && cp "$top_builddir/tests/nvml/librung_cuda.so" copy &&
+        copy=$PWD/copy/rung FAKE_PLUGIN=${1-} && export FAKE_PLUGIN &&
+        with_gpus "driver 580.1 13000" "gpu GPU-1 81920 1 0 60"
+}
+
+test_expect_success 'do driver, NCCL and plug-in match?' '
+    with_gpus "$driver" "gpu GPU-1 81920 1 0 60" &&
+    says note NCCL "2.99.1, of CUDA 13.0: too new for the driver, which has CUDA 12.4" &&
+    grep "^note  plug-in" out && plugged && says ok NCCL "2.99.1, of CUDA 13.0$" &&
+    says ok plug-in "rung-train finds 1 GPU: .*/copy/librung_cuda.so" &&
+    plugged driver && says note plug-in "CUDA: the driver is too old" &&
+    plugged old && says note plug-in "it is of rung 0.0.1, and this is " &&
+    plugged crash && says note plug-in ".*/copy/librung_cuda.so hangs or crashes" &&
+    says ok GPUs "1: Fake H000, 80 GiB" &&
+    echo nothing >copy/librung_cuda.so && chmod +x copy/librung_cuda.so &&
+    with_gpus "$driver" "gpu GPU-1 81920 1 0 60" &&
+    says note plug-in "it does not open: " && unset copy && rm -r copy
 '
 
 test_expect_success 'a driver that hangs is not waited for' '

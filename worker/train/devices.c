@@ -2,6 +2,9 @@
  * megabytes of libraries along. So the driver is asked first. */
 #include "worker/train/devices.h"
 
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/mem.h"
 #include "gpu/plugin.h"
 #include "worker/train/cpu.h"
 
@@ -96,39 +99,123 @@ static const struct plugin *load(const char *path, struct err *e)
     return plugin;
 }
 
-static int open_gpu(struct device **d, struct err *e)
+/* The plug-in; NULL where it is not to be had, or there is no GPU for it. */
+static const struct plugin *find_gpus(int *n, struct err *e)
 {
     struct str path = STR_INIT;
-    const struct plugin *plugin;
-    int rc = ask_driver(e), n;
 
-    if (rc < 0)
-        return rc;
+    if (ask_driver(e) < 0)
+        return NULL;
     find_plugin(&path);
-    plugin = load(path.p, e);
+    const struct plugin *plugin = load(path.p, e);
     str_free(&path);
-    if (!plugin)
-        return e->code;
-    rc = plugin->count(&n, e);
-    return rc < 0 ? rc : plugin->open(0, d, e);
+    return plugin && plugin->count(n, e) == 0 ? plugin : NULL;
 }
 
-struct device *devices_open(const char *kind, int threads, struct str *notes,
-                            struct err *e)
+int devices_gpus(void)
 {
-    bool any = strcmp(kind, "auto") == 0;
-    struct device *d;
+    int n = 0;
 
-    if (strcmp(kind, "cpu") == 0)
-        return cpu_open(threads);
-    int rc = open_gpu(&d, e);
+    return find_gpus(&n, NULL) ? n : 0;
+}
+
+/* ---- ranks ---- */
+
+/* Where a rank is: which node's kernel runs it, and which GPU it has. */
+struct place {
+    uint64_t node, gpu;
+};
+
+static uint64_t own_node(void)
+{
+    struct str id = STR_INIT;
+    uint64_t node = 0;
+
+    if (file_read("/proc/sys/kernel/random/boot_id", 64, &id, NULL) == 0)
+        node = hash64(id.p, id.len);
+    str_free(&id);
+    return node;
+}
+
+/* Those of all ranks. free() it. */
+static struct place *share_places(struct comm *c, const struct place *own)
+{
+    size_t size = (size_t)comm_size(c);
+    struct place *all = mem_alloc(size * sizeof(*all));
+
+    all[comm_rank(c)] = *own;
+    for (size_t r = 0; r < size; r++)
+        comm_broadcast(c, (int)r, &all[r], sizeof(all[r]));
+    return all;
+}
+
+int devices_number(int n, int rank, int ranks, struct err *e)
+{
+    if (ranks <= n)
+        return rank;
+    if (n == 1)
+        return 0;
+    return err_set(
+        e, ERR_INVAL,
+        "there are %d ranks on this node and %d GPUs: start no more than it has "
+        "(--gres=gpu:N and --ntasks-per-node=N)",
+        ranks, n);
+}
+
+static int open_gpu(struct comm *c, struct place *own, struct device **d, struct err *e)
+{
+    struct place *all = share_places(c, own);
+    int rank = 0, ranks = 0, n = 0;
+
+    for (int r = 0; r < comm_size(c); r++) {
+        rank += r < comm_rank(c) && all[r].node == own->node;
+        ranks += all[r].node == own->node;
+    }
+    free(all);
+    const struct plugin *plugin = find_gpus(&n, e);
+    int number = plugin ? devices_number(n, rank, ranks, e) : e->code;
+    return number < 0 ? number : plugin->open(number, d, &own->gpu, e);
+}
+
+/* Whether each rank has a GPU of its own. All ranks at once, with the same result. */
+static int check_alone(struct comm *c, const struct place *own, struct err *e)
+{
+    struct place *all = share_places(c, own);
+    int size = comm_size(c), rc = 0;
+
+    for (int a = 0; a < size && rc == 0; a++)
+        for (int b = a + 1; b < size && rc == 0; b++)
+            if (all[a].node == all[b].node && all[a].gpu == all[b].gpu)
+                rc =
+                    err_set(e, ERR_INVAL,
+                            "ranks %d and %d have the same GPU: start no more ranks on a "
+                            "node than it has GPUs (--gres=gpu:N and "
+                            "--ntasks-per-node=N)",
+                            a, b);
+    free(all);
+    return rc;
+}
+
+struct device *devices_open(const struct devices_config *c, struct err *e)
+{
+    bool any = strcmp(c->kind, "auto") == 0;
+    struct place own = {own_node(), 0};
+    struct device *d = NULL;
+    struct err why = {0};
+
+    if (strcmp(c->kind, "cpu") == 0)
+        return cpu_open(c->threads);
+    int rc = comm_agree(c->comm, open_gpu(c->comm, &own, &d, &why), &why);
+    if (rc == 0)
+        rc = check_alone(c->comm, &own, &why);
     if (rc == 0)
         return d;
-    if (!any || (rc != ERR_NOENT && rc != ERR_UNSUPPORTED)) {
-        err_prefix(e, "--device %s", kind);
+    device_close(d);
+    if (!any || rc == ERR_IO) {
+        err_set(e, rc, "--device %s: %s", c->kind, why.text);
         return NULL;
     }
-    if (rc == ERR_UNSUPPORTED)
-        str_addf(notes, "no GPU is used: %s\n", e->text);
-    return cpu_open(threads);
+    if (rc != ERR_NOENT && c->notes)
+        str_addf(c->notes, "no GPU is used: %s\n", why.text);
+    return cpu_open(c->threads);
 }

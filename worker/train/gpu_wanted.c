@@ -10,7 +10,7 @@
 struct device *gpu_wanted(void)
 {
     struct err e;
-    struct device *d = devices_open("cuda", 1, NULL, &e);
+    struct device *d = devices_open(&(struct devices_config){.kind = "cuda"}, &e);
 
     if (d)
         return d;

@@ -303,20 +303,14 @@ static int open_data(struct app *a, struct err *e)
     return rc;
 }
 
-/* GPUs are for one rank: several would need NCCL. */
 static int open_device(struct app *a, struct err *e)
 {
     const struct options *o = &a->options;
-    bool several = comm_size(a->comm) > 1;
     struct str notes = STR_INIT;
 
-    if (several && strcmp(o->device, "cuda") == 0)
-        return err_set(e, ERR_UNSUPPORTED,
-                       "--device cuda is for one rank, and there are %d: this version "
-                       "has no NCCL",
-                       comm_size(a->comm));
-    a->device = devices_open(several ? "cpu" : o->device, (int)o->threads, &notes, e);
-    if (notes.len)
+    a->device = devices_open(
+        &(struct devices_config){o->device, (int)o->threads, a->comm, &notes}, e);
+    if (notes.len && comm_rank(a->comm) == 0)
         fprintf(stderr, "rung-train: %s", notes.p);
     str_free(&notes);
     return a->device ? 0 : e->code;
@@ -748,6 +742,8 @@ static int devices(const struct app *a)
 {
     int64_t n = a->options.devices;
 
+    if (n == 0 && strcmp(a->options.device, "cpu") != 0)
+        n = devices_gpus();
     if (n == 0)
         n = proc_cpus() / a->options.threads;
     return n < 1 ? 1 : (int)n;

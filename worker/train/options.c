@@ -107,7 +107,7 @@ static const struct row rows[] = {
      AT(threads), 1, 4096, false, NULL},
     {"parallel", "KIND", "of ranks ddp or mp; dp: of devices in one process", CHOICE, 0,
      AT(parallel), 0, 0, false, parallel_kinds},
-    {"devices", "N", "of dp, each with --threads (as many as there are CPUs)", WHOLE, 0,
+    {"devices", "N", "of dp (all GPUs, or CPUs with --threads each)", WHOLE, 0,
      AT(devices), 1, 4096, false, NULL},
     {"micro_batches", "N", "take batches in N parts (1; mp: 4 a rank)", WHOLE, 0,
      AT(micro_batches), 1, COUNT_MAX, false, NULL},

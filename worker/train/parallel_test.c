@@ -31,12 +31,22 @@ struct way {
 
 struct rank {
     const struct way *way;
+    bool apart; /* its device says that it has memory of its own */
     struct comm *comm;
     struct device *device;
+    struct device_ops ops; /* its own, if it is changed */
     struct bench bench;
     struct err e;
     pthread_t thread;
 };
+
+/* Then what ranks exchange is copied. (And is not used otherwise before it is back.) */
+static void set_apart(struct rank *r)
+{
+    r->ops = *r->device->ops;
+    r->ops.on_host = false;
+    r->device->ops = &r->ops;
+}
 
 static void *train_rank(void *arg)
 {
@@ -49,6 +59,8 @@ static void *train_rank(void *arg)
                                     .seed = 5};
 
     r->device = cpu_open(1);
+    if (r->apart)
+        set_apart(r);
     bench_open_on(&r->bench, r->device, w->model, w->dropout, w->optimizer, 0.002,
                   &config, &r->e);
     if (r->bench.trainer)
@@ -58,19 +70,24 @@ static void *train_rank(void *arg)
 }
 
 /* Trains on n ranks. */
-static void run(struct rank ranks[], int n, const struct way *way)
+static void run_on(struct rank ranks[], int n, const struct way *way, bool apart)
 {
     struct comm *comms[RANKS_MAX] = {NULL};
 
     if (n > 1)
         comm_threads(n, comms);
     for (int i = 0; i < n; i++) {
-        ranks[i] = (struct rank){.way = way, .comm = comms[i]};
+        ranks[i] = (struct rank){.way = way, .apart = apart, .comm = comms[i]};
         assert_int_equal(pthread_create(&ranks[i].thread, NULL, train_rank, &ranks[i]),
                          0);
     }
     for (int i = 0; i < n; i++)
         pthread_join(ranks[i].thread, NULL);
+}
+
+static void run(struct rank ranks[], int n, const struct way *way)
+{
+    run_on(ranks, n, way, false);
 }
 
 static void done(struct rank ranks[], int n)
@@ -201,6 +218,27 @@ static void test_more_stages_than_layers_are_refused(void **state)
         assert_non_null(strstr(ranks[r].e.text, "cut into 3 stages at most"));
     }
     done(ranks, 4);
+}
+
+static void test_copies_of_what_is_exchanged_change_nothing(void **state)
+{
+    (void)state;
+    static const struct way ways[] = {
+        {"mlp", "adam", 0.5, 32, false, 1},  {"cnn", "sgd", 0, 64, false, 2},
+        {"cnn", "sgd", 0, 64, true, 0},      {"resnet18", "sgd", 0, 16, false, 1},
+        {"resnet18", "sgd", 0, 16, true, 3},
+    };
+
+    for (size_t i = 0; i < COUNT(ways); i++) {
+        enum { RANKS = 3 };
+        struct rank plain[RANKS], copied[RANKS];
+        run(plain, RANKS, &ways[i]);
+        run_on(copied, RANKS, &ways[i], true);
+        for (int r = 0; r < RANKS; r++)
+            assert_true(same_state(&plain[r].bench.t, &copied[r].bench.t));
+        done(plain, RANKS);
+        done(copied, RANKS);
+    }
 }
 
 /* ---- little memory ---- */
@@ -384,6 +422,7 @@ int main(void)
         cmocka_unit_test(test_stages_learn_what_one_rank_does),
         cmocka_unit_test(test_by_themselves_stages_take_four_pieces_each),
         cmocka_unit_test(test_more_stages_than_layers_are_refused),
+        cmocka_unit_test(test_copies_of_what_is_exchanged_change_nothing),
         cmocka_unit_test(test_with_little_memory_batches_are_cut),
         cmocka_unit_test(test_memory_that_operations_need_cuts_batches),
     };

@@ -269,17 +269,16 @@ static void forward(struct trainer *t, struct feed *f, struct lane *l, struct ro
                     struct rows rest, size_t batch)
 {
     struct device *d = t->device;
-    struct comm *c = t->config.comm;
     bool training = batch > 0;
     const float *x = l->room;
 
     if (is_first(t))
         x = loader_take(&f->loader, f, rows, rest);
     else
-        comm_receive(c, (int)t->stage - 1, l->room,
-                     rows.n * features_in(t) * sizeof(float));
+        exchange_receive(t->exchange, (int)t->stage - 1, l->room,
+                         rows.n * features_in(t));
     if (!training)
-        comm_sent(c); /* what was sent last lies where the next goes */
+        exchange_sent(t->exchange); /* what was sent last lies where the next goes */
     const float *y = pass_forward(l->pass, &(struct batch){
                                                .rows = rows.n,
                                                .x = x,
@@ -289,7 +288,7 @@ static void forward(struct trainer *t, struct feed *f, struct lane *l, struct ro
                                                .row = rows.start % t->config.batch_size,
                                            });
     if (!is_last(t))
-        comm_send(c, (int)t->stage + 1, y, rows.n * features_out(t) * sizeof(float));
+        exchange_send(t->exchange, (int)t->stage + 1, y, rows.n * features_out(t));
     else /* their part of the gradient of the batch's mean loss, with labels smoothed */
         d->ops->softmax_loss(d, rows.n, t->data->classes, y, f->labels,
                              f->order + rows.start,
@@ -312,7 +311,7 @@ static size_t next_bucket(size_t left)
 /* Begins to sum the gradients from `from` on over the ranks, all that was not yet. */
 static void reduce_from(struct trainer *t, size_t from)
 {
-    comm_reduce(t->config.comm, t->model->gradients + from, t->reduced - from);
+    exchange_reduce(t->exchange, from, t->reduced);
     t->reduced = from;
     t->bucket = next_bucket(from);
 }
@@ -346,20 +345,17 @@ static void layer_done(void *arg, size_t layer)
 /* Of micro-batch i of n. */
 static void backward(struct trainer *t, struct lane *l, size_t rows, size_t i, size_t n)
 {
-    struct comm *c = t->config.comm;
-    size_t bytes = rows * features_in(t) * sizeof(float);
-
     t->adding = i > 0;
     t->added = t->stages[t->stage].to;
     t->reducing = i + 1 == n && !t->config.staged;
     if (!is_last(t))
-        comm_receive(c, (int)t->stage + 1, pass_upstream(l->pass),
-                     rows * features_out(t) * sizeof(float));
+        exchange_receive(t->exchange, (int)t->stage + 1, pass_upstream(l->pass),
+                         rows * features_out(t));
     if (!is_first(t))
-        comm_sent(c); /* as above */
+        exchange_sent(t->exchange); /* as above */
     pass_backward(l->pass, i ? t->partial : t->model->gradients, t->dx, layer_done, t);
     if (!is_first(t))
-        comm_send(c, (int)t->stage - 1, t->dx, bytes);
+        exchange_send(t->exchange, (int)t->stage - 1, t->dx, rows * features_in(t));
 }
 
 /* The last batch of an epoch has fewer samples than there are ranks. */
@@ -408,13 +404,13 @@ void step_train(struct trainer *t, struct feed *f, size_t start, size_t n)
         size_t k = i - ahead;
         backward(t, &t->lanes[k % t->n_lanes], piece(all, k, pieces).n, k, pieces);
     }
-    comm_sent(t->config.comm);
+    exchange_sent(t->exchange);
     if (t->config.staged)
         return;
     while (t->reduced >= t->bucket)
         reduce_from(t, t->reduced - t->bucket);
     reduce_from(t, 0);
-    comm_reduce_wait(t->config.comm);
+    exchange_reduce_wait(t->exchange);
 }
 
 static struct rows head(struct rows all, size_t most)
@@ -432,5 +428,5 @@ void step_validate(struct trainer *t, struct feed *f)
         next = head(all, t->most_rows);
         forward(t, f, &t->lanes[0], now, next, 0);
     }
-    comm_sent(t->config.comm);
+    exchange_sent(t->exchange);
 }

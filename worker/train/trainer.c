@@ -127,6 +127,7 @@ struct trainer *trainer_create(struct device *device, struct data *data,
     t->model = model;
     t->optimizer = optimizer;
     t->config = *config;
+    t->exchange = exchange_open(config->comm, device, model->gradients, model->n);
     t->shuffled = mem_resize(NULL, data->training.n, sizeof(*t->shuffled));
     if (open_all(t, e) < 0) {
         trainer_destroy(t);
@@ -151,6 +152,7 @@ void trainer_destroy(struct trainer *t)
     d->ops->detach(d, t->scale);
     step_close(t);
     d->ops->release(d, t->totals);
+    exchange_close(t->exchange);
     free(t->shuffled);
     free(t->moves);
     free(t);
@@ -180,15 +182,16 @@ int trainer_replicate(struct device *d, struct comm *c, float *x, size_t n, stru
 }
 
 /* Brings what a stage has of an array to rank 0, which has its own. */
-static void gather_range(struct comm *c, int rank, float *x, size_t from, size_t to)
+static void gather_range(const struct trainer *t, int rank, float *x, size_t from,
+                         size_t to)
 {
-    size_t bytes = (to - from) * sizeof(*x);
+    int own = comm_rank(t->config.comm);
 
-    if (bytes && comm_rank(c) == rank)
-        comm_send(c, 0, x + from, bytes);
-    else if (bytes && comm_rank(c) == 0)
-        comm_receive(c, rank, x + from, bytes);
-    comm_sent(c);
+    if (to > from && own == rank)
+        exchange_send(t->exchange, 0, x + from, to - from);
+    else if (to > from && own == 0)
+        exchange_receive(t->exchange, rank, x + from, to - from);
+    exchange_sent(t->exchange);
 }
 
 /* Brings all that training changes to rank 0, which saves it. */
@@ -199,10 +202,10 @@ static void gather_stages(struct trainer *t)
 
     for (int r = 1; r < comm_size(c); r++) {
         const struct stage *s = &t->stages[r];
-        gather_range(c, r, m->values, s->from, s->to);
-        gather_range(c, r, m->state, s->state_from, s->state_to);
+        gather_range(t, r, m->values, s->from, s->to);
+        gather_range(t, r, m->state, s->state_from, s->state_to);
         for (int i = 0; i < t->optimizer->n_slots; i++)
-            gather_range(c, r, t->optimizer->slots[i], s->from, s->to);
+            gather_range(t, r, t->optimizer->slots[i], s->from, s->to);
     }
 }
 

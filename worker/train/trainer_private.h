@@ -2,6 +2,7 @@
 #ifndef WORKER_TRAIN_TRAINER_PRIVATE_H
 #define WORKER_TRAIN_TRAINER_PRIVATE_H
 
+#include "worker/train/exchange.h"
 #include "worker/train/stages.h"
 #include "worker/train/trainer.h"
 
@@ -54,6 +55,7 @@ struct trainer {
     struct model *model;
     struct optimizer *optimizer;
     struct trainer_config config;
+    struct exchange *exchange;
     struct attached attached[2]; /* train, test */
     struct feed training, validation;
     const void *mean, *scale;
