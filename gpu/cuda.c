@@ -13,7 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STAGING ((size_t)8 << 20) /* bytes of each */
+#define STAGING       ((size_t)8 << 20) /* bytes of each */
+#define USAGE_SECONDS 1.0               /* between two looks at how busy it is */
 
 /* ---- failures ---- */
 
@@ -489,6 +490,7 @@ static void cuda_close(struct device *d)
         cudaStreamSynchronize(cuda->gatherer);
     if (cuda->stream)
         cudaStreamSynchronize(cuda->stream);
+    usage_end(cuda->usage);
     cuda_conv_close(cuda);
     cuda_blas_close(cuda);
     while (cuda->attachments.n)
@@ -512,6 +514,11 @@ static void cuda_close(struct device *d)
     free(cuda);
 }
 
+static void cuda_usage(struct device *d, struct device_usage *u)
+{
+    usage_take(((struct cuda *)d)->usage, u);
+}
+
 static const struct device_ops cuda_ops = {
     .close = cuda_close,
     .describe = cuda_describe,
@@ -520,6 +527,7 @@ static const struct device_ops cuda_ops = {
     .release = cuda_release,
     .limit = cuda_limit,
     .memory = cuda_memory,
+    .usage = cuda_usage,
     .recover = cuda_recover,
     .attach = cuda_attach,
     .detach = cuda_detach,
@@ -606,6 +614,22 @@ static int open_streams(struct cuda *cuda, struct err *e)
     return fault_cuda(rc, &cuda->versions, cuda->name, e);
 }
 
+/* By its UUID, which NVML knows, too, whatever CUDA_VISIBLE_DEVICES hides. */
+static void watch_usage(struct cuda *cuda, int number)
+{
+    struct cudaDeviceProp p;
+    char name[64] = "GPU-";
+    size_t n = strlen(name);
+
+    if (cudaGetDeviceProperties(&p, number) != cudaSuccess)
+        return;
+    for (size_t i = 0; i < sizeof(p.uuid.bytes); i++)
+        n += (size_t)snprintf(name + n, sizeof(name) - n, "%s%02x",
+                              i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
+                              (unsigned char)p.uuid.bytes[i]);
+    cuda->usage = usage_begin(name, USAGE_SECONDS);
+}
+
 /* A kernel of ours and a copy: what does not work shows here, and not in the middle of a
  * training. */
 static int try_out(struct cuda *cuda, struct err *e)
@@ -642,6 +666,7 @@ static int cuda_open(int number, struct device **d, uint64_t *id, struct err *e)
         cuda_close(&cuda->device);
         return rc;
     }
+    watch_usage(cuda, number);
     *d = &cuda->device;
     return 0;
 }

@@ -7,6 +7,7 @@
 #include "gpu/device.h"
 #include "gpu/fault.h"
 #include "gpu/kernels.h"
+#include "gpu/usage.h"
 
 /* Page-locked memory of the host, through which copies go. */
 struct staging {
@@ -33,6 +34,8 @@ struct cuda {
     cudaEvent_t queued; /* what was before the gathering */
     cudaEvent_t gathered;
     bool gathering;
+
+    struct usage *usage;
 
     struct cache *cache;
     void *space; /* what an operation needs while it runs */

@@ -140,6 +140,14 @@ struct device_memory {
     size_t used, peak;
 };
 
+/* What a GPU does, as its driver tells. NaN: it does not. */
+struct device_usage {
+    double util;     /* mean share of the time in which it computed, 0 to 1 */
+    double mem_used; /* bytes, of all processes */
+    double mem_peak; /* the most that was seen */
+    double power;    /* mean, W */
+};
+
 struct device {
     const struct device_ops *ops;
     /* an implementation's own follows */
@@ -162,6 +170,8 @@ struct device_ops {
     /* From now on allocate() gives out so many bytes more at most. */
     void (*limit)(struct device *d, size_t bytes);
     void (*memory)(const struct device *d, struct device_memory *m);
+    /* What it did since the last call. NULL: nothing is known of such devices. */
+    void (*usage)(struct device *d, struct device_usage *u);
     /* Operations of some devices need memory while they run, and the first of them that
      * gets none makes download() return ERR_FULL. This then gives back all that is kept
      * for later, and forgets that failure, and no other: with less to do, work can begin

@@ -208,6 +208,10 @@ static void test_fp16_learns_with_its_loss_scaled(void **state)
     assert_non_null(b.trainer);
     struct metrics first = train(&b, 1), last = train(&b, 9);
     assert_true(last.v[METRIC_LOSS] < 0.7 * first.v[METRIC_LOSS]);
+    assert_true(last.v[METRIC_GPU_UTIL] >= 0 && last.v[METRIC_GPU_UTIL] <= 1);
+    assert_true(last.v[METRIC_GPU_MEM_USED] > 0 && last.v[METRIC_GPU_POWER] > 0);
+    assert_true(last.v[METRIC_GPU_MEM_PEAK] >= last.v[METRIC_GPU_MEM_USED]);
+    assert_true(last.v[METRIC_GPU_SECONDS] == last.v[METRIC_EPOCH_SECONDS]);
     assert_int_equal(b.t.optimizer->updates + scale.skipped,
                      10 * trainer_steps(TRAINING, 32));
     /* What cannot be: a step that overflows whatever the factor is left out. */

@@ -543,9 +543,10 @@ static int obey(struct app *a, bool *over, struct err *e)
      */
     if (collect(a, true, e) < 0)
         return e->code;
-    for (size_t i = 0; i < METRICS; i++)
+    size_t n = a->device->ops->on_host ? METRICS_ON_HOST : METRICS;
+    for (size_t i = 0; i < n; i++)
         report[i] = (struct rung_metric){metric_names[i], m->v[i]};
-    int answer = rung_report(a->rung, (long)t->progress.step, METRICS, report);
+    int answer = rung_report(a->rung, (long)t->progress.step, n, report);
     if (answer < 0)
         return err_set(e, ERR_IO, "%s", rung_error(a->rung));
     int decision = answer & ~RUNG_SAVE;

@@ -5,6 +5,7 @@
 #include "base/proc.h"
 #include "worker/train/draw.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -327,14 +328,24 @@ int trainer_epoch(struct trainer *t, uint32_t epoch, trainer_tick *tick, void *a
         rc = validate(t, &validation, e);
     if (rc < 0)
         return rc;
+    struct device_usage gpu = {NAN, NAN, NAN, NAN};
+    if (t->device->ops->usage)
+        t->device->ops->usage(t->device, &gpu);
+    double seconds = clock_mono() - begun;
     *metrics = (struct metrics){{
         [METRIC_LOSS] = training.loss / n,
         [METRIC_ACCURACY] = training.correct / n,
         [METRIC_VAL_LOSS] = validation.loss / n_val,
         [METRIC_VAL_ACCURACY] = validation.correct / n_val,
         [METRIC_SAMPLES_PER_SECOND] = n / (trained - begun),
-        [METRIC_EPOCH_SECONDS] = clock_mono() - begun,
+        [METRIC_EPOCH_SECONDS] = seconds,
         [METRIC_HOST_RSS] = proc_resident(),
+        [METRIC_GPU_UTIL] = gpu.util,
+        [METRIC_GPU_MEM_USED] = gpu.mem_used,
+        [METRIC_GPU_MEM_PEAK] = gpu.mem_peak,
+        [METRIC_GPU_POWER] = gpu.power,
+        [METRIC_GPU_SECONDS] =
+            t->device->ops->on_host ? NAN : seconds * comm_size(t->config.comm),
     }};
     return 0;
 }

@@ -20,7 +20,12 @@
     X(VAL_ACCURACY, val_accuracy)             /* model as the epoch left it */           \
     X(SAMPLES_PER_SECOND, samples_per_second) /* in training, without validation */      \
     X(EPOCH_SECONDS, epoch_seconds)           /* training and validation */              \
-    X(HOST_RSS, host_rss)                     /* bytes of this process in memory */
+    X(HOST_RSS, host_rss)                     /* bytes of this process in memory */      \
+    X(GPU_UTIL, gpu_util)                     /* these of rank 0's GPU, as its driver */ \
+    X(GPU_MEM_USED, gpu_mem_used)             /* tells; NaN: it does not, or there */    \
+    X(GPU_MEM_PEAK, gpu_mem_peak)             /* is none. See struct device_usage */     \
+    X(GPU_POWER, gpu_power)                                                              \
+    X(GPU_SECONDS, gpu_seconds) /* of the epoch, times the ranks: a GPU each */
 
 enum metric {
 #define METRIC_ENUM_(id, name) METRIC_##id,
@@ -28,6 +33,8 @@ enum metric {
 #undef METRIC_ENUM_
         METRICS
 };
+
+#define METRICS_ON_HOST METRIC_GPU_UTIL /* so many are there without a GPU */
 
 extern const char *const metric_names[METRICS];
 
