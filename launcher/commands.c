@@ -20,6 +20,16 @@ const struct cli_command cli_commands[] = {
      "configurations.\n"
      "Nothing is created.",
      check_options, cmd_check},
+    {"simulate", "FILE", "Play a sweep through in simulated time, many times",
+     "The sweep's own search and schedule, against learning curves: those of a table, of "
+     "an\n"
+     "earlier sweep, or invented ones. Each trial follows one of them, in random order.\n"
+     "Prints what the sweep takes, how many trials get how far, and how good the best "
+     "is\n"
+     "after as many steps as 1, 2, 5, ... trainings to max_t take: medians and the "
+     "range\n"
+     "from 10 to 90 % of the repetitions. Nothing is created but FILE of --hdf5.",
+     simulate_options, cmd_simulate},
     {"render", "FILE", "Print the batch script and sbatch commands of a sweep's jobs",
      "Nothing is submitted and nothing created, and Slurm need not be there. With "
      "--script,\n"

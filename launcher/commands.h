@@ -24,6 +24,7 @@ int cmd_replay(int argc, char **argv);
 int cmd_resume(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_show(int argc, char **argv);
+int cmd_simulate(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_stop(int argc, char **argv);
 int cmd_submit(int argc, char **argv);
@@ -33,8 +34,8 @@ int cmd_watch(int argc, char **argv);
 extern const struct cli_option agent_options[], best_options[], check_options[],
     controller_options[], doctor_options[], exec_options[], export_options[],
     fsck_options[], init_options[], log_options[], render_options[], replay_options[],
-    resume_options[], run_options[], show_options[], status_options[], stop_options[],
-    submit_options[], watch_options[];
+    resume_options[], run_options[], show_options[], simulate_options[], status_options[],
+    stop_options[], submit_options[], watch_options[];
 
 /* A line of that table, which rung-exec has too. */
 #define COMMAND_EXEC                                                                     \

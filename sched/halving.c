@@ -111,6 +111,21 @@ bool halving_due(const struct sweep *sw, struct rung *r)
     return true;
 }
 
+void halving_forget_over(struct sweep *sw)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < sw->order.n; i++) {
+        struct rung *r = sw->order.v[i];
+        const struct bracket *b = &sw->brackets.v[r->bracket];
+        bool full = b->closed || b->members >= b->size;
+
+        if (!full || r->promoted == 0 || !halving_due(sw, r) || !sent_on(sw, r))
+            sw->order.v[n++] = r;
+    }
+    sw->order.n = n;
+}
+
 /* ---- what is to be expected ---- */
 
 /* Of a round of Hyperband's brackets, one from each level: the share of their trials that

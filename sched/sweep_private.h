@@ -22,7 +22,8 @@ struct sweep {
     const struct spec *spec;
     struct levels levels;
     VEC(struct bracket) brackets;
-    /* as get_job looks: the highest milestone first, then the lower bracket */
+    /* those that promote still, as get_job looks: the highest milestone first, then the
+     * lower bracket */
     VEC(struct rung *) order;
     struct median *median; /* NULL with another method */
     VEC(struct trial) trials;
@@ -63,6 +64,8 @@ uint32_t sweep_seats(const struct sweep *sw, struct rung *r);
 int halving_open(const struct sweep *sw);
 /* Have all come to the rung that will: are its best to go on now? */
 bool halving_due(const struct sweep *sw, struct rung *r);
+/* Takes rungs out of the order whose best have all gone on, and which take no more. */
+void halving_forget_over(struct sweep *sw);
 /* To be told when a trial begins to be on its way to a rung, and when it is no more:
  * recorded there or elsewhere, or ended. Before and after that is changed in it. */
 void halving_comes(struct sweep *sw, const struct trial *t);

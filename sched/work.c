@@ -92,6 +92,8 @@ static bool promotable(struct sweep *sw, int32_t probe, struct work *w)
     bool waits = spec_synchronous(sw->spec);
     struct queued q;
 
+    if (waits)
+        halving_forget_over(sw);
     for (size_t i = 0; i < sw->order.n; i++) {
         struct rung *r = sw->order.v[i];
 
@@ -114,14 +116,16 @@ static bool next_finalist(struct sweep *sw, int32_t probe, struct work *w)
     if (sw->open_others - probe_runs > 0 ||
         sw->at_max + sw->open_finalists >= sw->spec->finalists)
         return false;
-    for (size_t i = 0; i < sw->order.n; i++) {
-        struct rung *r = sw->order.v[i];
+    for (size_t s = 0; s < sw->brackets.n; s++) {
+        for (int k = 0; k < sweep_rungs(sw, (int)s); k++) {
+            struct rung *r = &sw->brackets.v[s].rungs[k];
+            int64_t above = found ? found->milestone : 0;
 
-        if (found && r->milestone < found->milestone)
-            break;
-        if (best_paused(sw, r, probe, &q) && (!found || queued_before(q, best))) {
-            found = r;
-            best = q;
+            if (r->milestone >= above && best_paused(sw, r, probe, &q) &&
+                (r->milestone > above || queued_before(q, best))) {
+                found = r;
+                best = q;
+            }
         }
     }
     if (found)

@@ -99,7 +99,7 @@ test_expect_success BASH 'bash completes commands and options' '
     complete rung run swe >out && test_must_be_empty out &&
     for name in $commands; do
         complete rung $name -- >out &&
-        sed -n "s/^  \(-., \)\?\(--[a-z0-9]*\).*/\2/p" \
+        sed -n "s/^  \(-., \)\?\(--[a-z0-9-]*\).*/\2/p" \
             "$top_srcdir/tests/help/$name.txt" >expect &&
         test_cmp expect out || return 1
     done

@@ -1,0 +1,547 @@
+#include "launcher/curves.h"
+
+#include "base/file.h"
+#include "base/num.h"
+#include "base/rng.h"
+#include "base/str.h"
+#include "base/vec.h"
+#include "launcher/loaded.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define CSV_MOST ((size_t)1 << 30) /* bytes */
+#define NOISE    0.01
+
+struct curves {
+    bool invented, maximize;
+    uint64_t seed;
+    struct str text;
+    int64_t rows;
+    VEC(int64_t) steps; /* ascending */
+    VEC(double) values; /* [rows][steps.n] */
+    VEC(double) seconds;
+    const struct space *sp;
+    VEC(double) points; /* [rows][space_dims()] of the unit cube, NaN: not known */
+    bool located;       /* any of them is */
+};
+
+/* Where a row's parameters lie. */
+static void take_parameters(struct curves *c, const struct value values[])
+{
+    int dims = space_dims(c->sp);
+    double *u = mem_alloc((size_t)dims * sizeof(*u));
+
+    space_locate(c->sp, values, u);
+    for (int d = 0; d < dims; d++) {
+        vec_push(&c->points, u[d]);
+        c->located |= !isnan(u[d]);
+    }
+    free(u);
+}
+
+/* ---- CSV ---- */
+
+/* The next cell of a line, unquoted in place, or NULL at its end; *at moves behind it. */
+static char *next_cell(char **at)
+{
+    char *cell = *at, *to = cell, *from = cell;
+
+    if (!cell)
+        return NULL;
+    if (*from == '"')
+        for (from++; *from && (*from != '"' || *++from == '"'); from++)
+            *to++ = *from;
+    while (*from && *from != ',')
+        *to++ = *from++;
+    *at = *from == ',' ? from + 1 : NULL;
+    *to = '\0';
+    return cell;
+}
+
+/* The next line of text, ended by NUL, or NULL. */
+static char *next_line(char **at)
+{
+    char *line = *at, *end = line + strcspn(line, "\r\n");
+
+    if (*line == '\0')
+        return NULL;
+    *at = end + strspn(end, "\r\n");
+    *end = '\0';
+    return line;
+}
+
+struct header {
+    VEC(char *) names;
+    VEC(int) parameter; /* of the space, that each column is; -1: none */
+    char *prefix;       /* of the columns that are the metric */
+    VEC(int64_t) step;  /* of each column; -1: it is none of those */
+    int time;           /* the column of seconds, -1: none */
+    int64_t time_steps;
+};
+
+/* A name that ends in digits: their number, and how long what stands before is. */
+static int64_t numbered(const char *name, size_t *length)
+{
+    size_t n = strlen(name);
+    int64_t step = -1;
+
+    while (n > 0 && name[n - 1] >= '0' && name[n - 1] <= '9')
+        n--;
+    *length = n;
+    return n > 0 && num_parse_int(name + n, strlen(name + n), &step) == 0 ? step : -1;
+}
+
+static int columns_like(const struct header *h, const char *name, size_t n)
+{
+    int count = 0;
+
+    for (size_t i = 0; i < h->names.n; i++) {
+        size_t length;
+
+        count += numbered(h->names.v[i], &length) >= 0 && length == n &&
+                 strncmp(h->names.v[i], name, n) == 0;
+    }
+    return count;
+}
+
+/* "time50_s" */
+static void find_time(struct header *h)
+{
+    h->time = -1;
+    for (size_t i = 0; i < h->names.n; i++) {
+        size_t n = strlen(h->names.v[i]);
+        int64_t steps;
+
+        if (n > 6 && strncmp(h->names.v[i], "time", 4) == 0 &&
+            strcmp(h->names.v[i] + n - 2, "_s") == 0 &&
+            num_parse_int(h->names.v[i] + 4, n - 6, &steps) == 0 && steps > 0) {
+            h->time = (int)i;
+            h->time_steps = steps;
+        }
+    }
+}
+
+static int read_header(struct header *h, const struct space *sp, char *line,
+                       const char *path, struct err *e)
+{
+    int most = 1; /* one column alone is no curve */
+    size_t length;
+    char *cell;
+
+    while ((cell = next_cell(&line))) {
+        vec_push(&h->names, cell);
+        vec_push(&h->parameter, space_find(sp, cell));
+    }
+    for (size_t i = 0; i < h->names.n; i++) {
+        int64_t step = numbered(h->names.v[i], &length);
+        int count = step < 0 ? 0 : columns_like(h, h->names.v[i], length);
+
+        if (count > most) {
+            most = count;
+            free(h->prefix);
+            h->prefix = mem_strndup(h->names.v[i], length);
+        }
+    }
+    if (!h->prefix)
+        return err_set(e, ERR_SYNTAX,
+                       "%s:1: no columns of a metric, such as loss01, loss02, ... for "
+                       "steps 1, 2, ...",
+                       path);
+    for (size_t i = 0; i < h->names.n; i++) {
+        int64_t step = numbered(h->names.v[i], &length);
+
+        vec_push(&h->step, length == strlen(h->prefix) &&
+                                   strncmp(h->names.v[i], h->prefix, length) == 0
+                               ? step
+                               : -1);
+    }
+    find_time(h);
+    return 0;
+}
+
+static struct value value_of(const char *cell)
+{
+    struct value v = {.kind = VALUE_STR};
+
+    if (*cell == '\0')
+        v.kind = VALUE_ABSENT;
+    else if (num_parse_int(cell, strlen(cell), &v.i) == 0)
+        v.kind = VALUE_INT;
+    else if (num_parse(cell, strlen(cell), &v.r) == 0)
+        v.kind = VALUE_REAL;
+    else
+        v.s = cell;
+    return v;
+}
+
+static int take_steps(struct curves *c, const struct header *h, const char *path,
+                      struct err *e)
+{
+    const char *last = "";
+
+    for (size_t i = 0; i < h->step.n; i++) {
+        if (h->step.v[i] < 0)
+            continue;
+        if (c->steps.n > 0 && h->step.v[i] <= c->steps.v[c->steps.n - 1])
+            return err_set(e, ERR_SYNTAX, "%s:1: the steps of '%s' do not ascend", path,
+                           h->prefix);
+        if (c->steps.n == 0)
+            str_addf(&c->text, "%s to ", h->names.v[i]);
+        vec_push(&c->steps, h->step.v[i]);
+        last = h->names.v[i];
+    }
+    str_add(&c->text, last);
+    return 0;
+}
+
+/* "", "nan", "NA" of R, and "inf" are what a metric is that has diverged. */
+static int number_in(const char *cell, double *v)
+{
+    static const char *const none[] = {"", "nan", "na", "inf", "-inf", "+inf"};
+
+    *v = NAN;
+    for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++)
+        if (strcasecmp(cell, none[i]) == 0)
+            return 0;
+    return num_parse(cell, strlen(cell), v);
+}
+
+static int take_cells(struct curves *c, const struct header *h, char *line,
+                      const char *where, struct value values[], struct err *e)
+{
+    double seconds = NAN, v;
+    size_t i = 0;
+    char *cell;
+
+    for (; (cell = next_cell(&line)); i++) {
+        if (i >= h->names.n)
+            return err_set(e, ERR_SYNTAX, "%s: more cells than the header has", where);
+        if (h->parameter.v[i] >= 0)
+            values[h->parameter.v[i]] = value_of(cell);
+        if (h->step.v[i] < 0 && (int)i != h->time)
+            continue;
+        if (number_in(cell, &v) != 0)
+            return err_set(e, ERR_SYNTAX, "%s: %s is not a number: '%s'", where,
+                           h->names.v[i], cell);
+        if ((int)i == h->time)
+            seconds = v / (double)h->time_steps;
+        else
+            vec_push(&c->values, v);
+    }
+    if (i < h->names.n)
+        return err_set(e, ERR_SYNTAX, "%s: fewer cells than the header has", where);
+    vec_push(&c->seconds, seconds);
+    c->rows++;
+    return 0;
+}
+
+static int take_row(struct curves *c, const struct header *h, char *line,
+                    const char *where, struct err *e)
+{
+    struct value *values = mem_alloc((size_t)space_count(c->sp) * sizeof(*values));
+    int rc = take_cells(c, h, line, where, values, e);
+
+    if (!rc)
+        take_parameters(c, values);
+    free(values); /* words lie in the line */
+    return rc;
+}
+
+static int read_csv(struct curves *c, const char *path, struct err *e)
+{
+    struct str text = STR_INIT, where = STR_INIT;
+    struct header h = {0};
+    char *at, *line;
+    int rc = file_read_gz(path, CSV_MOST, &text, e);
+
+    at = text.p;
+    line = rc == 0 && at ? next_line(&at) : NULL;
+    if (!rc)
+        rc = line ? read_header(&h, c->sp, line, path, e)
+                  : err_set(e, ERR_SYNTAX, "%s is empty", path);
+    if (!rc)
+        rc = take_steps(c, &h, path, e);
+    while (!rc && (line = next_line(&at))) {
+        str_cut(&where, 0);
+        str_addf(&where, "%s, configuration %lld", path, (long long)c->rows + 1);
+        rc = take_row(c, &h, line, where.p, e);
+    }
+    if (!rc && c->rows == 0)
+        rc = err_set(e, ERR_SYNTAX, "%s has no configurations", path);
+    if (!rc)
+        str_addf(&c->text, " of %lld configurations", (long long)c->rows);
+    free(h.prefix);
+    vec_free(&h.names);
+    vec_free(&h.step);
+    vec_free(&h.parameter);
+    str_free(&where);
+    str_free(&text);
+    return rc;
+}
+
+/* ---- a sweep ---- */
+
+struct point {
+    int32_t trial;
+    int64_t step;
+    double value;
+};
+
+static int by_trial(const void *a, const void *b)
+{
+    const struct point *x = a, *y = b;
+
+    if (x->trial != y->trial)
+        return x->trial < y->trial ? -1 : 1;
+    return x->step < y->step ? -1 : x->step > y->step;
+}
+
+static int by_step(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+/* Each step that any trial reported, once. */
+static void unite_steps(struct curves *c, const struct point points[], size_t n)
+{
+    size_t k = 0;
+
+    for (size_t i = 0; i < n; i++)
+        vec_push(&c->steps, points[i].step);
+    qsort(c->steps.v, c->steps.n, sizeof(c->steps.v[0]), by_step);
+    for (size_t i = 0; i < c->steps.n; i++)
+        if (k == 0 || c->steps.v[i] != c->steps.v[k - 1])
+            c->steps.v[k++] = c->steps.v[i];
+    c->steps.n = k;
+}
+
+/* points[0 .. n), of one trial: its values at all steps. */
+static void add_trial(struct curves *c, const struct point points[], size_t n)
+{
+    double value = NAN;
+    size_t k = 0;
+
+    for (size_t i = 0; i < c->steps.n; i++) {
+        while (k < n && points[k].step <= c->steps.v[i])
+            value = points[k++].value;
+        vec_push(&c->values, value);
+    }
+    c->rows++;
+}
+
+/* Of a trial of another sweep: those that this one has, too. */
+static void take_json(struct curves *c, const char *params)
+{
+    int n = space_count(c->sp);
+    struct value *values = mem_alloc((size_t)n * sizeof(*values));
+    struct slice key;
+    struct json j;
+
+    json_begin(&j, params, strlen(params));
+    json_object(&j);
+    while (json_key(&j, &key)) {
+        char *name = mem_strndup(key.p, key.len); /* names need no escapes */
+        int i = space_find(c->sp, name);
+
+        free(name);
+        if (i >= 0)
+            values[i] = value_scan(&j);
+        else
+            json_skip(&j);
+    }
+    take_parameters(c, values);
+    values_free(values, n);
+    free(values);
+}
+
+static int read_sweep(struct curves *c, const char *path, const char *metric,
+                      struct err *e)
+{
+    VEC(struct point) points = {0};
+    struct loaded l;
+    int rc = loaded_open(&l, path, true, e);
+
+    for (size_t i = 0; !rc && i < l.history.reports.n; i++) {
+        const struct report_row *r = &l.history.reports.v[i];
+
+        for (uint32_t k = 0; k < r->n_cells; k++) {
+            const struct metric_cell *m = &l.history.cells.v[r->first_cell + k];
+
+            if (strcmp(l.history.names.v[m->column], metric) == 0)
+                vec_push(&points, ((struct point){r->trial, r->step, m->value}));
+        }
+    }
+    if (!rc && points.n == 0)
+        rc = err_set(e, ERR_NOENT, "%s has no reports of %s", path, metric);
+    if (!rc) {
+        unite_steps(c, points.v, points.n);
+        qsort(points.v, points.n, sizeof(points.v[0]), by_trial);
+    }
+    for (size_t i = 0, from = 0; !rc && i < points.n; i++) {
+        int32_t trial = points.v[i].trial;
+        const struct trial *t = sweep_trial(l.sw, trial);
+
+        if (i + 1 < points.n && points.v[i + 1].trial == trial)
+            continue;
+        add_trial(c, &points.v[from], i + 1 - from);
+        take_json(c, t->params);
+        vec_push(&c->seconds, t->last_step > 0 && t->seconds > 0
+                                  ? t->seconds / (double)t->last_step
+                                  : NAN);
+        from = i + 1;
+    }
+    if (!rc)
+        str_addf(&c->text, "%s of %lld trials", metric, (long long)c->rows);
+    vec_free(&points);
+    loaded_close(&l);
+    return rc;
+}
+
+int curves_load(struct curves **out, const char *path, const char *metric,
+                const struct space *sp, struct err *e)
+{
+    struct curves *c = mem_alloc(sizeof(*c));
+    int rc;
+
+    c->sp = sp;
+    c->text = (struct str)STR_INIT;
+    rc = sweep_dir_is(path) ? read_sweep(c, path, metric, e) : read_csv(c, path, e);
+    if (rc != 0)
+        curves_free(c);
+    else
+        *out = c;
+    return rc;
+}
+
+/* ---- invented ones ---- */
+
+struct curves *curves_invent(uint64_t seed, bool maximize)
+{
+    struct curves *c = mem_alloc(sizeof(*c));
+
+    c->invented = true;
+    c->maximize = maximize;
+    c->seed = seed;
+    c->text = (struct str)STR_INIT;
+    str_add(&c->text, "invented curves");
+    return c;
+}
+
+static double invented(const struct curves *c, int64_t row, int64_t step)
+{
+    uint32_t r = (uint32_t)row;
+    double floor = rng_unit(c->seed, RNG_FORECAST, r, 2, 0),
+           top = 1 + rng_unit(c->seed, RNG_FORECAST, r, 2, 1),
+           power = 0.3 + 0.7 * rng_unit(c->seed, RNG_FORECAST, r, 2, 2),
+           radius = 1 - rng_unit(c->seed, RNG_FORECAST, r, 3, (uint32_t)step),
+           angle = rng_unit(c->seed, RNG_FORECAST, r, 4, (uint32_t)step);
+    double noise = sqrt(-2 * log(radius)) * cos(2 * M_PI * angle); /* Box and Muller */
+    double v = floor + (top - floor) * pow((double)step + 1, -power) + NOISE * noise;
+
+    return c->maximize ? -v : v;
+}
+
+/* ---- looking ---- */
+
+void curves_free(struct curves *c)
+{
+    if (!c)
+        return;
+    str_free(&c->text);
+    vec_free(&c->steps);
+    vec_free(&c->values);
+    vec_free(&c->seconds);
+    vec_free(&c->points);
+    free(c);
+}
+
+const char *curves_text(const struct curves *c)
+{
+    return c->text.p;
+}
+
+int64_t curves_rows(const struct curves *c)
+{
+    return c->invented ? INT64_MAX : c->rows;
+}
+
+int64_t curves_last_step(const struct curves *c)
+{
+    return c->invented ? INT64_MAX : c->steps.v[c->steps.n - 1];
+}
+
+double curves_metric(const struct curves *c, int64_t row, int64_t step)
+{
+    size_t low = 0, high = c->steps.n; /* steps below low are up to `step` */
+
+    if (c->invented)
+        return invented(c, row, step);
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (c->steps.v[middle] <= step)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low > 0 ? c->values.v[(size_t)row * c->steps.n + low - 1] : NAN;
+}
+
+double curves_seconds(const struct curves *c, int64_t row)
+{
+    return c->invented ? NAN : c->seconds.v[row];
+}
+
+static double distance(const double a[], const double b[], int n)
+{
+    double sum = 0;
+    int both = 0;
+
+    for (int d = 0; d < n; d++)
+        if (!isnan(a[d]) && !isnan(b[d])) {
+            sum += (a[d] - b[d]) * (a[d] - b[d]);
+            both++;
+        }
+    return both > 0 ? sum / both : INFINITY;
+}
+
+int64_t curves_nearest(const struct curves *c, const struct value values[])
+{
+    double *u, nearest = INFINITY;
+    int64_t found = 0;
+    int dims;
+
+    if (!c->located)
+        return -1;
+    dims = space_dims(c->sp);
+    u = mem_alloc((size_t)dims * sizeof(*u));
+    space_locate(c->sp, values, u);
+    for (int64_t i = 0; i < c->rows; i++) {
+        double d = distance(&c->points.v[i * dims], u, dims);
+
+        if (d < nearest) {
+            nearest = d;
+            found = i;
+        }
+    }
+    free(u);
+    return found;
+}
+
+double curves_best(const struct curves *c, int64_t step, bool maximize)
+{
+    double best = NAN;
+
+    for (int64_t row = 0; row < c->rows; row++) {
+        double v = curves_metric(c, row, step);
+
+        if (isfinite(v) && (isnan(best) || (maximize ? v > best : v < best)))
+            best = v;
+    }
+    return best;
+}

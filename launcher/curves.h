@@ -1,0 +1,50 @@
+/* Learning curves to simulate with: what a metric was, at each step, for configurations
+ * that somebody has trained, or that are invented. */
+#ifndef LAUNCHER_CURVES_H
+#define LAUNCHER_CURVES_H
+
+#include "base/err.h"
+#include "sched/space.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct curves;
+
+/* From CSV, gzipped or not, or from a sweep's directory.
+ *
+ * CSV: a header, then a line for each configuration. Columns of one name with a number
+ * behind it ("va01" ... "va50") are the metric at that step; where several names have
+ * numbers it is that with the most. A column such as "time50_s" has the seconds that 50
+ * steps take. An empty cell is NaN.
+ *
+ * A sweep: its trials, by what they reported of `metric`. Where one was ended early, its
+ * last value stands for later steps.
+ *
+ * Columns, or parameters of that sweep, that are named like a parameter of `sp` have its
+ * values. sp must outlive the curves. */
+int curves_load(struct curves **out, const char *path, const char *metric,
+                const struct space *sp, struct err *e);
+
+/* Invented ones, endless: from a value at step 0, uniform in [1, 2), they fall to a
+ * floor, uniform in [0, 1), with a power of step + 1 that is uniform in (-1, -0.3], under
+ * normal noise of deviation 0.01; with `maximize` all of it negated. */
+struct curves *curves_invent(uint64_t seed, bool maximize);
+void curves_free(struct curves *c);
+
+/* "va01 to va50 of 1000 configurations", for people. */
+const char *curves_text(const struct curves *c);
+int64_t curves_rows(const struct curves *c);      /* INT64_MAX: endless */
+int64_t curves_last_step(const struct curves *c); /* INT64_MAX where invented */
+/* At a step, or the last before it that is known; NaN: it had diverged, or no step as
+ * early is known. */
+double curves_metric(const struct curves *c, int64_t row, int64_t step);
+/* Seconds that a step takes; NaN: not known. */
+double curves_seconds(const struct curves *c, int64_t row);
+/* The row whose parameters come nearest to these: by the mean of the squared distances in
+ * the unit cube, in the dimensions that both have. -1: no row has parameters. */
+int64_t curves_nearest(const struct curves *c, const struct value values[]);
+/* The best at a step, of all rows; NaN where endless. */
+double curves_best(const struct curves *c, int64_t step, bool maximize);
+
+#endif
