@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define STEP_GPUS_MAX 1024 /* bytes */
+
 /* ---- the environment ---- */
 
 struct environment {
@@ -65,6 +67,12 @@ static void put_params(struct environment *env, const struct space *sp,
     str_free(&name);
 }
 
+/* Among the steps of a job Slurm shares its GPUs out, and the step tells later. */
+static bool tells_later(const struct attempts *p, bool step)
+{
+    return step && p->slots > 1 && p->file->resources.gpus > 0;
+}
+
 /* The slot's share of the GPUs, and threads for its CPUs. */
 static int put_devices(struct environment *env, const struct attempts *p, int slot,
                        bool step, struct err *e)
@@ -118,6 +126,11 @@ static int make_env(const struct attempts *p, const struct command_env *c, int s
     put_params(&env, p->file->spec.space, c->values, work->work.params);
     put_path(&env);
     rc = put_devices(&env, p, slot, work->work.step, e);
+    if (tells_later(p, work->work.step)) {
+        str_cut(&p->told[slot], 0);
+        str_addf(&p->told[slot], "%s/.gpus", c->checkpoint_dir);
+        put_env(&env, METER_STEP_ENV, p->told[slot].p);
+    }
     vec_push(&env.vars, NULL);
     if (work->work.step)
         step_env(env.vars.v);
@@ -134,8 +147,7 @@ static bool wants_gpus(const struct attempts *p)
 }
 
 /* Those of this node that an attempt with this environment has, as CUDA_VISIBLE_DEVICES
- * names them; "" where that is not known: among the steps of a job Slurm shares them
- * out. */
+ * names them; "" where that is not known, or not yet. */
 static const char *visible_gpus(const struct attempts *p, char *const *envp, bool step)
 {
     static const char name[] = "CUDA_VISIBLE_DEVICES";
@@ -161,6 +173,28 @@ static int count_names(const char *list)
     return n;
 }
 
+/* It has told which they are? "2,3" in the file is "minor:2,minor:3" to the meter. */
+static void hear_step(const struct attempts *p, int slot)
+{
+    struct str *path = &p->told[slot], text = STR_INIT, names = STR_INIT;
+    char *rest, *word;
+
+    if (path->len == 0 || file_read(path->p, STEP_GPUS_MAX, &text, NULL) != 0 ||
+        text.len == 0) /* just being written */
+        goto out;
+    rest = text.p;
+    while ((word = strsep(&rest, ",\n")) != NULL) {
+        if (*word)
+            str_addf(&names, "%sminor:%s", names.len ? "," : "", word);
+    }
+    meter_begin(p->meter, slot, names.len ? names.p : "");
+    unlink(path->p);
+    str_cut(path, 0);
+out:
+    str_free(&text);
+    str_free(&names);
+}
+
 static void begin_reading(const struct attempts *p, int slot, char *const *envp,
                           bool step)
 {
@@ -175,6 +209,7 @@ bool attempts_gpus(void *ctx, int slot, struct gpu_use *out)
 {
     const struct attempts *p = ctx;
 
+    hear_step(p, slot);
     return meter_now(p->meter, slot, out);
 }
 
@@ -188,6 +223,9 @@ const char *attempts_spent(void *ctx, int slot, struct end_facts *facts)
     if (p->file->resources.nodes > 1)
         facts->gpu_energy = NAN; /* of a part of them */
     p->given[slot] = 0;
+    if (p->told[slot].len > 0)
+        unlink(p->told[slot].p); /* it was never wanted */
+    str_cut(&p->told[slot], 0);
     return said;
 }
 
@@ -300,6 +338,9 @@ void attempts_open(struct attempts *p)
     p->shim = program_beside("rung-exec");
     p->gpus = gpus_new(p->dir, p->slots, p->file->resources.gpus);
     make_step(p);
+    p->told = mem_alloc((size_t)p->slots * sizeof(p->told[0]));
+    for (int i = 0; i < p->slots; i++)
+        p->told[i] = (struct str)STR_INIT;
     p->given = mem_alloc((size_t)p->slots * sizeof(p->given[0]));
     if (wants_gpus(p))
         p->meter = meter_new(p->slots, p->meter_seconds);
@@ -310,6 +351,9 @@ void attempts_close(struct attempts *p)
     meter_free(p->meter);
     gpus_free(p->gpus);
     free(p->given);
+    for (int i = 0; i < p->slots; i++)
+        str_free(&p->told[i]);
+    free(p->told);
     free((void *)p->step.options);
     levels_free(&p->milestones);
     free(p->rung);

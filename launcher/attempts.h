@@ -22,6 +22,7 @@ struct attempts {
     struct gpus *gpus;
     struct meter *meter; /* NULL: no attempt has GPUs */
     int *given;          /* [slots], GPUs of the attempt there, on all its nodes */
+    struct str *told;    /* [slots], file that will tell which ones; "": none */
     struct levels milestones;
     struct step step; /* of all of them, but for trial and milestone */
 };

@@ -1,7 +1,9 @@
 /* `rung exec`: the shim as a command, for programs that srun or mpirun start. */
+#include "base/file.h"
 #include "base/num.h"
 #include "launcher/cli.h"
 #include "launcher/commands.h"
+#include "launcher/meter.h"
 #include "worker/agent/ranks.h"
 #include "worker/agent/shim.h"
 
@@ -48,6 +50,21 @@ static int open_report(const struct exec_options_given *o, struct err *e)
     return fd;
 }
 
+/* Nor in how the agent learns which GPUs are this step's. It goes without, if need be. */
+static void tell_gpus(void)
+{
+    const char *path = getenv(METER_STEP_ENV), *gpus = getenv("SLURM_STEP_GPUS");
+    int fd = -1;
+
+    if (path && gpus && shim_rank(environ) == 0)
+        fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd >= 0) {
+        file_write_fd(fd, gpus, strlen(gpus), NULL);
+        close(fd);
+    }
+    unsetenv(METER_STEP_ENV);
+}
+
 static int run(const struct cli_command *self, char **argv,
                const struct exec_options_given *o)
 {
@@ -56,6 +73,7 @@ static int run(const struct cli_command *self, char **argv,
 
     if (e.code)
         return cli_fail(self, EXIT_FAILED, "%s", e.text);
+    tell_gpus();
     return shim_run(&(struct shim){.argv = argv,
                                    .envp = environ,
                                    .out_fd = -1,

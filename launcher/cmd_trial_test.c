@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "launcher/cli.h"
 #include "launcher/commands.h"
+#include "launcher/meter.h"
 #include "worker/agent/door.h"
 #include "worker/agent/ranks.h"
 
@@ -252,6 +253,47 @@ static void exec_reports(void **state)
     close(p[1]);
 }
 
+static const char *text_at(const char *path)
+{
+    static char text[100];
+    FILE *f = fopen(path, "r");
+    size_t n = f ? fread(text, 1, sizeof(text) - 1, f) : 0;
+    text[n] = '\0';
+    if (f)
+        fclose(f);
+    unlink(path);
+    return f ? text : NULL;
+}
+
+/* The first rank tells which GPUs its step has; the program does not see where. */
+static void exec_tells_gpus(void **state)
+{
+    struct agent a = {.heard = STR_INIT};
+    struct str out = STR_INIT;
+    char path[64];
+    char *argv[] = {(char *)"exec", (char *)"sh", (char *)"-c",
+                    (char *)"echo ${RUNG_STEP_GPUS:-none}", NULL};
+    (void)state;
+    snprintf(path, sizeof(path), "%s/.gpus", dir);
+    setenv(METER_STEP_ENV, path, 1);
+    assert_int_equal(run(argv, &a, &out), 0); /* it has none */
+    assert_string_equal(out.p, "none\n");
+    assert_null(text_at(path));
+    setenv("SLURM_STEP_GPUS", "2,3", 1);
+    assert_int_equal(run(argv, &a, &out), 0);
+    assert_string_equal(text_at(path), "2,3");
+    setenv("SLURM_PROCID", "1", 1);
+    assert_int_equal(run(argv, &a, &out), 0);
+    assert_null(text_at(path));
+    unsetenv("SLURM_PROCID");
+    setenv(METER_STEP_ENV, "/nonexistent/x", 1); /* it runs all the same */
+    assert_int_equal(run(argv, &a, &out), 0);
+    assert_string_equal(out.p, "none\nnone\nnone\nnone\n");
+    unsetenv(METER_STEP_ENV);
+    unsetenv("SLURM_STEP_GPUS");
+    str_free(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -259,6 +301,7 @@ int main(void)
         cmocka_unit_test(no_agent),
         cmocka_unit_test(exec_),
         cmocka_unit_test(exec_reports),
+        cmocka_unit_test(exec_tells_gpus),
     };
     if (!mkdtemp(dir))
         return 1;

@@ -9,6 +9,11 @@
 
 #define METER_GPUS_MAX 16 /* of a slot; more are not read */
 
+/* In the environment of `rung exec`: the file that its first rank tells the GPUs of its
+ * step in, which Slurm chose, as SLURM_STEP_GPUS has them: "2,3" are /dev/nvidia2 and 3.
+ */
+#define METER_STEP_ENV "RUNG_STEP_GPUS"
+
 struct meter;
 
 /* slots: how many attempts there may be at once. seconds: between two readings. Forks: to

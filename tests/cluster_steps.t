@@ -165,6 +165,30 @@ test_expect_success MPI 'MPI ranks on two nodes find each other by PMIx, each un
     test_cmp expect got && settled pmix
 '
 
+# Slurm shares the GPUs of a job out among its steps: each attempt is told of its own.
+test_expect_success 'two slots of a job, a GPU each: each attempt has its own use of it' '
+    printf "%s\n" "driver 550.54.15 12040" "gpu GPU-a 81920 61440 93 412" \
+        "gpu GPU-b 81920 1024 7 65" >gpus &&
+    cat >gpu.sh <<-\END &&
+	echo "$SLURM_STEP_GPUS ${RUNG_STEP_GPUS-unset}" >"step.$RUNG_TRIAL"
+	for i in 1 2 3; do sleep 1; rung log step=$i loss=1 || exit 0; done
+	END
+    trials shared "sh gpu.sh" "search: {trials: 2}" "slots: 2" "slots_per_job: 2" "steps: yes" \
+        "schedule: {method: none, max_t: 3}" "resources: {gpus: 1, memory: 100M}" &&
+    FAKE_NVML=$PWD/gpus LD_LIBRARY_PATH=$top_builddir/tests/nvml \
+        RUNG_TIMERS=$RUNG_TIMERS,GPUS=0.1 under_slurm shared && cat step.[01] &&
+    attempts shared trial gpu_util gpu_mem_peak gpu_seconds >got && cat got &&
+    for trial in 0 1; do
+        case $(cat step.$trial) in
+        "0 unset") echo "$trial 0.93 $((60 << 30))" ;;
+        "1 unset") echo "$trial 0.07 $((1 << 30))" ;;
+        esac
+    done >expect && test $(wc -l <expect) = 2 &&
+    awk "{ printf \"%d %.2f %.0f\\n\", \$1, \$2, \$3 }" got >seen && test_cmp expect seen &&
+    awk "{ exit !(\$4 > 3 && \$4 < 30) }" got &&
+    ! ls -A shared/trials/*/* | grep "\.gpus" && settled shared
+'
+
 # names NAME: what sacct has to call the steps of its attempts, in their order.
 names()
 {
