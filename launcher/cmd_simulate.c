@@ -56,15 +56,18 @@ const struct cli_option simulate_options[] = {
     [OPT_JSON] = {"json", 'j', NULL, "all of it as one JSON object"},
     {0}};
 
+/* With a lower rank correlation a milestone is too early to tell who is good. */
+#define RANKED_ENOUGH 0.5
+
 #define REPEAT_MOST 100000
 /* Budgets at which the best is told: so many trainings to max_t. */
 static const int budgets[] = {1,   2,   5,    10,   20,   50,   100,
                               200, 500, 1000, 2000, 5000, 10000};
 #define BUDGETS ((int)(sizeof(budgets) / sizeof(budgets[0])))
 
-static const double shares[] = {0.1, 0.5, 0.9};
-static const char *const share_names[] = {"p10", "p50", "p90"};
-#define SHARES 3
+static const double shares[] = {0.1, 0.25, 0.5, 0.75, 0.9};
+static const char *const share_names[] = {"p10", "p25", "p50", "p75", "p90"};
+#define SHARES 5
 
 typedef VEC(double) numbers;
 
@@ -90,7 +93,7 @@ struct simulator {
     numbers time, busy, slot_time, attempts, lost, steps, best;
     numbers *level;          /* [levels.n]: trials that got there */
     numbers at[BUDGETS];     /* the best metric then */
-    numbers regret[BUDGETS]; /* of that trial at max_t, against the best of all curves */
+    numbers regret[BUDGETS]; /* how far that is from the best of all curves */
     double best_of_all;      /* NaN: endless */
 };
 
@@ -187,15 +190,6 @@ static int64_t best_after(const struct simulated *out, double steps)
     return i;
 }
 
-static double regret_of(const struct simulator *s, int32_t trial)
-{
-    double v = metric((void *)s, trial, s->spec.max_t);
-
-    if (!isfinite(v))
-        return INFINITY;
-    return s->spec.maximize ? s->best_of_all - v : v - s->best_of_all;
-}
-
 static void take_budgets(struct simulator *s, const struct simulated *out)
 {
     for (int b = 0; b < BUDGETS; b++) {
@@ -205,7 +199,7 @@ static void take_budgets(struct simulator *s, const struct simulated *out)
         if (out->steps < steps || i < 0)
             continue;
         vec_push(&s->at[b], out->best.v[i].metric);
-        vec_push(&s->regret[b], regret_of(s, out->best.v[i].trial));
+        vec_push(&s->regret[b], fabs(out->best.v[i].metric - s->best_of_all));
     }
 }
 
@@ -366,7 +360,7 @@ static void put_row(const struct simulator *s, struct columns *c, const char *wh
     if (!quantiles(v, n, q))
         return;
     columns_cell(c, what);
-    for (int i = 0; i < SHARES; i++)
+    for (int i = 0; i < SHARES; i += 2)
         put_cell(s, c, how, q[i]);
 }
 
@@ -394,6 +388,21 @@ static void add_costs(const struct simulator *s, struct str *out)
     columns_print(&c, 0, out);
 }
 
+static double correlation(const struct simulator *s, int64_t step)
+{
+    return curves_correlation(s->curves, step, s->spec.max_t, s->spec.maximize);
+}
+
+/* The first step that orders trials as the last does, more or less. */
+static int64_t early_enough(const struct simulator *s)
+{
+    int64_t step = 1;
+
+    while (step < s->spec.max_t && !(correlation(s, step) >= RANKED_ENOUGH))
+        step++;
+    return step;
+}
+
 static void add_levels(const struct simulator *s, const struct levels *lv,
                        struct str *out)
 {
@@ -401,12 +410,21 @@ static void add_levels(const struct simulator *s, const struct levels *lv,
     char what[64];
 
     begin_table(&c, "trials that get to");
+    columns_head(&c, "rank correlation");
     for (int i = 0; i < lv->n; i++) {
         snprintf(what, sizeof(what), "%sstep %lld", i < lv->n - 1 ? "" : "complete, ",
                  (long long)lv->step[i]);
         put_row(s, &c, what, SHOW_COUNT, s->level[i].v, s->level[i].n);
+        columns_num(&c, correlation(s, lv->step[i]), 2);
     }
     columns_print(&c, 0, out);
+    if (!(correlation(s, lv->step[0]) >= RANKED_ENOUGH))
+        str_addf(
+            out,
+            "\ngrace_period %lld is too short to tell who will be good; the order at "
+            "step %lld is the\nfirst that is like the last (rank correlation %g or "
+            "more)\n",
+            (long long)lv->step[0], (long long)early_enough(s), RANKED_ENOUGH);
 }
 
 static void add_best(const struct simulator *s, struct str *out)
@@ -424,8 +442,8 @@ static void add_best(const struct simulator *s, struct str *out)
                  budgets[b] > 1 ? "trainings" : "training", (long long)s->spec.max_t);
         put_row(s, &c, what, SHOW_NUMBER, s->at[b].v, s->at[b].n);
         if (!isnan(s->best_of_all))
-            put_row(s, &c, "  at the last step, above the best", SHOW_NUMBER,
-                    s->regret[b].v, s->regret[b].n);
+            put_row(s, &c, "  to the best of all", SHOW_NUMBER, s->regret[b].v,
+                    s->regret[b].n);
     }
     put_row(s, &c, "all", SHOW_NUMBER, s->best.v, s->best.n);
     columns_print(&c, 0, out);
@@ -482,6 +500,8 @@ static void put_levels(const struct simulator *s, const struct levels *lv,
         json_put_object(out);
         put_int(out, "step", lv->step[i]);
         put_quantiles(out, "trials", s->level[i].v, s->level[i].n);
+        json_put_key(out, "rank_correlation");
+        json_put_num(out, correlation(s, lv->step[i]));
         json_put_close(out, '}');
     }
     json_put_close(out, ']');
@@ -523,6 +543,7 @@ static void add_json(const struct simulator *s, const struct levels *lv, struct 
         json_put_key(out, "best_of_all");
         json_put_num(out, s->best_of_all);
     }
+    put_int(out, "grace_period", early_enough(s));
     put_levels(s, lv, out);
     put_budgets(s, out);
     json_put_close(out, '}');

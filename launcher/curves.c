@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/num.h"
+#include "base/rank.h"
 #include "base/rng.h"
 #include "base/str.h"
 #include "base/vec.h"
@@ -12,8 +13,9 @@
 #include <string.h>
 #include <strings.h>
 
-#define CSV_MOST ((size_t)1 << 30) /* bytes */
-#define NOISE    0.01
+#define CSV_MOST        ((size_t)1 << 30) /* bytes */
+#define INVENTED_RANKED 1000
+#define NOISE           0.01
 
 struct curves {
     bool invented, maximize;
@@ -533,14 +535,32 @@ int64_t curves_nearest(const struct curves *c, const struct value values[])
     return found;
 }
 
-double curves_best(const struct curves *c, int64_t step, bool maximize)
+double curves_correlation(const struct curves *c, int64_t step, int64_t end,
+                          bool maximize)
+{
+    size_t n = c->invented ? INVENTED_RANKED : (size_t)c->rows;
+    double *early = mem_alloc(n * sizeof(*early)), *late = mem_alloc(n * sizeof(*late));
+    double sign = maximize ? -1 : 1, r;
+
+    for (size_t i = 0; i < n; i++) {
+        early[i] = sign * curves_metric(c, (int64_t)i, step);
+        late[i] = sign * curves_metric(c, (int64_t)i, end);
+    }
+    r = rank_correlation(early, late, n);
+    free(early);
+    free(late);
+    return r;
+}
+
+double curves_best(const struct curves *c, int64_t end, bool maximize)
 {
     double best = NAN;
 
-    for (int64_t row = 0; row < c->rows; row++) {
-        double v = curves_metric(c, row, step);
+    for (size_t i = 0; i < c->values.n; i++) {
+        double v = c->values.v[i];
 
-        if (isfinite(v) && (isnan(best) || (maximize ? v > best : v < best)))
+        if (c->steps.v[i % c->steps.n] <= end && isfinite(v) &&
+            (isnan(best) || (maximize ? v > best : v < best)))
             best = v;
     }
     return best;

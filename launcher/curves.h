@@ -44,7 +44,11 @@ double curves_seconds(const struct curves *c, int64_t row);
 /* The row whose parameters come nearest to these: by the mean of the squared distances in
  * the unit cube, in the dimensions that both have. -1: no row has parameters. */
 int64_t curves_nearest(const struct curves *c, const struct value values[]);
-/* The best at a step, of all rows; NaN where endless. */
-double curves_best(const struct curves *c, int64_t step, bool maximize);
+/* The rank correlation of the metric at a step with that at `end`, over all rows, or 1000
+ * invented ones; what has diverged is the worst. NaN: there is no order. */
+double curves_correlation(const struct curves *c, int64_t step, int64_t end,
+                          bool maximize);
+/* The best of all rows and steps up to `end`; NaN where endless. */
+double curves_best(const struct curves *c, int64_t end, bool maximize);
 
 #endif

@@ -74,4 +74,25 @@ test_expect_success PYTHON 'and says what it does not know' '
     grep "best is none of random, sobol, tpe" err
 '
 
+test_expect_success PYTHON 'asynchrony trains more where jobs straggle and are lost' '
+    /usr/bin/python3 "$top_srcdir/tests/quality/workload.py" "$top_builddir/rung" \
+        --repeat 3 --stds 0.56 --drops 0 0.002 >table && cat table &&
+    test $(wc -l <table) = 3 &&
+    ! grep "<" table
+'
+
+test_expect_success PYTHON 'early stopping finds more in curves whose order is told early' '
+    awk "BEGIN { print \"config,lr,opt,l1,l2,l3,l4,l5,l6,l7,l8,l9\"; srand(1)
+        for (i = 0; i < 300; i++) {
+            printf \"%d,%g,%s\", i, 10 ^ (-4 * rand()), i % 2 ? \"sgd\" : \"adam\"
+            x = rand()
+            for (s = 1; s < 10; s++)
+                printf \",%g\", x + 1 / s
+            print \"\" } }" </dev/null >table.csv &&
+    /usr/bin/python3 "$top_srcdir/tests/quality/curves.py" "$top_builddir/rung" table.csv \
+        --repeat 9 --schedules "random,asha promote,hyperband" >table && cat table &&
+    test $(wc -l <table) = 4 &&
+    awk -F "\t" "NR > 1 { at[\$3] = \$5 + 0 } END { exit !(at[\"asha promote\"] < at[\"random\"]) }" table
+'
+
 test_done
