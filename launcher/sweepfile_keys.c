@@ -53,8 +53,9 @@ const struct key keys[KEYS] = {
     [KEY_SEARCH_METHOD] = {"search.method", WANT_WORD, FIELD(spec.search),
         .fallback = "random", .words = search_names,
         .help = "`random`; `sobol`, which covers the space more evenly; `grid`, every "
-                "combination of the `grid(...)` values; or `tpe`, which learns from the "
-                "trials so far where good ones are likely"},
+                "combination of the `grid(...)` values; `tpe`, which learns from the "
+                "trials so far where good ones are likely; or `bohb`, which does so at one "
+                "rung, and draws a third at random"},
     [KEY_SEARCH_TRIALS] = {"search.trials", WANT_INT, FIELD(spec.trials),
         .settable = true, .otherwise = "required, for `grid` 1", .lo = 1,
         .hi = TRIALS_MOST, .sample = "64",
@@ -62,7 +63,7 @@ const struct key keys[KEYS] = {
                 "each grid point"},
     [KEY_SEARCH_MULTIVARIATE] = {"search.multivariate", WANT_FLAG,
         FIELD(spec.multivariate), .fallback = "true",
-        .help = "Of `tpe`: whether it models all parameters together, or (`false`) each by "
+        .help = "Of `tpe` and `bohb`: whether it models all parameters together, or (`false`) each by "
                 "itself"},
     [KEY_SCHEDULE] = {"schedule", WANT_SECTION, .help = "Which trials go on"},
     [KEY_SCHEDULE_METHOD] = {"schedule.method", WANT_WORD, FIELD(spec.schedule),
@@ -284,7 +285,7 @@ int key_find(const char *path)
 
 /* ---- values ---- */
 
-/* "asha or none", "random, sobol or grid". */
+/* "asha or none", "yes, no or auto". */
 static void add_words(struct str *out, const char *const *words)
 {
     for (size_t i = 0; words[i]; i++) {

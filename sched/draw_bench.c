@@ -130,7 +130,8 @@ static double time_tpe(struct bench *b, bool multivariate)
     b->draw.u = b->u;
     b->draw.values = b->values;
     for (uint32_t t = 1000; t < 1000 + DRAWS; t++)
-        if (tpe_draw(b->space, o, 1, t, multivariate, &b->draw, NULL) != 0)
+        if (tpe_draw(b->space, o, 1, t, (struct tpe_rule){.multivariate = multivariate},
+                     &b->draw, NULL) != 0)
             abort();
     double each = (clock_mono() - start) / DRAWS;
     observed_free(o);

@@ -8,16 +8,13 @@
 #define COUNTED_MAX 65536 /* points of a grid */
 
 const char *const search_names[] = {
-    [SEARCH_GRID] = "grid",
-    [SEARCH_RANDOM] = "random",
-    [SEARCH_SOBOL] = "sobol",
-    [SEARCH_TPE] = "tpe",
-    NULL,
+    [SEARCH_GRID] = "grid", [SEARCH_RANDOM] = "random", [SEARCH_SOBOL] = "sobol",
+    [SEARCH_TPE] = "tpe",   [SEARCH_BOHB] = "bohb",     NULL,
 };
 
 bool search_by_model(enum search_method method)
 {
-    return method == SEARCH_TPE;
+    return method == SEARCH_TPE || method == SEARCH_BOHB;
 }
 
 int search_method_of(const char *name)

@@ -8,7 +8,7 @@
 
 #include "sched/space.h"
 
-enum search_method { SEARCH_GRID, SEARCH_RANDOM, SEARCH_SOBOL, SEARCH_TPE };
+enum search_method { SEARCH_GRID, SEARCH_RANDOM, SEARCH_SOBOL, SEARCH_TPE, SEARCH_BOHB };
 
 /* "grid", "random", ...; -1 for another. search_names[] is NULL-terminated. */
 int search_method_of(const char *name);

@@ -29,7 +29,7 @@ struct spec {
 
     enum search_method search;
     int64_t trials;    /* of the search; for grid: draws of the rest for each point */
-    bool multivariate; /* tpe: all dimensions at once */
+    bool multivariate; /* tpe, bohb: all dimensions at once */
 
     enum schedule_method schedule;
     enum schedule_mode mode;

@@ -768,6 +768,11 @@ static void test_seen_values(void **state)
     assert_true(rank.value == -.5 && rank.below == 1);
     assert_int_equal(seen(p, 0, 4, &rank), STANDING_PENDING);
     assert_int_equal(seen(p, 0, 5, &rank), STANDING_WORST);
+    assert_int_equal(report(p, 4, 1, .9), DECISION_PAUSE);
+    assert_int_equal(seen(p, 0, 4, &rank), STANDING_FINITE);
+    end(p, 4, exited(1, DECISION_PAUSE, 1));
+    assert_int_equal(state_of(p, 4), TRIAL_FAILED);
+    assert_int_equal(seen(p, 0, 4, &rank), STANDING_WORST);
     play_free(p);
 }
 
@@ -801,6 +806,9 @@ static void test_seen_ends(void **state)
     happen(p, &stop);
     end(p, 3, exited(0, DECISION_STOP, 5));
     assert_int_equal(seen(p, 0, 3, &rank), STANDING_NONE);
+    stop.trial = 2; /* while it waits */
+    happen(p, &stop);
+    assert_int_equal(seen(p, 0, 2, &rank), STANDING_NONE);
     play_free(p);
 }
 
@@ -814,8 +822,15 @@ static void test_seen_points(void **state)
     struct err e;
 
     (void)state;
+    struct value *start[] = {given};
+
     p->spec.search = SEARCH_TPE;
+    p->spec.start = start;
+    p->spec.n_start = 1;
     play_begin(p);
+    assert_false(sweep_draws_by_model(p->sw));
+    p->spec.n_start = 0;
+    assert_true(sweep_draws_by_model(p->sw));
     assert_int_equal(sweep_draw(p->sw, &ev, NULL), 0);
     double x = ev.drawn.u[0];
     happen(p, &ev);
@@ -829,6 +844,7 @@ static void test_seen_points(void **state)
     assert_non_null(strstr(e.text, "its parameters are not those of the space"));
     assert_int_equal(sweep_trials(p->sw), 2);
     assert_int_equal(observed_trials(p->sw->seen), 2);
+    p->spec.start = NULL; /* which is not its own */
     play_free(p);
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define TRIES_MOST (100 * TPE_CANDIDATES)
+#define BY_CHANCE  TRIES_MOST /* no candidate's number */
 
 /* ---- good ones and others ---- */
 
@@ -18,14 +19,28 @@ struct split {
     const double *others[TPE_OTHERS_MOST]; /* both by trial, the lowest first */
 };
 
+/* What is known, as a rule sees it. */
+struct view {
+    const struct observed *o;
+    int level;
+    bool bohb;
+};
+
+static enum standing standing(const struct view *v, int32_t trial,
+                              struct standing_rank *rank)
+{
+    enum standing s = observed_standing(v->o, v->level, trial, rank);
+    return v->bohb && s == STANDING_FINITE && rank->below > 0 ? STANDING_NONE : s;
+}
+
 /* How many trials are told or worst, and how many of these are finite. */
-static int32_t count(const struct observed *o, int level, int32_t *finite)
+static int32_t count(const struct view *v, int32_t *finite)
 {
     struct standing_rank rank;
     int32_t n = 0;
     *finite = 0;
-    for (int32_t t = 0; t < observed_trials(o); t++) {
-        enum standing s = observed_standing(o, level, t, &rank);
+    for (int32_t t = 0; t < observed_trials(v->o); t++) {
+        enum standing s = standing(v, t, &rank);
         n += s == STANDING_WORST || s == STANDING_FINITE;
         *finite += s == STANDING_FINITE;
     }
@@ -33,13 +48,12 @@ static int32_t count(const struct observed *o, int level, int32_t *finite)
 }
 
 /* The best `want` finite trials, best first. */
-static void choose(const struct observed *o, int level, int want,
-                   struct standing_rank best[])
+static void choose(const struct view *v, int want, struct standing_rank best[])
 {
     struct standing_rank rank;
     int n = 0;
-    for (int32_t t = 0; t < observed_trials(o); t++) {
-        if (observed_standing(o, level, t, &rank) != STANDING_FINITE ||
+    for (int32_t t = 0; t < observed_trials(v->o); t++) {
+        if (standing(v, t, &rank) != STANDING_FINITE ||
             (n == want && !observed_before(&rank, &best[n - 1])))
             continue;
         int at = n < want ? n++ : n - 1;
@@ -56,17 +70,17 @@ static int by_trial(const void *a, const void *b)
 }
 
 /* false: there is too little to go by. */
-static bool split(const struct observed *o, int dims, struct split *s)
+static bool split(const struct observed *o, int dims, bool bohb, struct split *s)
 {
-    int enough = dims + 1 > TPE_STARTS ? dims + 1 : TPE_STARTS;
-    int level = observed_level(o, enough), good = 0;
+    int enough = dims + 1 > TPE_STARTS ? dims + 1 : TPE_STARTS, good;
+    struct view v = {o, observed_level(o, enough), bohb};
     struct standing_rank best[TPE_GOOD_MOST], rank;
     int32_t finite, n;
-    if (level < 0 || (n = count(o, level, &finite)) < TPE_STARTS)
+    if (v.level < 0 || (n = count(&v, &finite)) < TPE_STARTS)
         return false;
     good = (n + 9) / 10 < TPE_GOOD_MOST ? (n + 9) / 10 : TPE_GOOD_MOST;
     good = good < finite ? good : finite;
-    choose(o, level, good, best);
+    choose(&v, good, best);
     qsort(best, (size_t)good, sizeof(best[0]), by_trial);
     for (int i = 0; i < good; i++)
         s->good[i] = observed_point(o, best[i].trial);
@@ -76,7 +90,7 @@ static bool split(const struct observed *o, int dims, struct split *s)
     for (int32_t t = observed_trials(o) - 1; t >= 0 && from > 0; t--) {
         if (good >= 0 && best[good].trial == t)
             good--;
-        else if (observed_standing(o, level, t, &rank) != STANDING_NONE)
+        else if (standing(&v, t, &rank) != STANDING_NONE)
             s->others[--from] = observed_point(o, t);
     }
     s->n_others = TPE_OTHERS_MOST - from;
@@ -230,7 +244,7 @@ static bool draw_by_model(struct drawing *g, const struct split *s, bool multiva
 }
 
 int tpe_draw(const struct space *sp, const struct observed *o, uint64_t seed,
-             uint32_t trial, bool multivariate, struct draw *d, struct err *e)
+             uint32_t trial, struct tpe_rule rule, struct draw *d, struct err *e)
 {
     struct split *s = mem_alloc(sizeof(*s));
     struct drawing g = {.space = sp, .seed = seed, .trial = trial, .d = d};
@@ -242,8 +256,9 @@ int tpe_draw(const struct space *sp, const struct observed *o, uint64_t seed,
     d->next = 0;
     g.random = mem_alloc((2 * dims + 1) * sizeof(double));
     g.seen = g.random + dims + 1;
-    if (split(o, (int)dims, s))
-        found = draw_by_model(&g, s, multivariate);
+    if (!(rule.bohb && rng_unit(seed, RNG_MODEL, trial, BY_CHANCE, 0) < 1.0 / 3) &&
+        split(o, (int)dims, rule.bohb, s))
+        found = draw_by_model(&g, s, rule.multivariate);
     free(g.random);
     free(s);
     tries = d->tries;

@@ -26,10 +26,18 @@
  * and its memory are bounded. */
 #define TPE_OTHERS_MOST 1000
 
+struct tpe_rule {
+    bool multivariate;
+    /* BOHB (Falkner, Klein, Hutter, "BOHB: robust and efficient hyperparameter
+     * optimization at scale", ICML 2018): a third of the draws are random, and trials
+     * that have no value at the level in question are left out, pending ones apart. */
+    bool bohb;
+};
+
 /* Draws the configuration of trial number `trial`. Candidates that the space does not
  * allow are drawn again, 100 times as many as there are candidates at most; then the draw
  * is random. tries counts them. 0, or ERR_RANGE as search_draw(). */
 int tpe_draw(const struct space *sp, const struct observed *o, uint64_t seed,
-             uint32_t trial, bool multivariate, struct draw *d, struct err *e);
+             uint32_t trial, struct tpe_rule rule, struct draw *d, struct err *e);
 
 #endif

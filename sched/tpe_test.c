@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#define MOST 4
+#define MOST 12
 
 struct line {
     const char *name, *expr, *when;
@@ -73,10 +73,15 @@ static int32_t put(struct world *w, double a, double b)
     return observed_trials(w->o) - 1;
 }
 
+static void draw_by(struct world *w, uint32_t trial, struct tpe_rule rule)
+{
+    if (tpe_draw(w->sp, w->o, 7, trial, rule, &w->d, &w->e) != 0)
+        fail_msg("%s", w->e.text);
+}
+
 static void draw(struct world *w, uint32_t trial, bool multivariate)
 {
-    if (tpe_draw(w->sp, w->o, 7, trial, multivariate, &w->d, &w->e) != 0)
-        fail_msg("%s", w->e.text);
+    draw_by(w, trial, (struct tpe_rule){.multivariate = multivariate});
 }
 
 static bool is_random(const struct world *w, uint32_t trial)
@@ -172,21 +177,47 @@ static void together_dimensions_are_seen_jointly(void **state)
     world_end(&w);
 }
 
-/* Trials that run repel: at a place full of them nothing more is drawn. */
-static void pending_ones_repel(void **state)
+/* Trials that run repel, and so do those that failed: at a place full of them hardly
+ * anything more is drawn. */
+static void pending_and_failed_ones_repel(void **state)
+{
+    (void)state;
+    for (int failed = 0; failed < 2; failed++) {
+        struct world w;
+        world_begin(&w, plane, NULL);
+        for (uint32_t i = 0; i < 45; i++) {
+            double x = spread(i, 0), y = spread(i, 1);
+            double value = (x - 0.3) * (x - 0.3) + (y - 0.3) * (y - 0.3);
+            observed_value(w.o, put(&w, x, y), 0, value);
+        }
+        int before = near(&w, 0.3, 0.3, true);
+        for (uint32_t i = 0; i < 5; i++) { /* which leaves the number of good ones */
+            int32_t t = put(&w, 0.25 + 0.1 * spread(i, 2), 0.25 + 0.1 * spread(i, 3));
+            if (failed)
+                observed_worst(w.o, t);
+        }
+        int after = near(&w, 0.3, 0.3, true);
+        if (before < 60 || after > before * 2 / 3)
+            fail_msg("%d draws there, and %d with others there", before, after);
+        world_end(&w);
+    }
+}
+
+/* One success among failures is all that is good. */
+static void failures_are_never_good(void **state)
 {
     struct world w;
     (void)state;
     world_begin(&w, plane, NULL);
-    for (uint32_t i = 0; i < 40; i++)
-        observed_value(w.o, put(&w, spread(i, 0), spread(i, 1)), 0,
-                       fabs(spread(i, 0) - 0.3));
-    int before = near(&w, 0.3, 0.3, true);
-    for (uint32_t i = 0; i < 40; i++)
-        put(&w, 0.2 + 0.2 * spread(i, 2), 0.2 + 0.2 * spread(i, 3));
-    int after = near(&w, 0.3, 0.3, true);
-    if (after * 2 > before)
-        fail_msg("%d draws there, %d with trials running there", before, after);
+    for (uint32_t i = 0; i < 60; i++)
+        observed_worst(w.o, put(&w, 0.5 + spread(i, 0) / 2, spread(i, 1)));
+    observed_value(w.o, put(&w, 0.1, 0.5), 0, 1);
+    int low = 0;
+    for (uint32_t i = 0; i < 100; i++) {
+        draw(&w, 100 + i, true);
+        low += w.u[0] < 0.5;
+    }
+    assert_in_range(low, 95, 100);
     world_end(&w);
 }
 
@@ -280,6 +311,36 @@ static void the_higher_level_takes_over(void **state)
     world_end(&w);
 }
 
+/* Of 12 dimensions, 13. */
+static void more_dimensions_need_more_values(void **state)
+{
+    static const char *const names[] = {"a", "b", "c", "d", "e", "f",
+                                        "g", "h", "i", "j", "k", "l"};
+    struct line lines[13] = {{NULL, NULL, NULL}};
+    struct world w;
+    double mean[2] = {0};
+    (void)state;
+    for (int d = 0; d < 12; d++)
+        lines[d] = (struct line){names[d], "uniform(0, 1)", NULL};
+    world_begin(&w, lines, NULL);
+    for (uint32_t i = 0; i < 60; i++) {
+        double x = spread(i, 0);
+        int32_t t = put(&w, x, 0.5);
+        observed_value(w.o, t, 0, x);
+        if (i < 12)
+            observed_value(w.o, t, 1, -x);
+    }
+    for (int k = 0; k < 2; k++) {
+        for (uint32_t i = 0; i < 100; i++) {
+            draw(&w, 100 + i, true);
+            mean[k] += w.u[0] / 100;
+        }
+        observed_value(w.o, 12, 1, -spread(12, 0));
+    }
+    assert_true(mean[0] < 0.3 && mean[1] > 0.5);
+    world_end(&w);
+}
+
 static void kinds_are_drawn_as_they_are(void **state)
 {
     static const struct line lines[] = {
@@ -315,34 +376,53 @@ static void kinds_are_drawn_as_they_are(void **state)
     assert_in_range(hits, 120, 200);
 }
 
-/* A conditional parameter is modelled by the trials that have it: those that lack it, at
- * whatever coordinate, say nothing of where it is good. */
+static const struct line conditional[] = {
+    {"c", "choice(p, q)", NULL},
+    {"m", "uniform(0, 1)", "c == q"},
+    {NULL, NULL, NULL},
+};
+
+/* Univariate, a conditional parameter is modelled by the trials that have it alone:
+ * others, of which none gets among the good ones, make no difference to it. */
 static void absent_ones_do_not_count(void **state)
 {
-    static const struct line lines[] = {
-        {"c", "choice(p, q)", NULL},
-        {"m", "uniform(0, 1)", "c == q"},
-        {NULL, NULL, NULL},
-    };
     struct world w, v;
     (void)state;
-    for (int multivariate = 0; multivariate < 2; multivariate++) {
-        world_begin(&w, lines, NULL);
-        world_begin(&v, lines, NULL);
-        for (uint32_t i = 0; i < 60; i++) {
-            double m = spread(i, 1);
-            observed_value(w.o, put(&w, i % 2 ? 0.75 : 0.25, m), 0, fabs(m - 0.3));
-            observed_value(v.o, put(&v, i % 2 ? 0.75 : 0.25, i % 2 ? m : 0.99), 0,
-                           fabs(m - 0.3));
-        }
-        for (uint32_t i = 0; i < 20; i++) {
-            draw(&w, 100 + i, multivariate);
-            draw(&v, 100 + i, multivariate);
-            assert_memory_equal(w.u, v.u, 2 * sizeof(double));
-        }
-        world_end(&w);
-        world_end(&v);
+    world_begin(&w, conditional, NULL);
+    world_begin(&v, conditional, NULL);
+    for (uint32_t i = 0; i < 12; i++) {
+        double m = spread(i, 1);
+        observed_value(w.o, put(&w, 0.75, m), 0, fabs(m - 0.3));
+        observed_value(v.o, put(&v, 0.75, m), 0, fabs(m - 0.3));
     }
+    for (uint32_t i = 0; i < 7; i++)
+        observed_value(v.o, put(&v, 0.25, 0.99), 0, 9);
+    for (uint32_t i = 0; i < 20; i++) {
+        draw(&w, 100 + i, false);
+        draw(&v, 100 + i, false);
+        assert_true(w.u[1] == v.u[1]);
+    }
+    world_end(&w);
+    world_end(&v);
+}
+
+/* Jointly, candidates that lack it are compared without it: where others have it does
+ * not matter to them. */
+static void absent_coordinates_do_not_count(void **state)
+{
+    struct world w;
+    int high = 0;
+    (void)state;
+    world_begin(&w, conditional, NULL);
+    for (uint32_t i = 0; i < 60; i++)
+        observed_value(w.o, put(&w, i < 6 ? 0.25 : 0.75, 0.9), 0, i);
+    for (uint32_t i = 0; i < 200; i++) {
+        draw(&w, 100 + i, true);
+        assert_string_equal(w.values[0].s, "p");
+        high += w.u[1] > 0.8;
+    }
+    assert_in_range(high, 20, 60);
+    world_end(&w);
 }
 
 static void constraints_hold(void **state)
@@ -393,9 +473,53 @@ static void a_model_may_be_barred(void **state)
         observed_add(w.o, u, v);
         observed_value(w.o, (int32_t)i, 0, i);
     }
-    assert_int_equal(tpe_draw(w.sp, w.o, 7, 20, true, &w.d, &w.e), ERR_RANGE);
+    assert_int_equal(tpe_draw(w.sp, w.o, 7, 20, (struct tpe_rule){0}, &w.d, &w.e),
+                     ERR_RANGE);
     assert_string_equal(w.e.text, "none of 10001 draws satisfies the space; the last: "
                                   "constraint 'x > 2' is false");
+    world_end(&w);
+}
+
+/* Of two halves of the trials one got to the higher level. Without those that did not get
+ * there nothing tells that what these have is bad. */
+static void bohb_goes_by_one_level(void **state)
+{
+    static const struct line lines[] = {{"c", "choice(p, q, r)", NULL},
+                                        {NULL, NULL, NULL}};
+    struct world w;
+    int chosen[2] = {0};
+    (void)state;
+    world_begin(&w, lines, NULL);
+    for (uint32_t i = 0; i < 60; i++) {
+        int32_t t = put(&w, i < 40 ? 0.5 : i % 2 ? 0.1 : 0.9, 0);
+        observed_value(w.o, t, 0, i);
+        if (i >= 40)
+            observed_value(w.o, t, 1, i % 2);
+    }
+    for (uint32_t i = 0; i < 300; i++)
+        for (int bohb = 0; bohb < 2; bohb++) {
+            draw_by(&w, 100 + i, (struct tpe_rule){true, bohb});
+            if (!is_random(&w, 100 + i))
+                chosen[bohb] += w.values[0].s[0] == 'q';
+        }
+    assert_int_equal(chosen[0], 0);
+    assert_true(chosen[1] > 0);
+    world_end(&w);
+}
+
+static void bohb_draws_a_third_at_random(void **state)
+{
+    struct world w;
+    int random = 0;
+    (void)state;
+    world_begin(&w, plane, NULL);
+    for (uint32_t i = 0; i < 40; i++)
+        observed_value(w.o, put(&w, spread(i, 0), spread(i, 1)), 0, spread(i, 2));
+    for (uint32_t i = 0; i < 300; i++) {
+        draw_by(&w, 100 + i, (struct tpe_rule){true, true});
+        random += is_random(&w, 100 + i);
+    }
+    assert_in_range(random, 75, 125);
     world_end(&w);
 }
 
@@ -423,15 +547,20 @@ int main(void)
         cmocka_unit_test(nothing_but_failures_are_no_guide),
         cmocka_unit_test(draws_go_where_the_best_are),
         cmocka_unit_test(together_dimensions_are_seen_jointly),
-        cmocka_unit_test(pending_ones_repel),
+        cmocka_unit_test(pending_and_failed_ones_repel),
+        cmocka_unit_test(failures_are_never_good),
         cmocka_unit_test(pending_ones_do_not_count),
         cmocka_unit_test(a_tenth_are_good),
         cmocka_unit_test(twenty_five_are_good_at_most),
         cmocka_unit_test(the_higher_level_takes_over),
+        cmocka_unit_test(more_dimensions_need_more_values),
         cmocka_unit_test(kinds_are_drawn_as_they_are),
         cmocka_unit_test(absent_ones_do_not_count),
+        cmocka_unit_test(absent_coordinates_do_not_count),
         cmocka_unit_test(constraints_hold),
         cmocka_unit_test(a_model_may_be_barred),
+        cmocka_unit_test(bohb_goes_by_one_level),
+        cmocka_unit_test(bohb_draws_a_third_at_random),
         cmocka_unit_test(a_draw_is_a_function_of_what_is_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -334,8 +334,9 @@ static int draw_point(const struct sweep *sw, struct draw *d, struct err *e)
     int rc;
 
     if (sw->seen)
-        return tpe_draw(spec->space, sw->seen, spec->seed, trial, spec->multivariate, d,
-                        e);
+        return tpe_draw(
+            spec->space, sw->seen, spec->seed, trial,
+            (struct tpe_rule){spec->multivariate, spec->search == SEARCH_BOHB}, d, e);
     for (;;) {
         rc = search_draw(spec->space, spec->search, spec->seed, trial, cursor,
                          spec->trials > 0 ? spec->trials : 1, d, e);

@@ -49,6 +49,14 @@ assert late[len(late) // 2] < 1, late
 "
 '
 
+test_expect_success 'bohb goes with Hyperband' '
+    learner both "{method: hyperband, max_t: 4, reduction_factor: 2}" &&
+    sed -i "s/tpe/bohb/" both.yaml &&
+    run_sweep both &&
+    sound both &&
+    test $(events both trial | wc -l) = 40
+'
+
 test_expect_success 'check shows what is drawn before anything is known, and says so' '
     rung check -n 40 learns.yaml >out && cat out &&
     grep -F "the next ones depend on what these come to" out &&
@@ -66,7 +74,7 @@ test_expect_success PYTHON 'regret.py measures, and tpe is far below random' '
          END { exit !(at[\"branin\", \"tpe\"] < at[\"branin\", \"random\"] / 3 &&
                       at[\"mixed\", \"tpe\"] < at[\"mixed\", \"random\"] &&
                       at[\"branin\", \"tpe-univariate\"] < at[\"branin\", \"random\"]) }" table &&
-    test $(wc -l <table) = 10
+    test $(wc -l <table) = 12
 '
 
 test_expect_success PYTHON 'and says what it does not know' '

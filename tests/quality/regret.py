@@ -21,6 +21,7 @@ OURS = {
     "random": "{method: random",
     "sobol": "{method: sobol",
     "tpe": "{method: tpe",
+    "bohb": "{method: bohb",
     "tpe-univariate": "{method: tpe, multivariate: false",
 }
 THEIRS = ("optuna-tpe", "optuna-tpe-univariate", "optuna-gp", "optuna-cmaes")
