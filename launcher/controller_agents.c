@@ -370,16 +370,15 @@ void controller_gpus(const struct controller *c, struct gpu_rows *out)
     for (size_t i = 0; i < c->peers.n; i++) {
         const struct peer *p = &c->peers.v[i];
 
-        for (int32_t s = 0; p->known && !p->gone && c->now < p->heard + silent; s++) {
-            int32_t trial;
+        if (!p->known || p->gone || c->now > p->heard + silent)
+            continue;
+        for (int32_t s = 0; s < p->n_slots; s++) {
+            const struct gpu_use *use = &p->slots[s].gpu;
+            int32_t trial = use->gpus > 0 ? sweep_in_slot(c->sw, p->id, s) : -1;
 
-            if (s >= p->n_slots)
-                break;
-            trial = sweep_in_slot(c->sw, p->id, s);
-            if (trial >= 0 && p->slots[s].gpu.gpus > 0)
-                vec_push(out,
-                         ((struct gpu_row){trial, sweep_trial(c->sw, trial)->attempts,
-                                           p->slots[s].gpu}));
+            if (trial >= 0)
+                vec_push(out, ((struct gpu_row){
+                                  trial, sweep_trial(c->sw, trial)->attempts, *use}));
         }
     }
     if (out->n > 1)
