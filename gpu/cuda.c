@@ -7,6 +7,7 @@
 #include "gpu/cuda_private.h"
 
 #include "base/mem.h"
+#include "base/units.h"
 #include "gpu/plugin.h"
 
 #include <stdio.h>
@@ -87,11 +88,14 @@ bool cuda_narrows(const struct cuda *cuda, enum kernel_narrow *to)
 static int take_memory(void *arg, size_t bytes, void **p, struct err *e)
 {
     const struct cuda *cuda = arg;
+    char size[UNITS_MAX], what[64];
     cudaError_t rc = cudaMalloc(p, bytes);
 
-    if (rc != cudaSuccess)
-        cudaGetLastError(); /* or the next launch would be blamed */
-    return fault_cuda(rc, &cuda->versions, "cudaMalloc", e);
+    if (rc == cudaSuccess)
+        return 0;
+    cudaGetLastError(); /* or the next launch would be blamed */
+    snprintf(what, sizeof(what), "cannot allocate %s", size_format(size, (double)bytes));
+    return fault_cuda(rc, &cuda->versions, what, e);
 }
 
 static void give_memory(void *arg, void *p)

@@ -1,7 +1,8 @@
 /* Convolutions by cuDNN, over images as they are, [n][h][w][c]. What it needs to know of
  * one, and the algorithm that it recommends, is kept: a training has one for each layer,
  * direction and number of rows. Only algorithms that give the same bits each time are
- * taken, and the first of those that there is memory for. */
+ * taken, and the first of those that there is memory for. A convolution that cuDNN has
+ * not in 16 bits, as of few channels, is done in fp32. */
 #include "gpu/cuda_private.h"
 
 #include "base/mem.h"
@@ -31,6 +32,7 @@ struct key {
 
 struct plan {
     struct key key;
+    bool narrow; /* in 16 bits */
     cudnnTensorDescriptor_t x, y;
     cudnnFilterDescriptor_t weight;
     cudnnConvolutionDescriptor_t conv;
@@ -55,7 +57,8 @@ int cuda_conv_open(struct cuda *cuda, struct err *e)
     return rc;
 }
 
-static void plan_free(struct plan *p)
+/* What cuDNN was told of it. */
+static void plan_clear(struct plan *p)
 {
     if (p->x)
         cudnnDestroyTensorDescriptor(p->x);
@@ -65,6 +68,7 @@ static void plan_free(struct plan *p)
         cudnnDestroyFilterDescriptor(p->weight);
     if (p->conv)
         cudnnDestroyConvolutionDescriptor(p->conv);
+    *p = (struct plan){.key = p->key};
 }
 
 void cuda_conv_close(struct cuda *cuda)
@@ -72,7 +76,7 @@ void cuda_conv_close(struct cuda *cuda)
     struct convolver *c = cuda->convolver;
 
     for (size_t i = 0; c && i < c->plans.n; i++)
-        plan_free(&c->plans.v[i]);
+        plan_clear(&c->plans.v[i]);
     if (c)
         vec_free(&c->plans);
     free(c);
@@ -82,22 +86,19 @@ void cuda_conv_close(struct cuda *cuda)
 
 /* ---- planning ---- */
 
-static cudnnDataType_t type_of(const struct cuda *cuda)
+static cudnnDataType_t type_of(const struct cuda *cuda, const struct plan *p)
 {
-    enum kernel_narrow to;
-
-    if (!cuda_narrows(cuda, &to))
+    if (!p->narrow)
         return CUDNN_DATA_FLOAT;
-    return to == NARROW_BF16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_HALF;
+    return cuda->precision == PRECISION_BF16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_HALF;
 }
 
-static cudnnMathType_t math_of(const struct cuda *cuda)
+/* cuDNN's default takes fp32 as TF32. */
+static cudnnMathType_t math_of(const struct cuda *cuda, const struct plan *p)
 {
-    switch (cuda->precision) {
-    case PRECISION_FP32: return CUDNN_FMA_MATH;
-    case PRECISION_TF32: return CUDNN_DEFAULT_MATH; /* which takes fp32 as TF32 */
-    default: return CUDNN_TENSOR_OP_MATH;
-    }
+    if (p->narrow)
+        return CUDNN_TENSOR_OP_MATH;
+    return cuda->precision == PRECISION_TF32 ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH;
 }
 
 static cudnnStatus_t set_image(cudnnTensorDescriptor_t *t, cudnnDataType_t type,
@@ -114,7 +115,7 @@ static cudnnStatus_t set_image(cudnnTensorDescriptor_t *t, cudnnDataType_t type,
 static cudnnStatus_t describe(const struct cuda *cuda, struct plan *p)
 {
     const struct device_slide *s = &p->key.slide;
-    cudnnDataType_t type = type_of(cuda);
+    cudnnDataType_t type = type_of(cuda, p);
     int size = (int)s->window.size, stride = (int)s->window.stride,
         pad = (int)s->window.pad;
     cudnnStatus_t rc = set_image(&p->x, type, s->rows, s->in);
@@ -132,22 +133,19 @@ static cudnnStatus_t describe(const struct cuda *cuda, struct plan *p)
         rc = cudnnSetConvolution2dDescriptor(p->conv, pad, pad, stride, stride, 1, 1,
                                              CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT);
     if (rc == CUDNN_STATUS_SUCCESS)
-        rc = cudnnSetConvolutionMathType(p->conv, math_of(cuda));
+        rc = cudnnSetConvolutionMathType(p->conv, math_of(cuda, p));
     return rc;
 }
 
 /* Where the arrays are in 16 bits. */
-static void place(const struct cuda *cuda, struct plan *p)
+static void place(struct plan *p)
 {
     const struct device_slide *s = &p->key.slide;
-    enum kernel_narrow to;
 
     p->count[X] = s->rows * image_size(s->in);
     p->count[WEIGHT] = s->out.c * s->window.size * s->window.size * s->in.c;
     p->count[Y] = s->rows * image_size(s->out);
-    if (!cuda_narrows(cuda, &to))
-        return;
-    for (int a = 0; a < ARRAYS; a++) {
+    for (int a = 0; a < ARRAYS && p->narrow; a++) {
         p->place[a] = p->space;
         p->space += CUDA_ALIGN(2 * p->count[a]);
     }
@@ -204,10 +202,9 @@ static cudnnStatus_t recommended(const struct cuda *cuda, const struct plan *p,
 static int take(struct cuda *cuda, struct plan *p, const struct algorithm *a,
                 struct err *e)
 {
+    bool fp32 = math_of(cuda, p) == CUDNN_FMA_MATH;
+    bool too_coarse = fp32 && a->math == CUDNN_TENSOR_OP_MATH;
     void *space;
-
-    bool too_coarse =
-        cuda->precision == PRECISION_FP32 && a->math == CUDNN_TENSOR_OP_MATH;
 
     if (a->status != CUDNN_STATUS_SUCCESS || !a->same_bits || too_coarse)
         return ERR_UNSUPPORTED;
@@ -219,29 +216,45 @@ static int take(struct cuda *cuda, struct plan *p, const struct algorithm *a,
     p->algorithm = a->number;
     p->workspace = a->workspace;
     /* In fp32 it is as we said, and no less. */
-    if (cuda->precision != PRECISION_FP32)
+    if (!fp32)
         rc = fault_cudnn(cudnnSetConvolutionMathType(p->conv, a->math), "cuDNN", e);
     return rc;
 }
 
+/* ERR_UNSUPPORTED where cuDNN has it not. */
+static int choose(struct cuda *cuda, struct plan *p, struct err *e)
+{
+    static const char what[] = "a convolution";
+    struct algorithm algorithms[ALGORITHMS];
+    const struct device_slide *s = &p->key.slide;
+    int n = 0, rc = fault_cudnn(describe(cuda, p), what, e);
+
+    place(p);
+    if (rc == 0)
+        rc = fault_cudnn(recommended(cuda, p, algorithms, &n), what, e);
+    if (rc < 0)
+        return rc;
+    rc = err_set(e, ERR_UNSUPPORTED,
+                 "cuDNN has no way to do a convolution of %zux%zux%zu by %zux%zu that "
+                 "gives the same bits each time and takes no more than 1 GiB",
+                 s->in.h, s->in.w, s->in.c, s->window.size, s->window.size);
+    for (int i = 0; i < n && rc < 0; i++)
+        rc = take(cuda, p, &algorithms[i], e);
+    return rc < 0 ? e->code : 0;
+}
+
 static bool make(struct cuda *cuda, struct plan *p)
 {
-    struct algorithm algorithms[ALGORITHMS];
+    enum kernel_narrow to;
     struct err e;
-    int n = 0, rc = ERR_UNSUPPORTED;
+    int rc;
 
-    if (!cuda_dnn_ok(cuda, describe(cuda, p), "a convolution"))
-        return false;
-    place(cuda, p);
-    if (!cuda_dnn_ok(cuda, recommended(cuda, p, algorithms, &n), "a convolution"))
-        return false;
-    err_set(&e, ERR_UNSUPPORTED,
-            "cuDNN has no way to do a convolution of %zux%zux%zu by %zux%zu that gives "
-            "the same bits each time and takes no more than 1 GiB",
-            p->key.slide.in.h, p->key.slide.in.w, p->key.slide.in.c,
-            p->key.slide.window.size, p->key.slide.window.size);
-    for (int i = 0; i < n && rc < 0; i++)
-        rc = take(cuda, p, &algorithms[i], &e);
+    p->narrow = cuda_narrows(cuda, &to);
+    rc = choose(cuda, p, &e);
+    if (rc == ERR_UNSUPPORTED && p->narrow) {
+        plan_clear(p);
+        rc = choose(cuda, p, &e);
+    }
     if (rc < 0 && !cuda->failure.code)
         cuda->failure = e;
     return rc == 0;
@@ -258,7 +271,7 @@ static const struct plan *find(struct cuda *cuda, const struct device_slide *s,
         if (memcmp(&c->plans.v[i].key, &key, sizeof(key)) == 0)
             return &c->plans.v[i];
     if (!make(cuda, &made)) {
-        plan_free(&made);
+        plan_clear(&made);
         return NULL;
     }
     vec_push(&c->plans, made);
@@ -300,13 +313,14 @@ static void convolve(struct cuda *cuda, enum operation o, const struct device_sl
     const float *const arrays[ARRAYS] = {x, weight, y};
     enum array result = result_of[o];
     float *out = (float *)(uintptr_t)arrays[result];
-    enum kernel_narrow to = NARROW_BF16;
-    bool narrow = cuda_narrows(cuda, &to), ok = true;
+    enum kernel_narrow to;
     const struct plan *p = find(cuda, s, o);
     void *at[ARRAYS];
+    bool ok = true;
 
     if (!p)
         return;
+    bool narrow = cuda_narrows(cuda, &to) && p->narrow;
     /* Samples may begin anywhere; cuDNN wants them at multiples of 16 bytes. */
     bool askew = !narrow && result != X && (uintptr_t)x % 16 != 0;
     size_t behind = CUDA_ALIGN(p->space + p->workspace);

@@ -135,8 +135,10 @@ int fault_cudnn(cudnnStatus_t code, const char *what, struct err *e)
                        what);
     case CUDNN_STATUS_NOT_SUPPORTED_ARCH_MISMATCH:
         return err_set(e, ERR_UNSUPPORTED, "%s: cuDNN has no code for this GPU", what);
-    default:
-        return err_set(e, ERR_IO, "%s: cuDNN fails (%s)", what,
-                       cudnnGetErrorString(code));
+    default: break;
     }
+    bool unsupported =
+        code >= CUDNN_STATUS_NOT_SUPPORTED && code < CUDNN_STATUS_INTERNAL_ERROR;
+    return err_set(e, unsupported ? ERR_UNSUPPORTED : ERR_IO, "%s: cuDNN %s (%s)", what,
+                   unsupported ? "has it not" : "fails", cudnnGetErrorString(code));
 }

@@ -84,6 +84,8 @@ static void test_libraries(void **state)
                 ERR_UNSUPPORTED, "libcudnn_*.so.9");
     assert_says(fault_cudnn(CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH, "here", &e), &e,
                 ERR_UNSUPPORTED, "different versions");
+    assert_says(fault_cudnn(CUDNN_STATUS_NOT_SUPPORTED_SHAPE, "here", &e), &e,
+                ERR_UNSUPPORTED, "has it not (CUDNN_STATUS_NOT_SUPPORTED_SHAPE)");
     assert_says(fault_cudnn(CUDNN_STATUS_EXECUTION_FAILED, "here", &e), &e, ERR_IO,
                 "CUDNN_STATUS_EXECUTION_FAILED");
 }
