@@ -141,6 +141,7 @@ void cache_limit(struct cache *c, size_t bytes)
 {
     size_t used = c->usage.used;
 
+    cache_trim(c); /* or what is kept would be given out beyond it */
     c->most = bytes > SIZE_MAX - used ? SIZE_MAX : used + bytes;
 }
 

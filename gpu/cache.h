@@ -32,7 +32,8 @@ int cache_allocate(struct cache *c, size_t bytes, void **p, struct err *e);
 void cache_release(struct cache *c, void *p); /* NULL is fine */
 /* Gives back what is kept. */
 void cache_trim(struct cache *c);
-/* From now on at most so many bytes more than are given out now. */
+/* From now on at most so many bytes more than are given out now. Gives back what is
+ * kept. */
 void cache_limit(struct cache *c, size_t bytes);
 struct cache_usage cache_usage(const struct cache *c);
 

