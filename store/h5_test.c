@@ -655,7 +655,7 @@ static void test_types(void **state)
     assert_int_equal(h5_file_open(path, &file, NULL), 0);
     assert_true(H5Literate(file, H5_INDEX_NAME, H5_ITER_INC, NULL, look_at, &columns) >=
                 0);
-    assert_int_equal(columns, 14 + 6 + 6 + 3 + 7 + 10 + 18);
+    assert_int_equal(columns, 14 + 6 + 6 + 3 + 7 + 10 + 21);
     H5Fclose(file);
 }
 
