@@ -7,8 +7,11 @@
 #include "launcher/look.h"
 #include "store/h5.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
 enum {
     OPT_CSV,
@@ -57,6 +60,18 @@ static int (*const formats[FORMATS])(const struct loaded *l, const char *to,
     [OPT_TENSORBOARD] = export_tensorboard,
 };
 
+/* Ends with the controller that it is a child of, if it is one. */
+static void stay_with_parent(void)
+{
+    const char *parent = getenv(EXPORT_PARENT);
+
+    if (!parent)
+        return;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (strtol(parent, NULL, 10) != (long)getppid())
+        _exit(EXIT_FAILED);
+}
+
 static bool parse_upto(const char *text, struct journal_pos *pos)
 {
     const char *colon = strchr(text, ':');
@@ -97,6 +112,7 @@ int cmd_export(int argc, char **argv)
     struct cli c;
     int o;
 
+    stay_with_parent();
     cli_begin(&c, self, argc, argv);
     while ((o = cli_next(&c, &value)) != CLI_END) {
         switch (o) {

@@ -5,6 +5,10 @@
 
 #include "launcher/loaded.h"
 
+/* In the environment of `rung export` that a controller has started: its process, without
+ * which the export ends, or it might replace what the next controller has written. */
+#define EXPORT_PARENT "RUNG_EXPORT_PARENT"
+
 /* The tables of sweep.h5 (doc/sweep-h5.md) as TABLE.csv and TABLE.jsonl: trials, metrics,
  * rungs, decisions, attempts. In CSV (quoted as in RFC 4180, lines end in \n) NaN is an
  * empty cell and an infinity Inf or -Inf; in JSON lines they are the strings "NaN",

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "launcher/cli.h"
+#include "launcher/export.h"
 #include "launcher/view.h"
 
 #include <errno.h>
@@ -196,11 +197,24 @@ static void child_failed(struct viewer *v)
                "`rung export --hdf5` writes it later");
 }
 
+/* Our environment, and whose child it is; free() the array. */
+static char **child_environment(char *parent)
+{
+    VEC(char *) all = {0};
+
+    for (char **var = environ; *var; var++)
+        vec_push(&all, *var);
+    vec_push(&all, parent);
+    vec_push(&all, NULL);
+    return all.v;
+}
+
 static void start_child(struct viewer *v, const struct journal *j)
 {
     char self[] = "/proc/self/exe", name[] = "rung", export[] = "export",
          hdf5[] = "--hdf5";
-    char upto[] = "--upto", at[64];
+    char upto[] = "--upto", at[64], parent[64];
+    char **envp;
     char *const argv[] = {name, export, hdf5, upto, at, v->l->dir, NULL};
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attr;
@@ -208,6 +222,8 @@ static void start_child(struct viewer *v, const struct journal *j)
 
     snprintf(at, sizeof(at), "%d:%lld", (int)journal_epoch(j),
              (long long)journal_bytes(j));
+    snprintf(parent, sizeof(parent), EXPORT_PARENT "=%ld", (long)getpid());
+    envp = child_environment(parent);
     sigemptyset(&none);
     posix_spawn_file_actions_init(&files);
     posix_spawn_file_actions_addopen(&files, 0, "/dev/null", 0, 0);
@@ -215,8 +231,9 @@ static void start_child(struct viewer *v, const struct journal *j)
     posix_spawnattr_init(&attr);
     posix_spawnattr_setsigmask(&attr, &none);
     posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
-    if (posix_spawn(&v->child, self, &files, &attr, argv, environ) != 0)
+    if (posix_spawn(&v->child, self, &files, &attr, argv, envp) != 0)
         v->child = 0;
+    free(envp);
     posix_spawn_file_actions_destroy(&files);
     posix_spawnattr_destroy(&attr);
     v->child_began = clock_mono();
