@@ -46,7 +46,7 @@ static bool left(const struct play *p)
 
 static pid_t start_agent(const struct play *p, char *cwd)
 {
-    struct agent_setup s = {.dir = p->dir, .plug = {cwd, launch}};
+    struct agent_setup s = {.dir = p->dir, .plug = {.ctx = cwd, .launch = launch}};
     s.config = (struct agent_config){.id = 1, .slots = SLOTS, .promote = true};
     timers_default(&s.config.timers);
     pid_t pid = fork();
