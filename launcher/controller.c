@@ -342,7 +342,9 @@ static void check_stop_rules(struct controller *c)
          reached(s->gpu_hours > 0, c->spent.gpus / 3600 >= s->gpu_hours, &why,
                  "gpu_hours", s->gpu_hours) ||
          reached(s->node_hours > 0, c->spent.nodes / 3600 >= s->node_hours, &why,
-                 "node_hours", s->node_hours)))
+                 "node_hours", s->node_hours) ||
+         reached(s->plateau > 0, n->plateau >= s->plateau, &why, "plateau.trials",
+                 (double)s->plateau)))
         controller_pause(c, why.p);
     str_free(&why);
 }

@@ -191,6 +191,8 @@ static void check_required(struct reader *r)
         bool wanted = keys[i].required;
         if (key == KEY_OOM_PARAM)
             wanted = r->found[KEY_OOM];
+        if (key == KEY_PLATEAU_TRIALS)
+            wanted = r->found[KEY_PLATEAU];
         if (key == KEY_SEARCH_TRIALS)
             wanted = r->f->spec.search != SEARCH_GRID && !r->bad[KEY_SEARCH_METHOD];
         if (!wanted || r->found[i] || r->bad[i] || !section_is_whole(r, key))

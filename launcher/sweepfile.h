@@ -41,6 +41,7 @@ struct stop_rules { /* 0 or NAN: not set */
     bool has_metric;
     double metric;
     double cpu_hours, gpu_hours, node_hours;
+    int64_t plateau; /* trials; spec.improvement */
 };
 
 struct sweepfile {

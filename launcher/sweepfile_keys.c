@@ -205,6 +205,16 @@ const struct key keys[KEYS] = {
         .sample = "50",
         .help = "Node-hours of all attempts: the time of each, so far, times `nodes`; slots "
                 "of one job share its node"},
+    [KEY_PLATEAU] = {"stop.plateau", WANT_SECTION,
+        .help = "When new trials no longer find anything better"},
+    [KEY_PLATEAU_TRIALS] = {"stop.plateau.trials", WANT_INT, FIELD(stop.plateau),
+        .settable = true, .none = true, .required = true, .lo = 1, .hi = TRIALS_MOST,
+        .sample = "50",
+        .help = "So many trials have reported for the first time since the best metric was "
+                "bettered"},
+    [KEY_PLATEAU_IMPROVEMENT] = {"stop.plateau.improvement", WANT_REAL,
+        FIELD(spec.improvement), .none = true, .fallback = "none", .lo = 0, .hi = INFINITY, .sample = "0.001",
+        .help = "What is less, in the metric's unit, does not count as better"},
     [KEY_KEEP] = {"keep", WANT_SECTION,
         .help = "What is left when the sweep is finished"},
     [KEY_KEEP_CHECKPOINTS] = {"keep.checkpoints", WANT_INT, FIELD(keep_checkpoints),
@@ -260,9 +270,9 @@ static const struct {
     const char *path; /* of a key */
     const char *word; /* a value of it, or NULL */
 } later[] = {
-    {"metrics", NULL},           {"search.from", NULL},     {"stop.plateau", NULL},
-    {"schedule.interval", NULL}, {"search.method", "gp"},   {"search.method", "cmaes"},
-    {"search.method", "bohb"},   {"search.method", "auto"}, {"schedule.method", "pbt"},
+    {"metrics", NULL},         {"search.from", NULL},      {"schedule.interval", NULL},
+    {"search.method", "gp"},   {"search.method", "cmaes"}, {"search.method", "bohb"},
+    {"search.method", "auto"}, {"schedule.method", "pbt"},
 };
 
 static bool comes_later(const char *path, const char *word)

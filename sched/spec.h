@@ -41,6 +41,8 @@ struct spec {
                        nor with {until} in the command) */
     bool restart;   /* a promoted trial starts from step 0 */
 
+    double improvement; /* of the metric: what is less does not end a plateau; >= 0 */
+
     int retry_failures;
     int oom_param; /* index of retry.oom's parameter, -1: none */
     double oom_factor, oom_min;

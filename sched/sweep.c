@@ -44,6 +44,7 @@ struct sweep *sweep_new(const struct spec *spec)
     if (spec->schedule == SCHEDULE_MEDIAN)
         sw->median = median_new(spec->grace_period);
     sw->totals.best = -1;
+    sw->bettered = INFINITY;
     plan(sw, spec);
     sw->u = mem_alloc((size_t)space_dims(spec->space) * sizeof(sw->u[0]));
     sw->values = mem_alloc((size_t)space_count(spec->space) * sizeof(sw->values[0]));
@@ -134,9 +135,15 @@ static void note_best(struct sweep *sw, struct trial *t, int64_t step, double me
     const struct trial *best =
         sw->totals.best >= 0 ? &sw->trials.v[sw->totals.best] : NULL;
 
+    sw->totals.plateau += !t->heard;
+    t->heard = true;
     t->metric = metric;
     if (!isfinite(metric))
         return;
+    if (sweep_turn(sw, metric) < sw->bettered - sw->spec->improvement) {
+        sw->bettered = sweep_turn(sw, metric);
+        sw->totals.plateau = 0;
+    }
     if (t->best_step < 0 || sweep_turn(sw, metric) <= sweep_turn(sw, t->best)) {
         t->best = metric;
         t->best_step = step;

@@ -34,6 +34,7 @@ struct trial {
     uint8_t state;    /* enum trial_state */
     uint8_t answered; /* enum decision the open (or last) attempt was given */
     bool given, finalist;
+    bool heard;      /* it has reported the metric */
     bool complete;   /* reported step >= max_t with the metric */
     bool stop_asked; /* by a person */
     bool merging;    /* nothing was decided at last_step yet: a second report may add */
@@ -168,6 +169,9 @@ struct sweep_totals {
     int32_t best;    /* trial, -1: none */
     double seconds;  /* of ended attempts */
     double cpu_seconds, gpu_seconds; /* as far as known */
+    /* trials that reported the metric for the first time since the best was bettered by
+     * more than spec.improvement, be it in small steps */
+    int32_t plateau;
     int64_t steps; /* sum of each trial's last step, at most INT64_MAX */
     int64_t reports;
     int32_t attempts;

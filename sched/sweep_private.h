@@ -28,6 +28,7 @@ struct sweep {
     struct median *median; /* NULL with another method */
     VEC(struct trial) trials;
     struct sweep_totals totals;
+    double bettered; /* the best, turned, from which the plateau counts; INFINITY: none */
     int32_t open_finalists; /* finalists that run or are to go on */
     int32_t at_max;         /* trials, finalists or not, that are complete */
     int32_t open_others;    /* running, and no finalists */

@@ -690,6 +690,31 @@ static void test_median(void **state)
     play_free(p);
 }
 
+static void test_plateau(void **state)
+{
+    struct play *p = play_new("3", 9, 9);
+
+    (void)state;
+    p->spec.schedule = SCHEDULE_NONE;
+    p->spec.improvement = .05;
+    play_begin(p);
+    for (int i = 0; i < 6; i++)
+        assert_int_equal(ask(p), i);
+    report(p, 0, 1, .5);
+    assert_int_equal(sweep_totals(p->sw)->plateau, 0);
+    report(p, 1, 1, NAN);
+    report(p, 1, 2, NAN); /* the same trial */
+    report(p, 2, 1, .47); /* not enough */
+    assert_int_equal(sweep_totals(p->sw)->plateau, 2);
+    report(p, 3, 1, .46);
+    assert_int_equal(sweep_totals(p->sw)->plateau, 3);
+    report(p, 2, 2, .44); /* but all together is */
+    assert_int_equal(sweep_totals(p->sw)->plateau, 0);
+    report(p, 4, 1, .4);
+    assert_int_equal(sweep_totals(p->sw)->plateau, 1);
+    play_free(p);
+}
+
 static void test_user_stop(void **state)
 {
     struct play *p = play_new("3", 9, 9);
@@ -943,6 +968,7 @@ int main(void)
         cmocka_unit_test(test_hyperband),
         cmocka_unit_test(test_sha),
         cmocka_unit_test(test_median),
+        cmocka_unit_test(test_plateau),
         cmocka_unit_test(test_user_stop),
         cmocka_unit_test(test_pausing),
         cmocka_unit_test(test_seen_values),
