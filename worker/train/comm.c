@@ -8,11 +8,17 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+/* Milliseconds after which the thread looks whether it is still needed. */
+#define THREAD_LOOKS 10
 
 /* An array of which the ranks make the sum. */
 struct reduction {
@@ -25,14 +31,22 @@ struct comm {
     struct lifeline *lifeline;
     comm_lost *lost;
     void *lost_arg;
-    /* Reductions that were begun; `done` of them are over, and of the next one `step` of
-     * 2 (size - 1) exchanges are under way or over. */
-    VEC(struct reduction) reductions;
-    size_t done;
+    /* By `running`, which is held while reductions are taken on: of the first that is not
+     * over, `now`, `step` of 2 (size - 1) exchanges are under way or over. */
+    pthread_mutex_t running;
+    struct reduction now;
+    bool taken, stepping;
     int step;
-    bool stepping;
     float *piece; /* what comes in to be added */
     size_t piece_room;
+    /* By `mutex`: reductions that were begun, of which `done` are over, and a thread that
+     * takes them on while this rank does something else. */
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    VEC(struct reduction) reductions;
+    size_t done;
+    pthread_t thread;
+    bool started, wanted, ends;
 };
 
 int comm_rank(const struct comm *c)
@@ -129,8 +143,10 @@ static void begin_in(struct comm *c, int peer, char *p, size_t bytes)
 
 void comm_sent(struct comm *c)
 {
-    if (c)
-        wait_arrival(c);
+    if (!c)
+        return;
+    assert(c->done == c->reductions.n);
+    wait_arrival(c);
 }
 
 void comm_send(struct comm *c, int to, const void *p, size_t bytes)
@@ -146,6 +162,7 @@ void comm_send(struct comm *c, int to, const void *p, size_t bytes)
 
 void comm_receive(struct comm *c, int from, void *p, size_t bytes)
 {
+    assert(c->done == c->reductions.n);
     transfer(c, from, p, bytes, begin_in);
 }
 
@@ -252,7 +269,7 @@ static int piece_in(const struct comm *c, int step)
 
 static void step_begin(struct comm *c)
 {
-    const struct reduction *r = &c->reductions.v[c->done];
+    const struct reduction *r = &c->now;
     int rank = comm_rank(c), size = comm_size(c);
     /* The second round starts with the piece that the first one ended with. */
     int in = piece_in(c, c->step < size - 1 ? c->step : c->step - size);
@@ -273,7 +290,7 @@ static void step_begin(struct comm *c)
 
 static void step_end(struct comm *c)
 {
-    const struct reduction *r = &c->reductions.v[c->done];
+    const struct reduction *r = &c->now;
     int size = comm_size(c);
 
     c->stepping = false;
@@ -287,40 +304,136 @@ static void step_end(struct comm *c)
     }
     if (++c->step == 2 * (size - 1)) {
         c->step = 0;
+        c->taken = false;
+        pthread_mutex_lock(&c->mutex);
         c->done++;
+        pthread_mutex_unlock(&c->mutex);
     }
+}
+
+/* Takes up the next reduction; false: there is none. */
+static bool take(struct comm *c)
+{
+    pthread_mutex_lock(&c->mutex);
+    c->taken = c->done < c->reductions.n;
+    if (c->taken)
+        c->now = c->reductions.v[c->done];
+    pthread_mutex_unlock(&c->mutex);
+    return c->taken;
+}
+
+/* Takes reductions as far as they go without waiting; false: none is left. */
+static bool go_on(struct comm *c)
+{
+    while (c->taken || take(c)) {
+        if (!c->stepping)
+            step_begin(c);
+        if (!arrived(c))
+            return true;
+        step_end(c);
+    }
+    return false;
+}
+
+/* ---- and in a thread ----
+ *
+ * A transport moves bytes when it is called, and between two layers of a large batch more
+ * time passes than a socket has room for. So a thread calls it whenever it can go on. Who
+ * has nothing else to do, in comm_reduce_wait(), does so by itself. */
+
+static void *thread_main(void *arg)
+{
+    struct comm *c = arg;
+    struct pollfd fds[2];
+
+    pthread_mutex_lock(&c->mutex);
+    while (!c->ends) {
+        if (!c->wanted) {
+            pthread_cond_wait(&c->changed, &c->mutex);
+            continue;
+        }
+        pthread_mutex_unlock(&c->mutex);
+        pthread_mutex_lock(&c->running);
+        bool left = go_on(c);
+        if (left)
+            c->transport->ops->waits_for(c->transport, fds);
+        pthread_mutex_unlock(&c->running);
+        if (left)
+            poll(fds, 2, THREAD_LOOKS);
+        pthread_mutex_lock(&c->mutex);
+        c->wanted = c->wanted && c->done < c->reductions.n;
+    }
+    pthread_mutex_unlock(&c->mutex);
+    return NULL;
+}
+
+/* Signals are the training's. Without a thread it only takes longer. */
+static void start(struct comm *c)
+{
+    sigset_t all, before;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    c->started = pthread_create(&c->thread, NULL, thread_main, c) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+static void stop(struct comm *c)
+{
+    if (!c->started)
+        return;
+    pthread_mutex_lock(&c->mutex);
+    c->ends = true;
+    pthread_cond_signal(&c->changed);
+    pthread_mutex_unlock(&c->mutex);
+    pthread_join(c->thread, NULL);
 }
 
 void comm_reduce(struct comm *c, float *x, size_t n)
 {
     if (comm_size(c) == 1 || n == 0)
         return;
+    pthread_mutex_lock(&c->mutex);
     vec_push(&c->reductions, ((struct reduction){x, n}));
-    comm_progress(c);
+    pthread_mutex_unlock(&c->mutex);
 }
 
 void comm_progress(struct comm *c)
 {
-    while (c && c->done < c->reductions.n) {
-        if (!c->stepping)
-            step_begin(c);
-        if (!arrived(c))
-            return;
-        step_end(c);
+    if (comm_size(c) == 1)
+        return;
+    if (!c->transport->ops->waits_for) {
+        go_on(c);
+        return;
     }
+    pthread_mutex_lock(&c->mutex);
+    if (!c->wanted && c->done < c->reductions.n) {
+        c->wanted = true;
+        if (!c->started)
+            start(c);
+        pthread_cond_signal(&c->changed);
+    }
+    pthread_mutex_unlock(&c->mutex);
 }
 
 void comm_reduce_wait(struct comm *c)
 {
-    if (!c)
+    if (comm_size(c) == 1)
         return;
-    for (unsigned turns = 0; c->done < c->reductions.n; rest(&turns)) {
-        int step = c->step;
-        comm_progress(c);
+    pthread_mutex_lock(&c->mutex);
+    c->wanted = false;
+    pthread_mutex_unlock(&c->mutex);
+    pthread_mutex_lock(&c->running);
+    int step = c->step;
+    for (unsigned turns = 0; go_on(c); rest(&turns)) {
         if (c->step != step)
             turns = 0;
+        step = c->step;
     }
+    pthread_mutex_unlock(&c->running);
+    pthread_mutex_lock(&c->mutex);
     c->reductions.n = c->done = 0;
+    pthread_mutex_unlock(&c->mutex);
 }
 
 /* ---- finding each other ---- */
@@ -390,6 +503,9 @@ struct comm *comm_over(struct transport *t)
     struct comm *c = mem_alloc(sizeof(*c));
 
     c->transport = t;
+    pthread_mutex_init(&c->running, NULL);
+    pthread_mutex_init(&c->mutex, NULL);
+    pthread_cond_init(&c->changed, NULL);
     return c;
 }
 
@@ -432,9 +548,13 @@ void comm_close(struct comm *c)
 {
     if (!c)
         return;
+    stop(c);
     comm_agree(c, 0, NULL);
     c->transport->ops->close(c->transport);
     lifeline_close(c->lifeline);
+    pthread_mutex_destroy(&c->running);
+    pthread_mutex_destroy(&c->mutex);
+    pthread_cond_destroy(&c->changed);
     vec_free(&c->reductions);
     free(c->piece);
     free(c);

@@ -63,7 +63,8 @@ void comm_receive(struct comm *c, int from, void *p, size_t bytes);
  * of two rounds each (Patarasuk and Yuan 2009), in which the order of the additions
  * depends on n and the number of ranks alone. */
 void comm_reduce(struct comm *c, float *x, size_t n);
-/* Takes them as far as they go without waiting. To be called often in between. */
+/* Takes them as far as they go without waiting, or, over TCP, has a thread do so from now
+ * on. To be called often in between. */
 void comm_progress(struct comm *c);
 void comm_reduce_wait(struct comm *c);
 

@@ -73,6 +73,15 @@ static int tcp_test(struct transport *base, struct err *e)
     return rc < 0 ? rc : !t->out.left && !t->in.left;
 }
 
+static void tcp_waits_for(const struct transport *base, struct pollfd fds[2])
+{
+    const struct tcp *t = (const struct tcp *)base;
+
+    /* poll() ignores what is negative. */
+    fds[0] = (struct pollfd){t->out.left ? t->fds[t->out.peer] : -1, POLLOUT, 0};
+    fds[1] = (struct pollfd){t->in.left ? t->fds[t->in.peer] : -1, POLLIN, 0};
+}
+
 static void tcp_close(struct transport *base)
 {
     struct tcp *t = (struct tcp *)base;
@@ -89,6 +98,7 @@ static const struct transport_ops tcp_ops = {
     .send = tcp_send,
     .receive = tcp_receive,
     .test = tcp_test,
+    .waits_for = tcp_waits_for,
     .close = tcp_close,
 };
 

@@ -7,12 +7,14 @@
 #include "worker/train/comm_tcp.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -216,6 +218,8 @@ static void reduce_arrays(struct comm *c, void *mine)
             at += lengths[a];
             if (pass)
                 comm_reduce_wait(c);
+            else
+                comm_progress(c);
         }
         comm_reduce_wait(c);
     }
@@ -242,6 +246,54 @@ static void test_reduce(void **state)
 }
 
 /* ---- over TCP: what may go wrong ---- */
+
+enum { MILLIONS = 4 << 20 }; /* more than sockets hold */
+
+struct busy {
+    float *x;
+    sem_t *whole; /* rank 1 has the sum */
+};
+
+/* Rank 0 does not look after its sum while the other waits for it. */
+static void reduce_while_busy(struct comm *c, void *mine)
+{
+    struct busy *b = mine;
+    struct timespec end;
+
+    for (size_t i = 0; i < MILLIONS; i++)
+        b->x[i] = value(comm_rank(c), i);
+    comm_reduce(c, b->x, MILLIONS);
+    comm_progress(c);
+    if (comm_rank(c) == 0) {
+        clock_gettime(CLOCK_REALTIME, &end);
+        end.tv_sec += 60;
+        if (sem_timedwait(b->whole, &end) < 0) {
+            fprintf(stderr, "nobody takes the sum on\n");
+            abort();
+        }
+    }
+    comm_reduce_wait(c);
+    if (comm_rank(c) == 1)
+        sem_post(b->whole);
+}
+
+static void test_sums_go_on_while_a_rank_is_busy(void **state)
+{
+    struct busy b[2];
+    sem_t whole;
+
+    assert_int_equal(sem_init(&whole, 0, 0), 0);
+    for (int i = 0; i < 2; i++)
+        b[i] = (struct busy){mem_alloc(MILLIONS * sizeof(float)), &whole};
+    run_ranks(state, 2, b, sizeof(b[0]), reduce_while_busy);
+    for (size_t i = 0; i < MILLIONS; i++)
+        for (int r = 0; r < 2; r++)
+            if (b[r].x[i] != value(0, i) + value(1, i))
+                fail_msg("rank %d, number %zu", r, i);
+    for (int i = 0; i < 2; i++)
+        free(b[i].x);
+    sem_destroy(&whole);
+}
 
 static int listens(struct tcp_address *a)
 {
@@ -385,6 +437,7 @@ int main(void)
         OVER_TCP(test_sum),
         OVER_TCP(test_an_error_of_one_is_that_of_all),
         OVER_TCP(test_reduce),
+        OVER_TCP(test_sums_go_on_while_a_rank_is_busy),
         cmocka_unit_test(test_a_stranger_is_no_rank),
         cmocka_unit_test(test_a_peer_that_has_gone_is_an_error),
         cmocka_unit_test(test_silent_singletons_are_refused),

@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 
+#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -28,6 +29,10 @@ struct transport_ops {
     int (*receive)(struct transport *t, int from, void *p, size_t bytes, struct err *e);
     /* Goes on with both. 1: none is under way any more; 0: not yet; else an error. */
     int (*test)(struct transport *t, struct err *e);
+    /* What must be ready for test() to go on: a thread waits for it, and calls test().
+     * NULL where that cannot be said, or only the thread that opened it may call test().
+     */
+    void (*waits_for)(const struct transport *t, struct pollfd fds[2]);
     void (*close)(struct transport *t);
 };
 

@@ -404,9 +404,10 @@ void step_train(struct trainer *t, struct feed *f, size_t start, size_t n)
         size_t k = i - ahead;
         backward(t, &t->lanes[k % t->n_lanes], piece(all, k, pieces).n, k, pieces);
     }
-    exchange_sent(t->exchange);
-    if (t->config.staged)
+    if (t->config.staged) {
+        exchange_sent(t->exchange);
         return;
+    }
     while (t->reduced >= t->bucket)
         reduce_from(t, t->reduced - t->bucket);
     reduce_from(t, 0);
