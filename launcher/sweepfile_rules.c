@@ -114,6 +114,8 @@ void rules_derive(struct sweepfile *f)
         f->spec.trials = 1; /* a second draw of the same point would be the same */
     f->spec.in_place = f->trials_per_job != 1 && !f->command_has_until;
     f->stop.has_metric = !isnan(f->stop.metric);
+    if (isnan(f->spec.improvement)) /* "none" */
+        f->spec.improvement = 0;
 }
 
 /* The first of `needs` is the key to blame. */
