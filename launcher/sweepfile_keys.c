@@ -54,8 +54,8 @@ const struct key keys[KEYS] = {
         .fallback = "random", .words = search_names,
         .help = "`random`; `sobol`, which covers the space more evenly; `grid`, every "
                 "combination of the `grid(...)` values; `tpe`, which learns from the "
-                "trials so far where good ones are likely; or `bohb`, which does so at one "
-                "rung, and draws a third at random"},
+                "trials so far where good ones are likely; `bohb`, which does so at one "
+                "rung, and draws a third at random; or `cmaes`, for spaces of numbers"},
     [KEY_SEARCH_TRIALS] = {"search.trials", WANT_INT, FIELD(spec.trials),
         .settable = true, .otherwise = "required, for `grid` 1", .lo = 1,
         .hi = TRIALS_MOST, .sample = "64",
@@ -270,9 +270,8 @@ static const struct {
     const char *path; /* of a key */
     const char *word; /* a value of it, or NULL */
 } later[] = {
-    {"metrics", NULL},         {"search.from", NULL},      {"schedule.interval", NULL},
-    {"search.method", "gp"},   {"search.method", "cmaes"}, {"search.method", "bohb"},
-    {"search.method", "auto"}, {"schedule.method", "pbt"},
+    {"metrics", NULL},       {"search.from", NULL},     {"schedule.interval", NULL},
+    {"search.method", "gp"}, {"search.method", "auto"}, {"schedule.method", "pbt"},
 };
 
 static bool comes_later(const char *path, const char *word)

@@ -1,6 +1,7 @@
 /* What must hold between the keys of a sweep file, whether they come from the file or
  * from `rung resume --set`. */
 #include "launcher/sweepfile_read.h"
+#include "sched/cmaes.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -99,6 +100,12 @@ static void sobol_fits(const struct sweepfile *f, struct str *why)
                  SOBOL_DIMS, space_dims(f->spec.space));
 }
 
+static void cmaes_moves(const struct sweepfile *f, struct str *why)
+{
+    if (f->spec.search == SEARCH_CMAES && cmaes_axes(f->spec.space) == 0)
+        str_add(why, "search.method cmaes needs a parameter that is drawn from numbers");
+}
+
 static void starts_count(const struct sweepfile *f, struct str *why)
 {
     if (f->spec.search != SEARCH_GRID && f->spec.n_start > f->spec.trials)
@@ -133,6 +140,7 @@ static const struct {
     {grid_exists, {KEY_SEARCH_METHOD, KEY_SPACE}, 2},
     {countable, {KEY_SEARCH_TRIALS, KEY_SEARCH_METHOD, KEY_SPACE}, 3},
     {sobol_fits, {KEY_SEARCH_METHOD, KEY_SPACE}, 2},
+    {cmaes_moves, {KEY_SEARCH_METHOD, KEY_SPACE}, 2},
     {starts_count, {KEY_SEARCH_TRIALS, KEY_SEARCH_METHOD}, 2},
 };
 

@@ -8,13 +8,18 @@
 #define COUNTED_MAX 65536 /* points of a grid */
 
 const char *const search_names[] = {
-    [SEARCH_GRID] = "grid", [SEARCH_RANDOM] = "random", [SEARCH_SOBOL] = "sobol",
-    [SEARCH_TPE] = "tpe",   [SEARCH_BOHB] = "bohb",     NULL,
+    [SEARCH_GRID] = "grid",
+    [SEARCH_RANDOM] = "random",
+    [SEARCH_SOBOL] = "sobol",
+    [SEARCH_TPE] = "tpe",
+    [SEARCH_BOHB] = "bohb",
+    [SEARCH_CMAES] = "cmaes",
+    NULL,
 };
 
 bool search_by_model(enum search_method method)
 {
-    return method == SEARCH_TPE || method == SEARCH_BOHB;
+    return method == SEARCH_TPE || method == SEARCH_BOHB || method == SEARCH_CMAES;
 }
 
 int search_method_of(const char *name)

@@ -8,12 +8,19 @@
 
 #include "sched/space.h"
 
-enum search_method { SEARCH_GRID, SEARCH_RANDOM, SEARCH_SOBOL, SEARCH_TPE, SEARCH_BOHB };
+enum search_method {
+    SEARCH_GRID,
+    SEARCH_RANDOM,
+    SEARCH_SOBOL,
+    SEARCH_TPE,
+    SEARCH_BOHB,
+    SEARCH_CMAES
+};
 
 /* "grid", "random", ...; -1 for another. search_names[] is NULL-terminated. */
 int search_method_of(const char *name);
 extern const char *const search_names[];
-/* Whether its draws depend on what trials came to (sched/observed.h); these are not made
+/* Whether its draws depend on what trials came to; these are not made
  * by search_draw(), and a replay does not make them again. */
 bool search_by_model(enum search_method method);
 

@@ -49,7 +49,9 @@ struct sweep *sweep_new(const struct spec *spec)
     sw->u = mem_alloc((size_t)space_dims(spec->space) * sizeof(sw->u[0]));
     sw->values = mem_alloc((size_t)space_count(spec->space) * sizeof(sw->values[0]));
     sw->params = sw->override = (struct str)STR_INIT;
-    if (search_by_model(spec->search))
+    if (spec->search == SEARCH_CMAES)
+        sw->cmaes = cmaes_new(spec->space, spec->seed);
+    else if (search_by_model(spec->search))
         sw->seen = observed_new(spec->space, sw->levels.n);
     return sw;
 }
@@ -68,6 +70,7 @@ void sweep_free(struct sweep *sw)
     queue_free(&sw->fresh);
     map_free(&sw->slots);
     observed_free(sw->seen);
+    cmaes_free(sw->cmaes);
     free(sw->u);
     free(sw->values);
     str_free(&sw->params);
@@ -169,18 +172,23 @@ static int impossible(struct err *e, const struct event *ev, const char *why)
 static int see_trial(struct sweep *sw, const struct event *ev, struct err *e)
 {
     const struct space *sp = sw->spec->space;
-    struct value *values = mem_alloc((size_t)space_count(sp) * sizeof(*values));
-    double *u = mem_alloc((size_t)space_dims(sp) * sizeof(*u));
+    bool drawn = ev->drawn.n_u > 0 && ev->drawn.n_u == space_dims(sp);
+    struct value *values;
+    double *u;
     struct json j;
     int rc;
 
+    if (sw->cmaes)
+        cmaes_add(sw->cmaes, drawn ? ev->drawn.u : NULL, ev->drawn.cursor);
+    if (!sw->seen)
+        return 0;
+    values = mem_alloc((size_t)space_count(sp) * sizeof(*values));
+    u = mem_alloc((size_t)space_dims(sp) * sizeof(*u));
     json_begin(&j, ev->drawn.params.p, ev->drawn.params.len);
     rc = space_scan(sp, &j, values, NULL);
     if (rc != 0) {
         rc = impossible(e, ev, "its parameters are not those of the space");
     } else {
-        bool drawn = ev->drawn.n_u > 0 && ev->drawn.n_u == space_dims(sp);
-
         if (!drawn)
             space_locate(sp, values, u);
         observed_add(sw->seen, drawn ? ev->drawn.u : u, values);
@@ -195,10 +203,12 @@ static int see_trial(struct sweep *sw, const struct event *ev, struct err *e)
 static void see_value(struct sweep *sw, const struct trial *t, int64_t step,
                       double turned)
 {
-    if (!sw->seen)
-        return;
     for (int l = 0; l < sw->levels.n; l++) {
-        if (sw->levels.step[l] == step)
+        if (sw->levels.step[l] != step)
+            continue;
+        if (sw->cmaes)
+            cmaes_value(sw->cmaes, number_of(sw, t), l, turned);
+        if (sw->seen)
             observed_value(sw->seen, number_of(sw, t), l, turned);
     }
 }
@@ -207,12 +217,14 @@ static void see_value(struct sweep *sw, const struct trial *t, int64_t step,
 static void see_end(struct sweep *sw, const struct trial *t, enum trial_state state,
                     bool by_person)
 {
+    if (sw->cmaes && state == TRIAL_FAILED)
+        cmaes_worst(sw->cmaes, number_of(sw, t));
+    if (state == TRIAL_COMPLETED && !t->complete)
+        see_value(sw, t, sw->spec->max_t, sweep_turn(sw, t->metric));
     if (!sw->seen)
         return;
     if (state == TRIAL_FAILED)
         observed_worst(sw->seen, number_of(sw, t));
-    else if (state == TRIAL_COMPLETED && !t->complete)
-        see_value(sw, t, sw->spec->max_t, sweep_turn(sw, t->metric));
     else
         observed_over(sw->seen, number_of(sw, t), !by_person);
 }
@@ -232,7 +244,7 @@ static int apply_trial(struct sweep *sw, const struct event *ev, struct verdict 
         (spec_synchronous(sw->spec) ? ev->drawn.bracket != halving_open(sw)
                                     : ev->drawn.bracket >= sweep_brackets(sw)))
         return impossible(e, ev, "no such bracket, or it takes no more trials");
-    if (sw->seen && see_trial(sw, ev, e) != 0)
+    if (see_trial(sw, ev, e) != 0)
         return ERR_PROTO;
     if (ev->drawn.bracket >= sweep_brackets(sw))
         sweep_add_bracket(sw);

@@ -4,6 +4,7 @@
 
 #include "base/hash.h"
 #include "base/vec.h"
+#include "sched/cmaes.h"
 #include "sched/median.h"
 #include "sched/observed.h"
 #include "sched/rung.h"
@@ -36,8 +37,10 @@ struct sweep {
     int64_t total;          /* spec_total() as set now: where cursor ends, for a grid */
     int64_t cursor;         /* the searcher's */
     int32_t starts_used;    /* entries of start: made into trials */
-    struct observed *seen;  /* for a search by a model; else NULL */
-    bool exhausted;         /* a grid whose last points break constraints */
+    /* what a search by a model knows: NULL with another one */
+    struct observed *seen;
+    struct cmaes *cmaes;
+    bool exhausted;     /* a grid whose last points break constraints */
     struct queue again; /* interrupted or to be retried: promoted, higher ones first */
     struct queue fresh; /* drawn, never started */
     struct map slots;   /* slot_key() -> trial */

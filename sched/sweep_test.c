@@ -837,6 +837,34 @@ static void test_seen_ends(void **state)
     play_free(p);
 }
 
+/* Four that have a value are a generation of one dimension, failed ones among them; the
+ * event of a draw says which one it is of. */
+static void test_seen_by_cmaes(void **state)
+{
+    struct play *p = play_new("3", 9, 20);
+    struct event ev;
+
+    (void)state;
+    p->spec.search = SEARCH_CMAES;
+    p->spec.retry_failures = 0;
+    play_begin(p);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(ask(p), i);
+    report(p, 0, 1, .3);
+    report(p, 1, 3, .1); /* past the first rung: it is not recorded there */
+    report(p, 2, 1, NAN);
+    report(p, 3, 1, .2);
+    assert_true(sweep_draws_by_model(p->sw));
+    assert_int_equal(sweep_draw(p->sw, &ev, NULL), 0);
+    assert_int_equal(ev.drawn.cursor, 0);
+    end(p, 4, exited(1, DECISION_NONE, 0));
+    assert_int_equal(sweep_draw(p->sw, &ev, NULL), 0);
+    assert_int_equal(ev.drawn.cursor, 1);
+    happen(p, &ev);
+    assert_int_equal(p->sw->cursor, 1);
+    play_free(p);
+}
+
 /* Where trials lie: drawn ones at their point, given ones at the nearest. */
 static void test_seen_points(void **state)
 {
@@ -974,6 +1002,7 @@ int main(void)
         cmocka_unit_test(test_seen_values),
         cmocka_unit_test(test_seen_ends),
         cmocka_unit_test(test_seen_points),
+        cmocka_unit_test(test_seen_by_cmaes),
         cmocka_unit_test(test_replay),
         cmocka_unit_test(test_mismatch),
     };

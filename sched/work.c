@@ -311,7 +311,7 @@ int sweep_next_bracket(const struct sweep *sw)
 
 bool sweep_draws_by_model(const struct sweep *sw)
 {
-    return sw->seen && sw->starts_used >= sw->spec->n_start;
+    return search_by_model(sw->spec->search) && sw->starts_used >= sw->spec->n_start;
 }
 
 static void trial_event(struct sweep *sw, struct event *ev, int bracket)
@@ -333,6 +333,8 @@ static int draw_point(const struct sweep *sw, struct draw *d, struct err *e)
     int64_t cursor = sw->cursor;
     int rc;
 
+    if (sw->cmaes)
+        return cmaes_draw(sw->cmaes, trial, d, e);
     if (sw->seen)
         return tpe_draw(
             spec->space, sw->seen, spec->seed, trial,

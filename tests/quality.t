@@ -57,6 +57,16 @@ test_expect_success 'bohb goes with Hyperband' '
     test $(events both trial | wc -l) = 40
 '
 
+test_expect_success 'cmaes moves, with a resume between' '
+    learner moves "{method: none, max_t: 2}" &&
+    sed -i "s/tpe/cmaes/; s/slots: 2/slots: 2\nstop: {trials: 20}/" moves.yaml &&
+    run_sweep moves &&
+    timeout 120 rung resume --quiet --set stop.trials=none moves &&
+    sound moves &&
+    events moves trial "\"cursor\":3" &&
+    test $(events moves trial | wc -l) = 40
+'
+
 test_expect_success 'check shows what is drawn before anything is known, and says so' '
     rung check -n 40 learns.yaml >out && cat out &&
     grep -F "the next ones depend on what these come to" out &&
@@ -74,7 +84,7 @@ test_expect_success PYTHON 'regret.py measures, and tpe is far below random' '
          END { exit !(at[\"branin\", \"tpe\"] < at[\"branin\", \"random\"] / 3 &&
                       at[\"mixed\", \"tpe\"] < at[\"mixed\", \"random\"] &&
                       at[\"branin\", \"tpe-univariate\"] < at[\"branin\", \"random\"]) }" table &&
-    test $(wc -l <table) = 12
+    test $(wc -l <table) = 14
 '
 
 test_expect_success PYTHON 'and says what it does not know' '

@@ -22,6 +22,7 @@ OURS = {
     "sobol": "{method: sobol",
     "tpe": "{method: tpe",
     "bohb": "{method: bohb",
+    "cmaes": "{method: cmaes",
     "tpe-univariate": "{method: tpe, multivariate: false",
 }
 THEIRS = ("optuna-tpe", "optuna-tpe-univariate", "optuna-gp", "optuna-cmaes")
@@ -225,12 +226,12 @@ def main():
     parser.add_argument("--evaluations", type=int, default=200)
     parser.add_argument("--functions", default=",".join(FUNCTIONS))
     parser.add_argument("--searchers", default=",".join(OURS))
-    parser.add_argument("--optuna", action="store_true", help="Optuna's TPE, too")
+    parser.add_argument("--optuna", action="store_true", help="Optuna's TPE and CMA-ES, too (for the latter it needs cmaes)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     args = parser.parse_args()
     functions, searchers = args.functions.split(","), args.searchers.split(",")
     if args.optuna:
-        searchers += [s for s in THEIRS[:2] if s not in searchers]
+        searchers += [s for s in THEIRS if s != "optuna-gp" and s not in searchers]
     for known, given in ((FUNCTIONS, functions), ([*OURS, *THEIRS], searchers)):
         for name in given:
             if name not in known:
