@@ -182,7 +182,7 @@ int levels_make(struct levels *lv, int64_t r, struct eta eta, int64_t max_t,
         product_times(&p, eta);
     }
     step[n++] = max_t;
-    lv->even = product_round(&p, max_t + 1) == max_t;
+    lv->even = max_t < INT64_MAX && product_round(&p, max_t + 1) == max_t;
     lv->n = n;
     lv->step = mem_dup(step, (size_t)n * sizeof(step[0]));
 out:
