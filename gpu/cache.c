@@ -147,5 +147,10 @@ void cache_limit(struct cache *c, size_t bytes)
 
 struct cache_usage cache_usage(const struct cache *c)
 {
-    return c->usage;
+    struct cache_usage usage = c->usage;
+
+    usage.left = c->most == SIZE_MAX    ? SIZE_MAX
+                 : usage.used < c->most ? c->most - usage.used
+                                        : 0;
+    return usage;
 }

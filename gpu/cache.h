@@ -18,6 +18,7 @@ struct cache_usage {
     size_t used; /* bytes that are given out, as they were rounded up */
     size_t peak; /* the most that were so at once */
     size_t held; /* bytes taken from the source: used, and kept */
+    size_t left; /* what the limit leaves of more; SIZE_MAX: there is none */
 };
 
 struct cache;

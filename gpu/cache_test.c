@@ -148,7 +148,9 @@ static void test_a_limit_is_kept(void **state)
     assert_int_equal(cache_allocate(c, 4 * MIB, &b, &e), 0);
     cache_release(c, b);
     assert_int_equal(cache_allocate(c, 1000, &b, &e), 0); /* the kept 4 MiB go */
+    assert_true(cache_usage(c).left <= 4 * MIB);
     cache_limit(c, SIZE_MAX);
+    assert_true(cache_usage(c).left == SIZE_MAX);
     assert_int_equal(cache_allocate(c, 6 * MIB, &b, &e), 0);
     assert_int_equal(cache_allocate(c, SIZE_MAX, &b, &e), ERR_FULL);
     assert_non_null(strstr(e.text, "cannot allocate so much"));

@@ -85,14 +85,30 @@ bool cuda_narrows(const struct cuda *cuda, enum kernel_narrow *to)
 
 /* ---- memory ---- */
 
+/* The driver loads a kernel's code when it is launched first, and that has to find room:
+ * the last of the memory is not ours to take. (CUDA C++ Programming Guide, "Lazy
+ * Loading".) */
+#define LEFT_FOR_CODE ((size_t)512 << 20)
+
+static bool enough_left(void)
+{
+    size_t left, all;
+
+    return cudaMemGetInfo(&left, &all) != cudaSuccess || left >= LEFT_FOR_CODE;
+}
+
 static int take_memory(void *arg, size_t bytes, void **p, struct err *e)
 {
     const struct cuda *cuda = arg;
     char size[UNITS_MAX], what[64];
     cudaError_t rc = cudaMalloc(p, bytes);
 
-    if (rc == cudaSuccess)
+    if (rc == cudaSuccess && enough_left())
         return 0;
+    if (rc == cudaSuccess) {
+        cudaFree(*p);
+        rc = cudaErrorMemoryAllocation;
+    }
     cudaGetLastError(); /* or the next launch would be blamed */
     snprintf(what, sizeof(what), "cannot allocate %s", size_format(size, (double)bytes));
     return fault_cuda(rc, &cuda->versions, what, e);
@@ -245,24 +261,30 @@ static int cuda_download(struct device *d, void *host, const void *from, size_t 
 }
 
 /* A copy on the GPU, where that leaves it half of what is free; else one in memory of
- * the host, which it reads. */
+ * the host, which it reads. "Free" is what --max-memory leaves, too. */
 static int cuda_attach(struct device *d, const void *host, size_t bytes, const void **p,
                        struct err *e)
 {
     struct cuda *cuda = (struct cuda *)d;
     struct attachment a = {NULL, false};
-    size_t free_bytes = 0, all;
+    size_t free_bytes = 0, all, left = cache_usage(cuda->cache).left;
     int rc =
         fault_cuda(cudaMemGetInfo(&free_bytes, &all), &cuda->versions, "its memory", e);
 
     if (rc < 0)
         return rc;
-    if (bytes > free_bytes / 2 || cache_allocate(cuda->cache, bytes, &a.p, NULL) < 0) {
+    if (left > free_bytes)
+        left = free_bytes;
+    if (bytes > left / 2 || cache_allocate(cuda->cache, bytes, &a.p, NULL) < 0) {
         a.host = true;
-        rc = fault_cuda(cudaHostAlloc(&a.p, bytes, cudaHostAllocDefault), &cuda->versions,
-                        "page-locked memory for the samples", e);
-        if (rc < 0)
-            return rc;
+        if (cudaHostAlloc(&a.p, bytes, cudaHostAllocDefault) != cudaSuccess) {
+            char size[UNITS_MAX];
+            cudaGetLastError(); /* or the next launch would be blamed */
+            return err_set(e, ERR_FULL,
+                           "the samples do not fit on the GPU, and the host has no %s to "
+                           "lock in its memory for them",
+                           size_format(size, (double)bytes));
+        }
         memcpy(a.p, host, bytes);
     } else {
         cuda_upload(d, a.p, host, bytes);
@@ -280,7 +302,8 @@ static void cuda_detach(struct device *d, const void *p)
         struct attachment a = cuda->attachments.v[i];
         if (a.p != p)
             continue;
-        cudaStreamSynchronize(cuda->gatherer); /* which reads it */
+        cudaStreamSynchronize(cuda->gatherer); /* which reads samples */
+        cudaStreamSynchronize(cuda->stream);   /* and this one labels */
         if (a.host)
             cudaFreeHost(a.p);
         else
@@ -677,6 +700,7 @@ static int cuda_open(int number, struct device **d, uint64_t *id, struct err *e)
 
 __attribute__((visibility("default"))) const struct plugin rung_cuda = {
     .version = PACKAGE_VERSION,
+    .ops_size = sizeof(struct device_ops),
     .count = cuda_count,
     .open = cuda_open,
 };

@@ -121,6 +121,7 @@ int fault_cudnn(cudnnStatus_t code, const char *what, struct err *e)
 {
     switch (code) {
     case CUDNN_STATUS_SUCCESS: return 0;
+    case CUDNN_STATUS_ALLOC_FAILED:
     case CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED:
         return err_set(e, ERR_FULL, "%s: the GPU's memory is full", what);
     case CUDNN_STATUS_SUBLIBRARY_LOADING_FAILED:

@@ -9,6 +9,7 @@
 
 struct plugin {
     const char *version; /* of rung; another one's may have other interfaces */
+    size_t ops_size;     /* sizeof(struct device_ops): so may one of the same version */
     /* GPUs that this process sees. Fails as fault.h says: ERR_NOENT where there is none,
      * or no driver, so that *n is at least 1. */
     int (*count)(int *n, struct err *e);

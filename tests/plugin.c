@@ -27,8 +27,8 @@ static int count(int *n, struct err *e)
     return 0;
 }
 
-struct plugin rung_cuda_made_up __asm__(PLUGIN_SYMBOL) = {.version = PACKAGE_VERSION,
-                                                          .count = count};
+struct plugin rung_cuda_made_up __asm__(PLUGIN_SYMBOL) = {
+    .version = PACKAGE_VERSION, .ops_size = sizeof(struct device_ops), .count = count};
 
 static void __attribute__((constructor)) begin(void)
 {

@@ -96,6 +96,12 @@ static const struct plugin *load(const char *path, struct err *e)
                 path, plugin ? plugin->version : "unknown", PACKAGE_VERSION);
         return NULL;
     }
+    if (plugin->ops_size != sizeof(struct device_ops)) {
+        err_set(e, ERR_UNSUPPORTED,
+                "%s is of another build of rung %s: install both anew", path,
+                PACKAGE_VERSION);
+        return NULL;
+    }
     return plugin;
 }
 
@@ -149,32 +155,18 @@ static struct place *share_places(struct comm *c, const struct place *own)
     return all;
 }
 
-int devices_number(int n, int rank, int ranks, struct err *e)
-{
-    if (ranks <= n)
-        return rank;
-    if (n == 1)
-        return 0;
-    return err_set(
-        e, ERR_INVAL,
-        "there are %d ranks on this node and %d GPUs: start no more than it has "
-        "(--gres=gpu:N and --ntasks-per-node=N)",
-        ranks, n);
-}
-
 static int open_gpu(struct comm *c, struct place *own, struct device **d, struct err *e)
 {
     struct place *all = share_places(c, own);
-    int rank = 0, ranks = 0, n = 0;
+    int rank = 0, n = 0; /* of those on this node */
 
-    for (int r = 0; r < comm_size(c); r++) {
-        rank += r < comm_rank(c) && all[r].node == own->node;
-        ranks += all[r].node == own->node;
-    }
+    for (int r = 0; r < comm_rank(c); r++)
+        rank += all[r].node == own->node;
     free(all);
     const struct plugin *plugin = find_gpus(&n, e);
-    int number = plugin ? devices_number(n, rank, ranks, e) : e->code;
-    return number < 0 ? number : plugin->open(number, d, &own->gpu, e);
+    /* A launcher may show each rank other ones, so that their numbers tell nothing of who
+     * has which: check_alone() sees to that. */
+    return plugin ? plugin->open(rank % n, d, &own->gpu, e) : e->code;
 }
 
 /* Whether each rank has a GPU of its own. All ranks at once, with the same result. */

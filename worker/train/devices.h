@@ -28,9 +28,4 @@ struct device *devices_open(const struct devices_config *c, struct err *e);
 /* GPUs that this process could open; 0 if none. */
 int devices_gpus(void);
 
-/* The GPU for rank `rank` of `ranks` on one node, of which the process sees n: its own
- * number, or 0 of one that is all it sees, since a launcher may show each its own.
- * ERR_INVAL. */
-int devices_number(int n, int rank, int ranks, struct err *e);
-
 #endif

@@ -11,24 +11,6 @@
 
 #include <cmocka.h>
 
-static void test_each_rank_of_a_node_has_its_number(void **state)
-{
-    (void)state;
-    static const struct {
-        int n, rank, ranks, number;
-    } cases[] = {
-        {2, 0, 3, ERR_INVAL}, {2, 2, 3, ERR_INVAL}, {1, 0, 1, 0}, {4, 0, 4, 0},
-        {4, 3, 4, 3},         {4, 1, 2, 1},         {1, 3, 4, 0}, /* shown its own */
-    };
-    struct err e;
-
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-        assert_int_equal(devices_number(cases[i].n, cases[i].rank, cases[i].ranks, &e),
-                         cases[i].number);
-    devices_number(2, 0, 3, &e);
-    assert_non_null(strstr(e.text, "3 ranks on this node and 2 GPUs: start no more"));
-}
-
 struct rank {
     const char *kind;
     struct comm *comm;
@@ -93,7 +75,6 @@ static int hide_gpus(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_each_rank_of_a_node_has_its_number),
         cmocka_unit_test(test_ranks_come_to_the_same),
     };
 

@@ -941,8 +941,8 @@ static void test_large_batches_are_refused(void **state)
     struct err e = {0};
 
     assert_null(pass_create(m, &(struct pass_config){0, 2, (size_t)1 << 31, 0}, &e));
-    assert_int_equal(e.code, ERR_INVAL);
-    assert_non_null(strstr(e.text, "a batch of 2147483648 is too large"));
+    assert_int_equal(e.code, ERR_FULL);
+    assert_non_null(strstr(e.text, "an array of 2147483648 rows has 2^31 numbers"));
     pass_destroy(NULL);
     model_destroy(m);
 }

@@ -12,7 +12,7 @@
  * instructions and libraries like best. */
 #define ALIGN(n) (((n) + 15) / 16 * 16)
 
-/* OpenBLAS counts in int. */
+/* OpenBLAS counts in int, and cuDNN takes no larger tensors. */
 #define SIZE_LIMIT ((size_t)1 << 31)
 
 /* Evaluation may have so much (16 MiB) though training needs less: a batch of few rows
@@ -156,6 +156,17 @@ static size_t place_all(struct array *const lists[], size_t n_lists, size_t n)
     return total;
 }
 
+/* How many rows no array of which reaches the limit. */
+static size_t most_rows(const struct pass *p)
+{
+    size_t widest = 1;
+
+    for (size_t i = 0; i < p->n; i++)
+        if (layer_at(p, i)->out > widest)
+            widest = layer_at(p, i)->out;
+    return (SIZE_LIMIT - 1) / widest;
+}
+
 /* Returns the floats of memory it takes. */
 static size_t plan(struct pass *p)
 {
@@ -167,6 +178,8 @@ static size_t plan(struct pass *p)
     size_t per_row = place_all(evaluation, 1, p->n);
     size_t total = p->config.rows * place_all(training, 3, p->n);
     size_t most = (total > SMALL ? total : SMALL) / per_row;
+    if (most > most_rows(p))
+        most = most_rows(p);
     p->rows = most < p->config.most_rows ? most : p->config.most_rows;
     if (p->rows < p->config.rows)
         p->rows = p->config.rows;
@@ -180,15 +193,13 @@ static size_t plan(struct pass *p)
 
 /* ---- making ---- */
 
+/* ERR_FULL, as if there were no memory for so many: fewer rows at a time go. */
 static int check_sizes(const struct pass *p, struct err *e)
 {
-    for (size_t i = 0; i < p->n; i++) {
-        size_t out = layer_at(p, i)->out;
-        if (out >= SIZE_LIMIT / p->config.rows)
-            return err_set(e, ERR_INVAL, "a batch of %zu is too large for %zu outputs",
-                           p->config.rows, out);
-    }
-    return 0;
+    if (p->config.rows <= most_rows(p))
+        return 0;
+    return err_set(e, ERR_FULL, "an array of %zu rows has 2^31 numbers or more",
+                   p->config.rows);
 }
 
 struct pass *pass_create(struct model *m, const struct pass_config *config, struct err *e)
