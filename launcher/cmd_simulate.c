@@ -60,6 +60,8 @@ const struct cli_option simulate_options[] = {
 #define RANKED_ENOUGH 0.5
 
 #define REPEAT_MOST 100000
+/* Invented curves are reported so often at most, up to max_t. */
+#define INVENTED_REPORTS 1000
 /* Budgets at which the best is told: so many trainings to max_t. */
 static const int budgets[] = {1,   2,   5,    10,   20,   50,   100,
                               200, 500, 1000, 2000, 5000, 10000};
@@ -125,10 +127,15 @@ static double seconds(void *ctx, int32_t trial, int64_t from, int64_t to)
     return step_seconds(s, row_of(s, trial)) * (double)(to - from);
 }
 
+/* Where the curves know something, and where it is asked. */
 static int64_t next(void *ctx, int64_t step, int64_t until)
 {
-    (void)ctx;
-    return step < until ? step + 1 : step;
+    const struct simulator *s = ctx;
+    int64_t known = curves_next_step(s->curves, step);
+
+    if (!s->path && s->spec.max_t > INVENTED_REPORTS)
+        known = step + s->spec.max_t / INVENTED_REPORTS;
+    return known < until ? known : until;
 }
 
 /* The curve that a new trial follows. */
@@ -256,7 +263,8 @@ static int repeat(struct simulator *s, int64_t number, struct err *e)
                              .slots = (int)s->slots,
                              .seed = s->spec.seed,
                              .straggler_std = s->straggler,
-                             .drop_rate = s->drop / s->mean_step,
+                             .mean_loss =
+                                 s->drop > 0 ? -s->mean_step / log1p(-s->drop) : 0,
                              .queue_wait = isnan(s->wait) ? 0 : s->wait,
                              .until = isnan(s->until) ? INFINITY : s->until,
                              .ctx = s,
@@ -393,13 +401,18 @@ static double correlation(const struct simulator *s, int64_t step)
     return curves_correlation(s->curves, step, s->spec.max_t, s->spec.maximize);
 }
 
-/* The first step that orders trials as the last does, more or less. */
+/* The first step that orders trials as the last does, more or less; -1: they have no
+ * order. */
 static int64_t early_enough(const struct simulator *s)
 {
-    int64_t step = 1;
+    int64_t max_t = s->spec.max_t, step = curves_first_step(s->curves);
 
-    while (step < s->spec.max_t && !(correlation(s, step) >= RANKED_ENOUGH))
-        step++;
+    if (step < 1)
+        step = 1;
+    if (isnan(correlation(s, max_t)))
+        return -1;
+    while (step < max_t && !(correlation(s, step) >= RANKED_ENOUGH))
+        step = next((void *)s, step, max_t);
     return step;
 }
 
@@ -418,7 +431,7 @@ static void add_levels(const struct simulator *s, const struct levels *lv,
         columns_num(&c, correlation(s, lv->step[i]), 2);
     }
     columns_print(&c, 0, out);
-    if (!(correlation(s, lv->step[0]) >= RANKED_ENOUGH))
+    if (early_enough(s) > lv->step[0])
         str_addf(
             out,
             "\ngrace_period %lld is too short to tell who will be good; the order at "
@@ -543,7 +556,11 @@ static void add_json(const struct simulator *s, const struct levels *lv, struct 
         json_put_key(out, "best_of_all");
         json_put_num(out, s->best_of_all);
     }
-    put_int(out, "grace_period", early_enough(s));
+    json_put_key(out, "grace_period");
+    if (early_enough(s) > 0)
+        json_put_int(out, early_enough(s));
+    else
+        json_put_null(out);
     put_levels(s, lv, out);
     put_budgets(s, out);
     json_put_close(out, '}');
@@ -552,15 +569,18 @@ static void add_json(const struct simulator *s, const struct levels *lv, struct 
 
 /* ---- the command ---- */
 
-/* What a step takes by the curves, on average; NaN: not all say it. */
+/* What a step takes by the curves, on average of those that say it; NaN: none does. */
 static double mean_seconds(const struct curves *c)
 {
     double sum = 0;
-    int64_t n = curves_rows(c) == INT64_MAX ? 1 : curves_rows(c);
+    int64_t known = 0, n = curves_rows(c) == INT64_MAX ? 0 : curves_rows(c);
 
     for (int64_t i = 0; i < n; i++)
-        sum += curves_seconds(c, i);
-    return sum / (double)n;
+        if (curves_seconds(c, i) > 0) {
+            sum += curves_seconds(c, i);
+            known++;
+        }
+    return known > 0 ? sum / (double)known : NAN;
 }
 
 static int open_curves(struct simulator *s, struct err *e)
@@ -580,6 +600,14 @@ static int open_curves(struct simulator *s, struct err *e)
                        "more than that",
                        s->path, (long long)curves_last_step(s->curves),
                        (long long)s->spec.max_t);
+    if (s->spec.schedule != SCHEDULE_NONE &&
+        s->spec.grace_period < curves_first_step(s->curves))
+        return err_set(
+            e, ERR_RANGE,
+            "%s begins at step %lld, and schedule.grace_period is %lld: set it "
+            "to no less than that",
+            s->path, (long long)curves_first_step(s->curves),
+            (long long)s->spec.grace_period);
     mean = mean_seconds(s->curves);
     s->timed = s->step > 0 || mean > 0;
     s->mean_step = s->step > 0 ? s->step : s->timed ? mean : 1;

@@ -8,6 +8,7 @@
 #include "base/vec.h"
 #include "launcher/loaded.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,19 +47,24 @@ static void take_parameters(struct curves *c, const struct value values[])
 
 /* ---- CSV ---- */
 
-/* The next cell of a line, unquoted in place, or NULL at its end; *at moves behind it. */
+/* The next cell of a line, unquoted in place and without blanks around it, or NULL at its
+ * end; *at moves behind it. */
 static char *next_cell(char **at)
 {
-    char *cell = *at, *to = cell, *from = cell;
+    char *cell = *at, *to, *from;
 
     if (!cell)
         return NULL;
+    cell += strspn(cell, " \t");
+    to = from = cell;
     if (*from == '"')
         for (from++; *from && (*from != '"' || *++from == '"'); from++)
             *to++ = *from;
     while (*from && *from != ',')
         *to++ = *from++;
     *at = *from == ',' ? from + 1 : NULL;
+    while (to > cell && (to[-1] == ' ' || to[-1] == '\t'))
+        to--;
     *to = '\0';
     return cell;
 }
@@ -103,8 +109,8 @@ static int columns_like(const struct header *h, const char *name, size_t n)
     for (size_t i = 0; i < h->names.n; i++) {
         size_t length;
 
-        count += numbered(h->names.v[i], &length) >= 0 && length == n &&
-                 strncmp(h->names.v[i], name, n) == 0;
+        count += h->parameter.v[i] < 0 && numbered(h->names.v[i], &length) >= 0 &&
+                 length == n && strncmp(h->names.v[i], name, n) == 0;
     }
     return count;
 }
@@ -126,27 +132,47 @@ static void find_time(struct header *h)
     }
 }
 
-static int read_header(struct header *h, const struct space *sp, char *line,
-                       const char *path, struct err *e)
+/* Is a name's beginning the metric's, or that with something like '_' behind it? */
+static bool is_metric(const char *name, size_t n, const char *metric)
+{
+    size_t length = strlen(metric);
+
+    while (n > length && strchr("_.-@", name[n - 1]))
+        n--;
+    return n == length && strncmp(name, metric, n) == 0;
+}
+
+/* Which columns are the metric: those called like it, else most of a kind. */
+static void choose_prefix(struct header *h, const char *metric)
 {
     int most = 1; /* one column alone is no curve */
     size_t length;
-    char *cell;
 
-    while ((cell = next_cell(&line))) {
-        vec_push(&h->names, cell);
-        vec_push(&h->parameter, space_find(sp, cell));
-    }
     for (size_t i = 0; i < h->names.n; i++) {
-        int64_t step = numbered(h->names.v[i], &length);
+        int64_t step = h->parameter.v[i] >= 0 ? -1 : numbered(h->names.v[i], &length);
         int count = step < 0 ? 0 : columns_like(h, h->names.v[i], length);
 
+        if (count > 1 && is_metric(h->names.v[i], length, metric))
+            count = INT_MAX;
         if (count > most) {
             most = count;
             free(h->prefix);
             h->prefix = mem_strndup(h->names.v[i], length);
         }
     }
+}
+
+static int read_header(struct header *h, const struct curves *c, const char *metric,
+                       char *line, const char *path, struct err *e)
+{
+    size_t length;
+    char *cell;
+
+    while ((cell = next_cell(&line))) {
+        vec_push(&h->names, cell);
+        vec_push(&h->parameter, space_find(c->sp, cell));
+    }
+    choose_prefix(h, metric);
     if (!h->prefix)
         return err_set(e, ERR_SYNTAX,
                        "%s:1: no columns of a metric, such as loss01, loss02, ... for "
@@ -155,7 +181,7 @@ static int read_header(struct header *h, const struct space *sp, char *line,
     for (size_t i = 0; i < h->names.n; i++) {
         int64_t step = numbered(h->names.v[i], &length);
 
-        vec_push(&h->step, length == strlen(h->prefix) &&
+        vec_push(&h->step, h->parameter.v[i] < 0 && length == strlen(h->prefix) &&
                                    strncmp(h->names.v[i], h->prefix, length) == 0
                                ? step
                                : -1);
@@ -252,7 +278,7 @@ static int take_row(struct curves *c, const struct header *h, char *line,
     return rc;
 }
 
-static int read_csv(struct curves *c, const char *path, struct err *e)
+static int read_csv(struct curves *c, const char *path, const char *metric, struct err *e)
 {
     struct str text = STR_INIT, where = STR_INIT;
     struct header h = {0};
@@ -260,9 +286,11 @@ static int read_csv(struct curves *c, const char *path, struct err *e)
     int rc = file_read_gz(path, CSV_MOST, &text, e);
 
     at = text.p;
+    if (at && strncmp(at, "\xEF\xBB\xBF", 3) == 0) /* what Excel begins UTF-8 with */
+        at += 3;
     line = rc == 0 && at ? next_line(&at) : NULL;
     if (!rc)
-        rc = line ? read_header(&h, c->sp, line, path, e)
+        rc = line ? read_header(&h, c, metric, line, path, e)
                   : err_set(e, ERR_SYNTAX, "%s is empty", path);
     if (!rc)
         rc = take_steps(c, &h, path, e);
@@ -329,8 +357,8 @@ static void add_trial(struct curves *c, const struct point points[], size_t n)
     size_t k = 0;
 
     for (size_t i = 0; i < c->steps.n; i++) {
-        while (k < n && points[k].step <= c->steps.v[i])
-            value = points[k++].value;
+        for (; k < n && points[k].step <= c->steps.v[i]; k++)
+            value = isfinite(points[k].value) ? points[k].value : NAN;
         vec_push(&c->values, value);
     }
     c->rows++;
@@ -412,7 +440,8 @@ int curves_load(struct curves **out, const char *path, const char *metric,
 
     c->sp = sp;
     c->text = (struct str)STR_INIT;
-    rc = sweep_dir_is(path) ? read_sweep(c, path, metric, e) : read_csv(c, path, e);
+    rc = sweep_dir_is(path) ? read_sweep(c, path, metric, e)
+                            : read_csv(c, path, metric, e);
     if (rc != 0)
         curves_free(c);
     else
@@ -477,12 +506,11 @@ int64_t curves_last_step(const struct curves *c)
     return c->invented ? INT64_MAX : c->steps.v[c->steps.n - 1];
 }
 
-double curves_metric(const struct curves *c, int64_t row, int64_t step)
+/* How many of the steps are up to this one. */
+static size_t steps_up_to(const struct curves *c, int64_t step)
 {
-    size_t low = 0, high = c->steps.n; /* steps below low are up to `step` */
+    size_t low = 0, high = c->steps.n;
 
-    if (c->invented)
-        return invented(c, row, step);
     while (low < high) {
         size_t middle = low + (high - low) / 2;
 
@@ -491,7 +519,32 @@ double curves_metric(const struct curves *c, int64_t row, int64_t step)
         else
             high = middle;
     }
-    return low > 0 ? c->values.v[(size_t)row * c->steps.n + low - 1] : NAN;
+    return low;
+}
+
+int64_t curves_first_step(const struct curves *c)
+{
+    return c->invented ? 0 : c->steps.v[0];
+}
+
+int64_t curves_next_step(const struct curves *c, int64_t step)
+{
+    size_t i;
+
+    if (c->invented)
+        return step + 1;
+    i = steps_up_to(c, step);
+    return i < c->steps.n ? c->steps.v[i] : INT64_MAX;
+}
+
+double curves_metric(const struct curves *c, int64_t row, int64_t step)
+{
+    size_t n;
+
+    if (c->invented)
+        return invented(c, row, step);
+    n = steps_up_to(c, step);
+    return n > 0 ? c->values.v[(size_t)row * c->steps.n + n - 1] : NAN;
 }
 
 double curves_seconds(const struct curves *c, int64_t row)

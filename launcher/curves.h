@@ -14,9 +14,9 @@ struct curves;
 /* From CSV, gzipped or not, or from a sweep's directory.
  *
  * CSV: a header, then a line for each configuration. Columns of one name with a number
- * behind it ("va01" ... "va50") are the metric at that step; where several names have
- * numbers it is that with the most. A column such as "time50_s" has the seconds that 50
- * steps take. An empty cell is NaN.
+ * behind it ("va01" ... "va50") are the metric at that step: those that have the metric's
+ * name, else, of those that are no parameters, the name with the most. A column such as
+ * "time50_s" has the seconds that 50 steps take. An empty cell is NaN.
  *
  * A sweep: its trials, by what they reported of `metric`. Where one was ended early, its
  * last value stands for later steps.
@@ -34,8 +34,11 @@ void curves_free(struct curves *c);
 
 /* "va01 to va50 of 1000 configurations", for people. */
 const char *curves_text(const struct curves *c);
-int64_t curves_rows(const struct curves *c);      /* INT64_MAX: endless */
-int64_t curves_last_step(const struct curves *c); /* INT64_MAX where invented */
+int64_t curves_rows(const struct curves *c);       /* INT64_MAX: endless */
+int64_t curves_first_step(const struct curves *c); /* 0 where invented */
+int64_t curves_last_step(const struct curves *c);  /* INT64_MAX where invented */
+/* The first known step above this one; INT64_MAX: there is none. */
+int64_t curves_next_step(const struct curves *c, int64_t step);
 /* At a step, or the last before it that is known; NaN: it had diverged, or no step as
  * early is known. */
 double curves_metric(const struct curves *c, int64_t row, int64_t step);

@@ -6,6 +6,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#define LOST_MOST 1000 /* attempts, a trial */
+
 /* What a random number is for. */
 enum chance { CHANCE_STRAGGLE, CHANCE_DROP, CHANCE_WAIT };
 
@@ -92,8 +94,8 @@ static void start(struct play *p, int slot, const struct work *w)
                             .slowness = slowness(p),
                             .lost_at = INFINITY,
                             .since = p->now};
-    if (p->s->drop_rate > 0)
-        b->lost_at = p->now + exponential(p, CHANCE_DROP, -1 / log1p(-p->s->drop_rate));
+    if (p->s->mean_loss > 0)
+        b->lost_at = p->now + exponential(p, CHANCE_DROP, p->s->mean_loss);
     go_on(p, slot);
 }
 
@@ -222,7 +224,12 @@ static int play(struct play *p, struct err *e)
             end(p, next.trial, OUTCOME_NODE_FAIL);
         else
             report(p, next.trial);
-        rc = give_work(p, e);
+        rc = p->out->lost > LOST_MOST * ((int64_t)sweep_trials(p->out->sw) + 1)
+                 ? err_set(e, ERR_RANGE,
+                           "so many attempts are lost that trials hardly get on (%lld of "
+                           "them by now): with --until it can be looked at for a while",
+                           (long long)p->out->lost)
+                 : give_work(p, e);
     }
     return rc;
 }

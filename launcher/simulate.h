@@ -18,7 +18,8 @@ struct simulation {
      * deviation and drawn for each attempt and each promotion within it: the workload of
      * Li et al., MLSys 2020, appendix A.1. */
     double straggler_std;
-    double drop_rate;  /* chance that an attempt is lost in one unit of time */
+    double mean_loss;  /* mean of the exponential time until an attempt is lost; 0: it
+                          never is */
     double queue_wait; /* mean of the exponential time that a slot's job is pending, at
                           the beginning and after it was lost */
     double until;      /* nothing happens later; INFINITY */

@@ -18,7 +18,7 @@ void median_report(struct median *m, int32_t trial, int64_t step, double value);
 
 /* How many other trials have reported at `step` or later and at least once up to it, and
  * the median of their means up to it: of an even number the mean of the middle two, NaN
- * of none. O(trials). */
+ * of none. It looks at all trials, and sorts their means. */
 uint32_t median_of_others(const struct median *m, int32_t trial, int64_t step,
                           double *median);
 

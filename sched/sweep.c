@@ -532,7 +532,8 @@ static void close_attempt(struct sweep *sw, struct trial *t, const struct event 
 {
     const struct end_facts *f = &ev->end.facts;
 
-    bool lost = f->cause == CAUSE_AGENT_GONE && t->last_number == 0;
+    bool lost = f->cause == CAUSE_AGENT_GONE && t->last_number == 0 &&
+                (ev->end.outcome == OUTCOME_LOST || ev->end.outcome == OUTCOME_FAILED);
 
     t->lost_ends = lost ? t->lost_ends + 1 : 0;
     if (ev->end.saved >= 0)

@@ -83,6 +83,47 @@ test_expect_success 'stragglers, losses and queues cost time' '
     test "$(json cut "d[\"time\"][\"p50\"], d[\"slot_time\"][\"p50\"]")" = "5.0 15.0"
 '
 
+test_expect_success 'attempts are lost by the step, however long one takes' '
+    sweep none "finalists: 1" >none.yaml &&
+    sed "s/trials: 9/trials: 900/" none.yaml >many.yaml &&
+    for step in 0.01 1 1h
+    do
+        rung simulate --step $step --repeat 1 --json --drop-rate 0.5 many.yaml >lost &&
+        test "$(json lost "6.3 < d[\"attempts\"][\"p50\"] / 900 < 9.7")" = True || return 1
+    done &&
+    sed "s/max_t: 3/max_t: 100/" none.yaml >far.yaml &&
+    test_expect_code 2 timeout 30 rung simulate --drop-rate 0.4 far.yaml 2>err &&
+    grep "so many attempts are lost" err &&
+    rung simulate --drop-rate 0.4 --until 50 far.yaml >/dev/null
+'
+
+test_expect_success 'steps of any size' '
+    sed "s/max_t: 3/max_t: 1000000000/" asha.yaml >big.yaml &&
+    timeout 30 rung simulate --repeat 2 big.yaml &&
+    printf "loss1000,loss2000000\n1,2\n3,4\n2,3\n" >wide.csv &&
+    sed "s/grace_period: 1, max_t: 3/grace_period: 1000, max_t: 2000000/" asha.yaml >wide.yaml &&
+    timeout 30 rung simulate --curves wide.csv --json wide.yaml >out &&
+    test "$(json out "d[\"grace_period\"]")" = 1000
+'
+
+test_expect_success 'which columns are the metric' '
+    printf "\357\273\277x1, x2, x3, acc_1, acc_2, acc_3, loss_1, loss_3\n" >named.csv &&
+    printf "0.5, 1, 2, 7, 8, 9, 3.5, 1.5\n0.7, 1, 2, 6, 8, 9, 2.5, 2\n" >>named.csv &&
+    sed "s/{x: /{x1: /" asha.yaml >x1.yaml &&
+    rung simulate --curves named.csv --json x1.yaml >out &&
+    test "$(json out "d[\"best_of_all\"]")" = 1.5 &&
+    sed "s/metric: loss/metric: other/" x1.yaml >other.yaml &&
+    rung simulate --curves named.csv other.yaml | grep "acc_1 to acc_3"
+'
+
+test_expect_success 'no order, no advice' '
+    printf "loss1,loss3\n1,1\n1,1\n" >flat.csv &&
+    rung simulate --curves flat.csv asha.yaml >out &&
+    ! grep "too short" out &&
+    rung simulate --curves flat.csv --json asha.yaml >out &&
+    test "$(json out "d[\"grace_period\"]")" = None
+'
+
 test_expect_success 'invented curves, in steps or with a time a step' '
     rung simulate asha.yaml >steps &&
     grep "^time, in steps " steps &&
@@ -161,6 +202,7 @@ test_expect_success 'tables that are none' '
     refused "bad.csv, configuration 1: fewer cells" "v1,v3\n1\n" &&
     refused "bad.csv, configuration 1: more cells" "v1,v3\n1,2,3\n" &&
     refused "bad.csv ends at step 2, and schedule.max_t is 3" "v1,v2\n1,2\n" &&
+    refused "bad.csv begins at step 2, and schedule.grace_period is 1" "v2,v3\n1,2\n" &&
     test_expect_code 2 rung simulate --curves nowhere.csv asha.yaml 2>err &&
     grep "nowhere.csv: No such file" err
 '

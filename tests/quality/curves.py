@@ -124,7 +124,7 @@ def main():
         known = table(path)
         grace = simulate(o.rung, path, ["--repeat", "1"], search="random", method="none",
                          more="", trials=1, grace=1, mode=known["mode"],
-                         max_t=known["max_t"], space='  any: "uniform(0, 1)"')["grace_period"]
+                         max_t=known["max_t"], space='  any: "uniform(0, 1)"')["grace_period"] or 1
         chance = None
         for name in names:
             found = regrets(o.rung, path, known, grace, name, o.repeat)
