@@ -5,6 +5,36 @@
 #include <math.h>
 #include <stdlib.h>
 
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+void numbers_sort(double v[], size_t n)
+{
+    qsort(v, n, sizeof(v[0]), compare);
+}
+
+double median(double v[], size_t n)
+{
+    numbers_sort(v, n);
+    return v[n / 2];
+}
+
+double quantile(const double v[], size_t n, double share)
+{
+    double at = share * (double)(n - 1);
+    size_t low = (size_t)at;
+
+    if (at == (double)low || v[low] == v[low + 1]) /* beside infinity, or two of them */
+        return v[low];
+    return v[low] + (v[low + 1] - v[low]) * (at - (double)low);
+}
+
+/* ---- ranks ---- */
+
 struct placed {
     double value;
     size_t at;

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/num.h"
+#include "base/rank.h"
 #include "base/rng.h"
 #include "base/units.h"
 #include "launcher/cli.h"
@@ -301,24 +302,6 @@ static int repeat(struct simulator *s, int64_t number, struct err *e)
 
 /* ---- what is told ---- */
 
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return x < y ? -1 : x > y;
-}
-
-/* The quantile of sorted numbers, with linear interpolation. */
-static double quantile(const double v[], size_t n, double share)
-{
-    double at = share * (double)(n - 1);
-    size_t low = (size_t)at;
-
-    if (low + 1 >= n || v[low] == v[low + 1]) /* infinities are equal, too */
-        return v[low < n ? low : n - 1];
-    return v[low] + (v[low + 1] - v[low]) * (at - (double)low);
-}
-
 /* false: there are none. */
 static bool quantiles(const double v[], size_t n, double out[SHARES])
 {
@@ -328,14 +311,12 @@ static bool quantiles(const double v[], size_t n, double out[SHARES])
     for (size_t i = 0; i < n; i++)
         if (!isnan(v[i]))
             sorted[k++] = v[i];
-    qsort(sorted, k, sizeof(*sorted), ascending);
+    numbers_sort(sorted, k);
     for (int i = 0; i < SHARES; i++)
         out[i] = k > 0 ? quantile(sorted, k, shares[i]) : NAN;
     free(sorted);
     return k > 0;
 }
-
-#define QUANTILES(numbers, out) quantiles((numbers).v, (numbers).n, out)
 
 enum show { SHOW_NUMBER, SHOW_COUNT, SHOW_TIME, SHOW_PERCENT };
 

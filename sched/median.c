@@ -1,5 +1,6 @@
 #include "sched/median.h"
 
+#include "base/rank.h"
 #include "base/vec.h"
 
 #include <math.h>
@@ -98,13 +99,6 @@ static double mean_up_to(const struct course *c, int64_t step)
     return divide(&c->points.v[low - 1], (double)low);
 }
 
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return x < y ? -1 : x > y;
-}
-
 uint32_t median_of_others(const struct median *m, int32_t trial, int64_t step,
                           double *median)
 {
@@ -117,7 +111,7 @@ uint32_t median_of_others(const struct median *m, int32_t trial, int64_t step,
         if (i != (size_t)trial && !isnan(mean))
             means[n++] = mean;
     }
-    qsort(means, n, sizeof(means[0]), by_size);
+    numbers_sort(means, n);
     *median = n == 0 ? NAN : n % 2 ? means[n / 2] : (means[n / 2 - 1] + means[n / 2]) / 2;
     free(means);
     return n;

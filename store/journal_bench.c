@@ -2,6 +2,7 @@
  */
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/rank.h"
 #include "store/h5.h"
 #include "store/rehearsal.h"
 #include "store/replay.h"
@@ -205,13 +206,6 @@ static struct measured write_table(void)
 
 /* ---- one commit ---- */
 
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return x < y ? -1 : x > y;
-}
-
 static void time_commit(void)
 {
     enum { COMMITS = 201 };
@@ -231,7 +225,7 @@ static void time_commit(void)
         seconds[i] = clock_mono() - start;
     }
     journal_close(j);
-    qsort(seconds, COMMITS, sizeof(seconds[0]), by_size);
+    numbers_sort(seconds, COMMITS);
     printf(
         "%.2f ms\t-\tcommit one event, fsync included; median of %d, slowest %.2f ms\n",
         seconds[COMMITS / 2] * 1e3, COMMITS, seconds[COMMITS - 1] * 1e3);

@@ -1,7 +1,7 @@
 /* What a report costs on its way: the program's line, its item in the outbox and in a
  * packet, and the item read at the controller. Median of 9 rounds of 200,000. */
 #include "base/clock.h"
-#include "base/median.h"
+#include "base/rank.h"
 #include "wire/msg.h"
 #include "wire/trial.h"
 

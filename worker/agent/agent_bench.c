@@ -2,7 +2,7 @@
  * outbox, answered, sent, acknowledged. Batches of 32 lines a tick over 8 slots, as a
  * busy node has them. */
 #include "base/clock.h"
-#include "base/median.h"
+#include "base/rank.h"
 #include "worker/agent/agent.h"
 
 #include <stdio.h>

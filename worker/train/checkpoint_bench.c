@@ -4,7 +4,7 @@
  * is started in; both take turns, and medians count. */
 #include "base/clock.h"
 #include "base/file.h"
-#include "base/median.h"
+#include "base/rank.h"
 #include "base/mem.h"
 #include "worker/train/cpu.h"
 #include "worker/train/saver.h"

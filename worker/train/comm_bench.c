@@ -8,7 +8,7 @@
  * all: so beside it stands its CPU time. A link is a pair of virtual interfaces of two
  * network namespaces, with a token bucket at both ends. */
 #include "base/clock.h"
-#include "base/median.h"
+#include "base/rank.h"
 #include "base/mem.h"
 #include "worker/train/comm_tcp.h"
 #include "worker/train/cpu.h"

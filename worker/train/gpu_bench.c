@@ -9,7 +9,7 @@
  *
  * Medians, each after one run that does not count. */
 #include "base/clock.h"
-#include "base/median.h"
+#include "base/rank.h"
 #include "base/mem.h"
 #include "worker/train/content.h"
 #include "worker/train/gpu_wanted.h"

@@ -5,7 +5,7 @@
  * that it has here. Medians count. */
 #include "base/clock.h"
 #include "base/file.h"
-#include "base/median.h"
+#include "base/rank.h"
 #include "base/mem.h"
 
 #include <fcntl.h>

@@ -3,7 +3,7 @@
  * in two by the clock; they take turns, and medians count: of the bare ones that of the
  * faster format of images. */
 #include "base/clock.h"
-#include "base/median.h"
+#include "base/rank.h"
 #include "base/mem.h"
 #include "worker/train/bare.h"
 #include "worker/train/cpu.h"
