@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "base/vec.h"
 #include "launcher/loaded.h"
+#include "sched/dist.h"
 
 #include <limits.h>
 #include <math.h>
@@ -469,9 +470,8 @@ static double invented(const struct curves *c, int64_t row, int64_t step)
     double floor = rng_unit(c->seed, RNG_FORECAST, r, 2, 0),
            top = 1 + rng_unit(c->seed, RNG_FORECAST, r, 2, 1),
            power = 0.3 + 0.7 * rng_unit(c->seed, RNG_FORECAST, r, 2, 2),
-           radius = 1 - rng_unit(c->seed, RNG_FORECAST, r, 3, (uint32_t)step),
-           angle = rng_unit(c->seed, RNG_FORECAST, r, 4, (uint32_t)step);
-    double noise = sqrt(-2 * log(radius)) * cos(2 * M_PI * angle); /* Box and Muller */
+           chance = rng_unit(c->seed, RNG_FORECAST, r, 3, (uint32_t)step);
+    double noise = dist_normal(chance > 0 ? chance : 0x1p-54);
     double v = floor + (top - floor) * pow((double)step + 1, -power) + NOISE * noise;
 
     return c->maximize ? -v : v;

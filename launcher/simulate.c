@@ -1,6 +1,7 @@
 #include "launcher/simulate.h"
 
 #include "base/rng.h"
+#include "sched/dist.h"
 #include "sched/queue.h"
 
 #include <math.h>
@@ -50,15 +51,12 @@ static double exponential(struct play *p, enum chance what, double mean)
     return mean > 0 ? -log(chance(p, what)) * mean : 0;
 }
 
-/* By Box and Muller. */
 static double slowness(struct play *p)
 {
-    double r;
-
     if (p->s->straggler_std <= 0)
         return 1;
-    r = sqrt(-2 * log(chance(p, CHANCE_STRAGGLE)));
-    return 1 + fabs(r * cos(2 * M_PI * chance(p, CHANCE_STRAGGLE))) * p->s->straggler_std;
+    /* half of the chances would only differ in z's sign */
+    return 1 - dist_normal(chance(p, CHANCE_STRAGGLE) / 2) * p->s->straggler_std;
 }
 
 /* ---- slots ---- */
