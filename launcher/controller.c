@@ -159,11 +159,7 @@ static struct work next_work(struct controller *c)
         struct err e = {0};
         int rc = sweep_draw(c->sw, &ev, &e);
 
-        if (rc == ERR_NOENT) { /* the rest of a grid breaks the constraints */
-            ev = (struct event){.kind = EVENT_SET, .trial = -1};
-            ev.set.key = SLICE("search.exhausted");
-            ev.set.value = SLICE("1");
-        } else if (rc != 0) {
+        if (rc != 0 && rc != ERR_NOENT) {
             pause_sweep(c, e.text, true);
             return sweep_next(c->sw);
         }

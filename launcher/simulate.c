@@ -104,13 +104,8 @@ static int draw(struct play *p, struct err *e)
     struct event ev;
     int rc = p->s->draw ? p->s->draw(p->s->ctx, sw, &ev, e) : sweep_draw(sw, &ev, e);
 
-    if (rc == ERR_NOENT) { /* the rest of a grid breaks the constraints */
-        ev = (struct event){.kind = EVENT_SET, .trial = -1};
-        ev.set.key = SLICE("search.exhausted");
-        ev.set.value = SLICE("1");
-    } else if (rc != 0) {
+    if (rc != 0 && rc != ERR_NOENT)
         return rc;
-    }
     apply(p, &ev, &v);
     return 0;
 }

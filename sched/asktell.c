@@ -160,13 +160,8 @@ static int op_ask(struct asktell *at, const struct request *r, struct str *out,
     if (w.kind == WORK_DRAW) {
         int rc = sweep_draw(at->sw, &ev, e);
 
-        if (rc == ERR_NOENT) { /* the rest of a grid breaks the constraints */
-            ev = (struct event){.kind = EVENT_SET, .trial = -1};
-            ev.set.key = SLICE("search.exhausted");
-            ev.set.value = SLICE("1");
-        } else if (rc != 0) {
+        if (rc != 0 && rc != ERR_NOENT)
             return rc;
-        }
         apply(at, &ev, NULL);
         w = sweep_next(at->sw);
     }

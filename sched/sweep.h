@@ -114,7 +114,8 @@ struct work sweep_next(struct sweep *sw);
 /* Makes the TRIAL event of the next new trial (sweep_next() said WORK_DRAW): the next
  * start entry, else a draw. Its params and u live until the next call. ERR_RANGE when
  * no configuration satisfies the constraints; a grid whose remaining points all break
- * them: ERR_NOENT, and there are no more trials. */
+ * them: ERR_NOENT, and *ev is the SET event to apply, by which there are no more trials.
+ */
 int sweep_draw(struct sweep *sw, struct event *ev, struct err *e);
 /* Whether it will be a draw that depends on what trials came to, which on another machine
  * may differ in more than round-off. */

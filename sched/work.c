@@ -358,6 +358,11 @@ static int draw_new(struct sweep *sw, int bracket, struct event *ev, struct err 
     struct draw d = {.u = sw->u, .values = sw->values, .next = sw->cursor};
     int rc = draw_point(sw, &d, e);
 
+    if (rc == ERR_NOENT) {
+        *ev = (struct event){.kind = EVENT_SET, .trial = -1};
+        ev->set.key = SLICE("search.exhausted");
+        ev->set.value = SLICE("1");
+    }
     if (rc != 0)
         return rc;
     trial_event(sw, ev, bracket);
