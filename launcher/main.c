@@ -13,8 +13,8 @@
 static void overview(FILE *to)
 {
     fputs("usage: rung COMMAND [ARGUMENT...]\n\n"
-          "rung tunes hyperparameters: trials of any program, promoted or ended by "
-          "ASHA.\n\n",
+          "rung tunes hyperparameters: trials of any program, of which the best go "
+          "on.\n\n",
           to);
     for (const struct cli_command *c = cli_commands; c->name; c++) {
         if (c->summary[0])
