@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "launcher/batch.h"
+#include "launcher/earlier.h"
 #include "launcher/loaded.h"
 
 #include <stdio.h>
@@ -106,6 +107,16 @@ static int set_slots(const struct cli_command *self, const char *slots, struct b
     return EXIT_GOOD;
 }
 
+/* Whether search.from will be of use: the controller reads it. */
+static int check_earlier(const struct sweepfile *f, struct err *e)
+{
+    struct earlier earlier;
+    int rc = earlier_load(&earlier, f, e);
+
+    earlier_free(&earlier);
+    return rc;
+}
+
 int sweep_begin(const struct cli_command *self, const char *path, const char *dir,
                 const char *slots, bool slurm, struct begun *b)
 {
@@ -118,6 +129,8 @@ int sweep_begin(const struct cli_command *self, const char *path, const char *di
         fputs(errors.p, stderr);
         status = EXIT_USAGE;
     } else if (slurm && batch_check(b->file, &e) != 0) {
+        status = cli_fail(self, EXIT_USAGE, "%s: %s", path, e.text);
+    } else if (check_earlier(b->file, &e) != 0) {
         status = cli_fail(self, EXIT_USAGE, "%s: %s", path, e.text);
     } else if (slots) {
         status = set_slots(self, slots, b);

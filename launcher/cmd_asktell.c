@@ -1,5 +1,6 @@
 #include "launcher/cli.h"
 #include "launcher/commands.h"
+#include "launcher/earlier.h"
 #include "launcher/sweepfile.h"
 #include "sched/asktell.h"
 
@@ -11,6 +12,8 @@ int cmd_asktell(int argc, char **argv)
     const struct cli_command *self = cli_find("asktell");
     struct str errors = STR_INIT, out = STR_INIT;
     struct sweepfile *f = NULL;
+    struct earlier earlier;
+    struct err e = {0};
     struct asktell *at;
     const char *value, *path = NULL;
     char *line = NULL;
@@ -37,7 +40,15 @@ int cmd_asktell(int argc, char **argv)
         str_free(&errors);
         return EXIT_USAGE;
     }
+    if (earlier_load(&earlier, f, &e) != 0) {
+        earlier_free(&earlier);
+        sweepfile_free(f);
+        return cli_fail(self, EXIT_USAGE, "%s: %s", path, e.text);
+    }
     at = asktell_new(&f->spec);
+    for (size_t i = 0; i < earlier.known.n; i++)
+        asktell_known(at, &earlier.known.v[i], NULL);
+    earlier_free(&earlier);
     while ((n = getline(&line, &cap, stdin)) > 0) {
         if (line[n - 1] == '\n')
             n--;

@@ -4,6 +4,7 @@
 #include "base/units.h"
 #include "launcher/cli.h"
 #include "launcher/commands.h"
+#include "launcher/earlier.h"
 #include "launcher/forecast.h"
 #include "launcher/mistakes.h"
 #include "launcher/sweepfile.h"
@@ -36,21 +37,29 @@ struct outlook {
     int64_t checkpoint; /* bytes, 0: not said */
     VEC(char *) params; /* JSON, of the first configurations */
     VEC(bool) given;    /* and whether they are start entries */
-    bool learns;        /* the next ones depend on what these come to */
+    bool learns;        /* the next ones depend on what trials come to */
+    struct earlier earlier;
 };
 
 static const char *const case_names[FORECAST_CASES] = {"best", "expected", "worst"};
 
 /* ---- the first configurations ---- */
 
+static int apply_known(void *ctx, const struct event *ev, struct err *e)
+{
+    return sweep_apply(ctx, ev, NULL, e);
+}
+
 /* Draws them as the sweep would. */
 static int draw(struct outlook *o, int n, struct err *e)
 {
     struct sweep *sw = sweep_new(&o->f->spec);
-    int rc = 0;
+    /* those that start before any report, or before there is a model */
+    int certain = o->earlier.known.n > 0 ? o->f->slots : TPE_STARTS;
+    int rc = earlier_tell(&o->earlier, sw, apply_known, sw, e);
     while (rc == 0 && n-- > 0 && sweep_next(sw).kind != WORK_DONE) {
         struct event ev;
-        o->learns = sweep_draws_by_model(sw) && sweep_trials(sw) >= TPE_STARTS;
+        o->learns = sweep_draws_by_model(sw) && sweep_trials(sw) >= certain;
         if (o->learns)
             break;
         rc = sweep_draw(sw, &ev, e);
@@ -312,8 +321,13 @@ static void outlook_text(const struct outlook *o, struct str *out)
         for (size_t i = 0; i < o->params.n; i++)
             add_configuration(o, i, out);
     }
+    if (o->f->from) {
+        str_addc(out, '\n');
+        earlier_text(&o->earlier, o->f, out);
+        str_addc(out, '\n');
+    }
     if (o->learns)
-        str_add(out, "the next ones depend on what these come to\n");
+        str_add(out, "the next ones depend on what trials come to\n");
     if (o->params.n > 0 && !o->f->shell) {
         str_add(out, "\ncommand of trial 0\n");
         add_command(o, out);
@@ -436,7 +450,7 @@ static int check(const struct cli_command *self, const char *path, struct outloo
     }
     o->f = f;
     forecast_make(&o->forecast, &f->spec, f->slots);
-    if (draw(o, n, &e) != 0) {
+    if (earlier_load(&o->earlier, f, &e) != 0 || draw(o, n, &e) != 0) {
         status = cli_fail(self, EXIT_USAGE, "%s: %s", path, e.text);
     } else {
         (json ? outlook_json : outlook_text)(o, &text);
@@ -447,6 +461,7 @@ static int check(const struct cli_command *self, const char *path, struct outloo
     vec_free(&o->params);
     vec_free(&o->given);
     forecast_free(&o->forecast);
+    earlier_free(&o->earlier);
     str_free(&text);
     sweepfile_free(f);
     return status;

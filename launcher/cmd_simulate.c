@@ -9,6 +9,7 @@
 #include "launcher/columns.h"
 #include "launcher/commands.h"
 #include "launcher/curves.h"
+#include "launcher/earlier.h"
 #include "launcher/simulate.h"
 #include "launcher/sweepfile.h"
 #include "store/h5.h"
@@ -78,6 +79,7 @@ struct simulator {
     const struct cli_command *self;
     struct sweepfile *file;
     struct spec spec; /* a copy: of each repetition another seed */
+    struct earlier earlier;
     struct curves *curves;
     const char *path;   /* of the curves; NULL: invented */
     double step;        /* seconds; 0: not said */
@@ -268,6 +270,8 @@ static int repeat(struct simulator *s, int64_t number, struct err *e)
                                  s->drop > 0 ? -s->mean_step / log1p(-s->drop) : 0,
                              .queue_wait = isnan(s->wait) ? 0 : s->wait,
                              .until = isnan(s->until) ? INFINITY : s->until,
+                             .known = s->earlier.known.v,
+                             .n_known = s->earlier.known.n,
                              .ctx = s,
                              .happened = happened,
                              .metric = metric,
@@ -615,6 +619,7 @@ static void close_simulator(struct simulator *s, const struct levels *lv)
     free(s->order);
     vec_free(&s->rows);
     curves_free(s->curves);
+    earlier_free(&s->earlier);
     sweepfile_free(s->file);
 }
 
@@ -630,7 +635,9 @@ static int run(struct simulator *s)
         s->slots = s->file->slots;
     spec_levels(&s->spec, &lv, NULL); /* the file was read, so they exist */
     s->level = mem_alloc((size_t)lv.n * sizeof(s->level[0]));
-    rc = open_curves(s, &e);
+    rc = earlier_load(&s->earlier, s->file, &e);
+    if (!rc)
+        rc = open_curves(s, &e);
     for (int64_t i = 0; !rc && i < s->repeats; i++, s->spec.seed++)
         rc = repeat(s, i, &e);
     if (!rc) {

@@ -142,6 +142,13 @@ void controller_end_attempt(struct controller *c, int32_t trial,
     }
 }
 
+void controller_known(struct controller *c, const struct event *ev)
+{
+    struct event known = *ev;
+
+    controller_happen(c, &known);
+}
+
 void controller_account(struct controller *c, struct event *ev)
 {
     controller_happen(c, ev);

@@ -74,6 +74,9 @@ void controller_jobs_refused(struct controller *c, int n, const char *why, bool 
 void controller_job_gone(struct controller *c, const char *job,
                          const struct job_end *end);
 
+/* A KNOWN event, see launcher/earlier.h. */
+void controller_known(struct controller *c, const struct event *ev);
+
 /* An ACCOUNT event, see launcher/accounts.h. */
 void controller_account(struct controller *c, struct event *ev);
 

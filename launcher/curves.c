@@ -370,21 +370,8 @@ static void take_json(struct curves *c, const char *params)
 {
     int n = space_count(c->sp);
     struct value *values = mem_alloc((size_t)n * sizeof(*values));
-    struct slice key;
-    struct json j;
 
-    json_begin(&j, params, strlen(params));
-    json_object(&j);
-    while (json_key(&j, &key)) {
-        char *name = mem_strndup(key.p, key.len); /* names need no escapes */
-        int i = space_find(c->sp, name);
-
-        free(name);
-        if (i >= 0)
-            values[i] = value_scan(&j);
-        else
-            json_skip(&j);
-    }
+    space_scan_shared(c->sp, params, strlen(params), values);
     take_parameters(c, values);
     values_free(values, n);
     free(values);

@@ -10,6 +10,7 @@
 #include "base/proc.h"
 #include "launcher/batch.h"
 #include "launcher/cli.h"
+#include "launcher/earlier.h"
 #include "launcher/epoch.h"
 #include "launcher/jobs.h"
 #include "launcher/routes.h"
@@ -824,6 +825,36 @@ static void join_chain(struct server *s)
     free(name);
 }
 
+static int tell_known(void *ctx, const struct event *ev, struct err *e)
+{
+    struct server *s = ctx;
+
+    (void)e;
+    controller_known(s->ep.controller, ev);
+    return 0;
+}
+
+/* search.from, until the first trial is drawn. */
+static void take_earlier(struct server *s)
+{
+    const struct sweepfile *f = s->ep.sweep.file;
+    struct str text = STR_INIT;
+    struct earlier earlier;
+    struct err e = {0};
+
+    if (!f->from || !s->o->submit || sweep_trials(s->ep.sweep.sw) > 0)
+        return;
+    if (earlier_load(&earlier, f, &e) != 0) {
+        controller_trouble(s->ep.controller, e.text);
+    } else {
+        earlier_tell(&earlier, s->ep.sweep.sw, tell_known, s, &e);
+        earlier_text(&earlier, f, &text);
+        viewer_say(s->viewer, text.p);
+    }
+    earlier_free(&earlier);
+    str_free(&text);
+}
+
 int serve(const char *dir, const struct serve_options *o)
 {
     struct server s = {.dir = dir, .o = o, .signals = -1};
@@ -833,6 +864,7 @@ int serve(const char *dir, const struct serve_options *o)
     if (rc == 0) {
         take_requests(&s, clock_mono()); /* older than what is asked now */
         take_asks(&s);
+        take_earlier(&s);
         join_chain(&s);
         while (rc == 0 && !controller_done(s.ep.controller) && !s.leaving)
             rc = serve_round(&s, &e);

@@ -234,6 +234,12 @@ int simulate(const struct simulation *s, struct simulated *out, struct err *e)
 
     *out = (struct simulated){.sw = sweep_new(s->spec)};
     p.slots = mem_alloc((size_t)s->slots * sizeof(p.slots[0]));
+    for (size_t i = 0; i < s->n_known; i++) {
+        struct event ev = s->known[i];
+        struct verdict v;
+
+        apply(&p, &ev, &v);
+    }
     rc = play(&p, e);
     if (sweep_totals(out->sw)->open > 0)
         out->time = s->until; /* or there was an error */

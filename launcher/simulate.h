@@ -23,6 +23,8 @@ struct simulation {
     double queue_wait; /* mean of the exponential time that a slot's job is pending, at
                           the beginning and after it was lost */
     double until;      /* nothing happens later; INFINITY */
+    const struct event *known; /* [n_known] KNOWN events, before all others */
+    size_t n_known;
     void *ctx;
     /* A trial was drawn: NULL to have those of a sweep that searches by sweep_draw(). */
     int (*draw)(void *ctx, struct sweep *sw, struct event *ev, struct err *e);

@@ -36,6 +36,7 @@ void sweepfile_free(struct sweepfile *f)
     free(f->command_text);
     free(f->setup);
     free(f->parse);
+    free(f->from);
     free(f);
 }
 

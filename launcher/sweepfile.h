@@ -70,7 +70,8 @@ struct sweepfile {
     enum steps_mode steps;
     struct stop_rules stop;
     int keep_checkpoints;
-    char *parse;           /* NULL: none */
+    char *parse; /* NULL: none */
+    char *from;  /* an earlier sweep's directory, as it is written; NULL: none */
     int checkpoint_signal; /* 0: none */
 };
 

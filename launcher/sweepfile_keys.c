@@ -65,6 +65,10 @@ const struct key keys[KEYS] = {
         FIELD(spec.multivariate), .fallback = "true",
         .help = "Of `tpe` and `bohb`: whether it models all parameters together, or (`false`) each by "
                 "itself"},
+    [KEY_SEARCH_FROM] = {"search.from", WANT_TEXT, FIELD(from),
+        .sample = "fashion-20261120-171502",
+        .help = "Of a search that learns: the directory of an earlier sweep with the same "
+                "metric, whose trials it learns from, too"},
     [KEY_SCHEDULE] = {"schedule", WANT_SECTION, .help = "Which trials go on"},
     [KEY_SCHEDULE_METHOD] = {"schedule.method", WANT_WORD, FIELD(spec.schedule),
         .fallback = "asha", .words = schedule_names,
@@ -270,8 +274,8 @@ static const struct {
     const char *path; /* of a key */
     const char *word; /* a value of it, or NULL */
 } later[] = {
-    {"metrics", NULL},       {"search.from", NULL},     {"schedule.interval", NULL},
-    {"search.method", "gp"}, {"search.method", "auto"}, {"schedule.method", "pbt"},
+    {"metrics", NULL},         {"schedule.interval", NULL}, {"search.method", "gp"},
+    {"search.method", "auto"}, {"schedule.method", "pbt"},
 };
 
 static bool comes_later(const char *path, const char *word)

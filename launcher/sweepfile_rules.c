@@ -106,6 +106,14 @@ static void cmaes_moves(const struct sweepfile *f, struct str *why)
         str_add(why, "search.method cmaes needs a parameter that is drawn from numbers");
 }
 
+static void learns_from(const struct sweepfile *f, struct str *why)
+{
+    if (f->from && !search_by_model(f->spec.search))
+        str_addf(why,
+                 "search.from is for a search that learns, such as tpe, and %s does not",
+                 search_names[f->spec.search]);
+}
+
 static void starts_count(const struct sweepfile *f, struct str *why)
 {
     if (f->spec.search != SEARCH_GRID && f->spec.n_start > f->spec.trials)
@@ -141,6 +149,7 @@ static const struct {
     {countable, {KEY_SEARCH_TRIALS, KEY_SEARCH_METHOD, KEY_SPACE}, 3},
     {sobol_fits, {KEY_SEARCH_METHOD, KEY_SPACE}, 2},
     {cmaes_moves, {KEY_SEARCH_METHOD, KEY_SPACE}, 2},
+    {learns_from, {KEY_SEARCH_FROM, KEY_SEARCH_METHOD}, 2},
     {starts_count, {KEY_SEARCH_TRIALS, KEY_SEARCH_METHOD}, 2},
 };
 

@@ -304,6 +304,11 @@ static int op_state(struct asktell *at, const struct request *r, struct str *out
     return 0;
 }
 
+int asktell_known(struct asktell *at, const struct event *ev, struct err *e)
+{
+    return sweep_apply(at->sw, ev, NULL, e);
+}
+
 void asktell_line(struct asktell *at, const char *line, size_t n, struct str *out)
 {
     static const struct {

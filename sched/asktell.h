@@ -8,6 +8,8 @@
 struct asktell;
 
 struct asktell *asktell_new(const struct spec *spec);
+/* A KNOWN event, before all lines. ERR_PROTO as sweep_apply(). */
+int asktell_known(struct asktell *at, const struct event *ev, struct err *e);
 void asktell_free(struct asktell *at);
 /* Answers one line (without its newline), appending one line with newline to out. A
  * line that cannot be read gets {"error":...} and changes nothing. */

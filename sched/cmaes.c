@@ -26,7 +26,9 @@ struct cmaes {
     int *axes;                 /* [n]: dimensions */
     int64_t generation, begun; /* counted from 0; the one that the last start was at */
     int lambda;
-    int level; /* the lowest that it was told of */
+    int level;       /* the lowest that it was told of */
+    int known_level; /* of the known point that it starts at; -1: it knows none */
+    double known;    /* and its value */
     double sigma;
     double *mean, *path_sigma, *path_c; /* [n] */
     double *covariance, *factor;        /* [n][n], the factor lower triangular */
@@ -72,6 +74,7 @@ struct cmaes *cmaes_new(const struct space *sp, uint64_t seed)
     c->space = sp;
     c->seed = seed;
     c->level = INT_MAX;
+    c->known_level = -1;
     c->axes = mem_alloc(n * sizeof(*c->axes));
     for (int d = 0; d < space_dims(sp); d++)
         if (is_axis(space_dim(sp, d)))
@@ -225,6 +228,17 @@ static void next_generation(struct cmaes *c)
 }
 
 /* ---- what it is told ---- */
+
+void cmaes_known(struct cmaes *c, const double u[], int level, double value)
+{
+    if (!isfinite(value) || level < c->known_level ||
+        (level == c->known_level && value >= c->known))
+        return;
+    c->known_level = level;
+    c->known = value;
+    for (int i = 0; i < c->n; i++)
+        c->mean[i] = isnan(u[c->axes[i]]) ? 0.5 : u[c->axes[i]];
+}
 
 void cmaes_add(struct cmaes *c, const double u[], int64_t generation)
 {

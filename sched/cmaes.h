@@ -25,6 +25,11 @@ void cmaes_free(struct cmaes *c); /* NULL is fine */
 /* The dimensions that it moves in: those that are numbers with more than one value. */
 int cmaes_axes(const struct space *sp);
 
+/* What is known of a point at a level before the first trial, smaller is better: the
+ * best one at the highest level is where it starts, in place of the middle. NaN in
+ * u[space_dims] for what is not known. */
+void cmaes_known(struct cmaes *c, const double u[], int level, double value);
+
 /* The next trial, numbered from 0: its point u[space_dims], drawn from that generation;
  * NULL: it was not drawn, and what it comes to does not matter. */
 void cmaes_add(struct cmaes *c, const double u[], int64_t generation);

@@ -125,6 +125,29 @@ static void it_begins_in_the_middle(void **state)
     run_end(&r);
 }
 
+/* Or at the best that is known, at the highest level where anything is. */
+static void it_begins_where_it_is_known(void **state)
+{
+    static const double a[] = {0.2, 0.3}, b[] = {0.7, NAN}, c[] = {0.4, 0.4};
+    struct run r;
+    double sum[2] = {0};
+    (void)state;
+    run_begin(&r, plane, NULL, 1);
+    cmaes_known(r.c, a, 1, 5);
+    cmaes_known(r.c, b, 1, 4);
+    cmaes_known(r.c, c, 1, 4); /* no better */
+    cmaes_known(r.c, c, 1, INFINITY);
+    cmaes_known(r.c, c, 0, 1);
+    for (int i = 0; i < 1000; i++) {
+        assert_int_equal(cmaes_draw(r.c, (uint32_t)i, &r.d, NULL), 0);
+        for (int k = 0; k < 2; k++)
+            sum[k] += r.u[k] / 1000;
+    }
+    assert_true(sum[0] > 0.65 && sum[0] < 0.72); /* the cube cuts some off */
+    assert_true(fabs(sum[1] - 0.5) < 0.03);
+    run_end(&r);
+}
+
 /* Six make a generation of two dimensions; the better three of them, in the weights that
  * the tutorial gives (its equation 49), are where the mean goes. */
 static void a_generation_moves_the_mean(void **state)
@@ -385,6 +408,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_finds_the_end_of_a_valley),
         cmocka_unit_test(it_begins_in_the_middle),
+        cmocka_unit_test(it_begins_where_it_is_known),
         cmocka_unit_test(a_generation_moves_the_mean),
         cmocka_unit_test(generations_follow_the_equations),
         cmocka_unit_test(not_all_counts),

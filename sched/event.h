@@ -29,7 +29,8 @@
     X(SET, set)         /* a setting was changed: `rung resume --set` */                 \
     X(JOB, job)         /* a job was submitted, joined or ended (for the executor) */    \
     X(FINISH, finish)   /* the sweep is over */                                          \
-    X(ACCOUNT, account) /* what Slurm's accounting says of an attempt that is over */
+    X(ACCOUNT, account) /* what Slurm's accounting says of an attempt that is over */    \
+    X(KNOWN, known)     /* what a trial of an earlier sweep came to: search.from */
 
 enum event_kind {
     EVENT_NONE,
@@ -110,6 +111,11 @@ struct metric {
     double value;      /* NaN and infinities are values */
 };
 
+struct numbers {
+    const double *v;
+    int n;
+};
+
 /* Facts of an attempt's end, from the agent (and the shim below it). */
 struct end_facts {
     int exit_code; /* -1: ended by a signal, or unknown */
@@ -161,8 +167,7 @@ struct event {
             uint32_t tries;      /* redraws before it */
             int64_t cursor;      /* the searcher's, after this draw (grid, sobol) */
             struct slice params; /* JSON object, parameters in file order */
-            const double *u;     /* [n_u], the point; n_u 0 for given ones */
-            int n_u;
+            struct numbers u;    /* the point; none for given ones */
         } drawn;
         struct {
             uint64_t nonce;
@@ -215,6 +220,12 @@ struct event {
             double elapsed, cpu_seconds, max_rss;
             double energy; /* and its nodes were its own */
         } account;
+        struct {
+            struct slice params; /* JSON object, of those that this sweep has, too */
+            bool failed;
+            struct numbers values; /* of the metric, in the user's sign, at each of this
+                                      sweep's levels; NaN: it did not get there */
+        } known; /* trial: its number in that sweep, where they ascend */
     };
 };
 

@@ -582,6 +582,24 @@ int space_scan(const struct space *sp, struct json *j, struct value values[],
     return rc;
 }
 
+void space_scan_shared(const struct space *sp, const char *text, size_t n,
+                       struct value values[])
+{
+    struct slice key;
+    struct json j;
+    for (int i = 0; i < sp->n; i++)
+        values[i].kind = VALUE_ABSENT;
+    json_begin(&j, text, n);
+    json_object(&j);
+    for (int next = 0; json_key(&j, &key); next++) {
+        int i = find_key(sp, key, next);
+        if (i >= 0 && values[i].kind == VALUE_ABSENT)
+            values[i] = value_scan(&j);
+        else
+            json_skip(&j);
+    }
+}
+
 void values_free(struct value values[], int n)
 {
     for (int i = 0; i < n; i++) {

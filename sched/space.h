@@ -115,6 +115,10 @@ void space_json(const struct space *sp, const struct value values[], struct str 
  * VALUE_ABSENT. Strings are malloc'ed: free with values_free(). */
 int space_scan(const struct space *sp, struct json *j, struct value values[],
                struct err *e);
+/* The same of a whole object of another space, text[n]: names that this one lacks are
+ * passed over, and what cannot be read is absent. */
+void space_scan_shared(const struct space *sp, const char *text, size_t n,
+                       struct value values[]);
 void values_free(struct value values[], int n);
 
 #endif

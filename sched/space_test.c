@@ -530,6 +530,28 @@ static void json_round_trip(void **state)
     space_free(sp);
 }
 
+static void what_two_spaces_share(void **state)
+{
+    static const char text[] =
+        "{\"other\":[1,{\"lr\":2}],\"lr\":0.5,\"optimizer\":\"a\\nb\","
+        "\"lr\":0.7,\"l1\":null}";
+    struct space *sp = built(fashion, NULL);
+    struct value values[COUNT(fashion)];
+    int lr = space_find(sp, "lr"), optimizer = space_find(sp, "optimizer");
+    (void)state;
+    memset(values, 1, sizeof(values));
+    space_scan_shared(sp, text, sizeof(text) - 1, values);
+    for (int i = 0; i < space_count(sp); i++)
+        if (i != lr && i != optimizer)
+            assert_int_equal(values[i].kind, VALUE_ABSENT);
+    assert_int_equal(values[lr].kind, VALUE_REAL);
+    assert_true(values[lr].r == 0.5);
+    assert_int_equal(values[optimizer].kind, VALUE_STR);
+    assert_string_equal(values[optimizer].s, "a\nb");
+    values_free(values, space_count(sp));
+    space_free(sp);
+}
+
 /* Every coordinate gives the value that its interval stands for, and no other does. */
 static void cells_are_what_gives_the_same(void **state)
 {
@@ -663,6 +685,7 @@ int main(void)
         cmocka_unit_test(impossible_spaces_are_found),
         cmocka_unit_test(wrong_parameters_are_refused),
         cmocka_unit_test(json_round_trip),
+        cmocka_unit_test(what_two_spaces_share),
         cmocka_unit_test(cells_are_what_gives_the_same),
         cmocka_unit_test(real_cells_are_empty),
         cmocka_unit_test(points_are_found_again),

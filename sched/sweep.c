@@ -43,7 +43,7 @@ struct sweep *sweep_new(const struct spec *spec)
     while (spec->schedule == SCHEDULE_ASHA && sweep_brackets(sw) < spec->brackets);
     if (spec->schedule == SCHEDULE_MEDIAN)
         sw->median = median_new(spec->grace_period);
-    sw->totals.best = -1;
+    sw->totals.best = sw->known_last = -1;
     sw->bettered = INFINITY;
     plan(sw, spec);
     sw->u = mem_alloc((size_t)space_dims(spec->space) * sizeof(sw->u[0]));
@@ -168,35 +168,44 @@ static int impossible(struct err *e, const struct event *ev, const char *why)
 
 /* ---- what the searcher sees ---- */
 
-/* The trial's point: the one drawn, or the nearest to what was given. */
-static int see_trial(struct sweep *sw, const struct event *ev, struct err *e)
+/* The next point that the searcher knows: the one drawn, or the nearest to what was given
+ * or is known. */
+static int see_point(struct sweep *sw, const struct event *ev, struct slice params,
+                     const double *drawn, struct err *e)
 {
     const struct space *sp = sw->spec->space;
-    bool drawn = ev->drawn.n_u > 0 && ev->drawn.n_u == space_dims(sp);
-    struct value *values;
-    double *u;
+    struct value *values = mem_alloc((size_t)space_count(sp) * sizeof(*values));
     struct json j;
     int rc;
 
-    if (sw->cmaes)
-        cmaes_add(sw->cmaes, drawn ? ev->drawn.u : NULL, ev->drawn.cursor);
-    if (!sw->seen)
-        return 0;
-    values = mem_alloc((size_t)space_count(sp) * sizeof(*values));
-    u = mem_alloc((size_t)space_dims(sp) * sizeof(*u));
-    json_begin(&j, ev->drawn.params.p, ev->drawn.params.len);
+    json_begin(&j, params.p, params.len);
     rc = space_scan(sp, &j, values, NULL);
     if (rc != 0) {
         rc = impossible(e, ev, "its parameters are not those of the space");
     } else {
         if (!drawn)
-            space_locate(sp, values, u);
-        observed_add(sw->seen, drawn ? ev->drawn.u : u, values);
+            space_locate(sp, values, sw->u);
+        if (sw->seen)
+            observed_add(sw->seen, drawn ? drawn : sw->u, values);
         values_free(values, space_count(sp));
     }
-    free(u);
     free(values);
     return rc;
+}
+
+static int see_trial(struct sweep *sw, const struct event *ev, struct err *e)
+{
+    const struct numbers *u = &ev->drawn.u;
+    const double *drawn = u->n > 0 && u->n == space_dims(sw->spec->space) ? u->v : NULL;
+
+    if (sw->cmaes)
+        cmaes_add(sw->cmaes, drawn, ev->drawn.cursor);
+    return sw->seen ? see_point(sw, ev, ev->drawn.params, drawn, e) : 0;
+}
+
+static int32_t seen_as(const struct sweep *sw, const struct trial *t)
+{
+    return sw->known + number_of(sw, t);
 }
 
 /* What it came to at a step, if that is a level. */
@@ -209,7 +218,7 @@ static void see_value(struct sweep *sw, const struct trial *t, int64_t step,
         if (sw->cmaes)
             cmaes_value(sw->cmaes, number_of(sw, t), l, turned);
         if (sw->seen)
-            observed_value(sw->seen, number_of(sw, t), l, turned);
+            observed_value(sw->seen, seen_as(sw, t), l, turned);
     }
 }
 
@@ -224,9 +233,38 @@ static void see_end(struct sweep *sw, const struct trial *t, enum trial_state st
     if (!sw->seen)
         return;
     if (state == TRIAL_FAILED)
-        observed_worst(sw->seen, number_of(sw, t));
+        observed_worst(sw->seen, seen_as(sw, t));
     else
-        observed_over(sw->seen, number_of(sw, t), !by_person);
+        observed_over(sw->seen, seen_as(sw, t), !by_person);
+}
+
+static int apply_known(struct sweep *sw, const struct event *ev, struct verdict *v,
+                       struct err *e)
+{
+    const struct numbers *values = &ev->known.values;
+
+    (void)v;
+    if (!search_by_model(sw->spec->search))
+        return impossible(e, ev, "the search makes no use of it");
+    if (sw->trials.n > 0 || ev->trial <= sw->known_last)
+        return impossible(e, ev, "what is known comes in its order, before all trials");
+    if (values->n != (ev->known.failed ? 0 : sw->levels.n))
+        return impossible(e, ev, "the levels are others");
+    if (see_point(sw, ev, ev->known.params, NULL, e) != 0)
+        return ERR_PROTO;
+    for (int l = 0; l < values->n; l++) {
+        if (isnan(values->v[l]))
+            continue;
+        if (sw->cmaes)
+            cmaes_known(sw->cmaes, sw->u, l, sweep_turn(sw, values->v[l]));
+        if (sw->seen)
+            observed_value(sw->seen, sw->known, l, sweep_turn(sw, values->v[l]));
+    }
+    if (sw->seen && ev->known.failed)
+        observed_worst(sw->seen, sw->known);
+    sw->known++;
+    sw->known_last = ev->trial;
+    return 0;
 }
 
 /* ---- trial, start ---- */
@@ -720,7 +758,7 @@ int sweep_apply(struct sweep *sw, const struct event *ev, struct verdict *v,
         [EVENT_STOP] = apply_stop,       [EVENT_PAUSE] = apply_pause,
         [EVENT_RESUME] = apply_pause,    [EVENT_SET] = apply_set,
         [EVENT_JOB] = apply_job,         [EVENT_FINISH] = apply_finish,
-        [EVENT_ACCOUNT] = apply_account,
+        [EVENT_ACCOUNT] = apply_account, [EVENT_KNOWN] = apply_known,
     };
     struct verdict mine;
 
@@ -742,6 +780,13 @@ int32_t sweep_trials(const struct sweep *sw)
 const struct trial *sweep_trial(const struct sweep *sw, int32_t trial)
 {
     return &sw->trials.v[trial];
+}
+
+int32_t sweep_known(const struct sweep *sw, int32_t *last)
+{
+    if (last)
+        *last = sw->known_last;
+    return sw->known;
 }
 
 const struct spec *sweep_spec(const struct sweep *sw)

@@ -38,8 +38,10 @@ struct sweep {
     int64_t cursor;         /* the searcher's */
     int32_t starts_used;    /* entries of start: made into trials */
     /* what a search by a model knows: NULL with another one */
-    struct observed *seen;
+    struct observed *seen; /* the known trials, then the sweep's */
     struct cmaes *cmaes;
+    int32_t known;      /* trials of an earlier sweep */
+    int32_t known_last; /* the number there of the last one; -1: none */
     bool exhausted;     /* a grid whose last points break constraints */
     struct queue again; /* interrupted or to be retried: promoted, higher ones first */
     struct queue fresh; /* drawn, never started */

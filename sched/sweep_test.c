@@ -867,6 +867,78 @@ static void test_seen_by_cmaes(void **state)
     play_free(p);
 }
 
+static void know(struct play *p, int32_t trial, bool failed, const double values[])
+{
+    struct event ev = {.kind = EVENT_KNOWN, .trial = trial};
+
+    ev.known.params = SLICE("{\"lr\":0.75}");
+    ev.known.failed = failed;
+    ev.known.values = (struct numbers){values, failed ? 0 : 3};
+    happen(p, &ev);
+}
+
+/* What an earlier sweep came to is seen before the trials, and is none of them. */
+static void test_known(void **state)
+{
+    struct play *p = play_new("3", 9, 20);
+    struct standing_rank rank;
+    int32_t last;
+
+    (void)state;
+    p->spec.search = SEARCH_TPE;
+    p->spec.maximize = true;
+    play_begin(p);
+    assert_int_equal(sweep_known(p->sw, &last), 0);
+    assert_int_equal(last, -1);
+    know(p, 4, false, (const double[]){.5, .7, NAN});
+    know(p, 9, true, NULL);
+    assert_int_equal(sweep_known(p->sw, &last), 2);
+    assert_int_equal(last, 9);
+    run_together(p, 1, (const double[]){.1});
+    assert_int_equal(sweep_trials(p->sw), 1);
+    assert_int_equal(sweep_totals(p->sw)->best, 0);
+    assert_int_equal(observed_trials(p->sw->seen), 3);
+    assert_true(fabs(observed_point(p->sw->seen, 0)[0] - .75) < 1e-9);
+    assert_true(isnan(observed_point(p->sw->seen, 0)[1]));
+    assert_int_equal(seen(p, 1, 0, &rank), STANDING_FINITE);
+    assert_true(rank.value == -.7 && rank.below == 0);
+    assert_int_equal(seen(p, 0, 0, &rank), STANDING_FINITE);
+    assert_true(rank.value == -.5);
+    assert_int_equal(seen(p, 0, 1, &rank), STANDING_WORST);
+    assert_int_equal(seen(p, 0, 2, &rank), STANDING_FINITE);
+    assert_true(rank.value == -.1);
+    play_free(p);
+}
+
+static void test_known_impossible(void **state)
+{
+    struct play *p = play_new("3", 9, 20);
+    const double values[] = {.5, .7, .1};
+    struct event ev = {.kind = EVENT_KNOWN, .trial = 4};
+
+    (void)state;
+    ev.known.params = SLICE("{\"lr\":0.75}");
+    ev.known.values = (struct numbers){values, 3};
+    play_begin(p);
+    assert_int_equal(sweep_apply(p->sw, &ev, NULL, NULL), ERR_PROTO); /* random */
+    sweep_free(p->sw);
+    p->spec.search = SEARCH_CMAES;
+    play_begin(p);
+    ev.known.params = SLICE("{\"other\":1}");
+    assert_int_equal(sweep_apply(p->sw, &ev, NULL, NULL), ERR_PROTO);
+    ev.known.params = SLICE("{\"lr\":0.75}");
+    ev.known.values.n = 2;
+    assert_int_equal(sweep_apply(p->sw, &ev, NULL, NULL), ERR_PROTO);
+    ev.known.values.n = 3;
+    assert_int_equal(sweep_apply(p->sw, &ev, NULL, NULL), 0);
+    assert_int_equal(sweep_apply(p->sw, &ev, NULL, NULL), ERR_PROTO); /* again */
+    assert_int_equal(ask(p), 0);
+    ev.trial = 5;
+    assert_int_equal(sweep_apply(p->sw, &ev, NULL, NULL), ERR_PROTO); /* too late */
+    assert_int_equal(sweep_known(p->sw, NULL), 1);
+    play_free(p);
+}
+
 /* Where trials lie: drawn ones at their point, given ones at the nearest. */
 static void test_seen_points(void **state)
 {
@@ -887,7 +959,7 @@ static void test_seen_points(void **state)
     p->spec.n_start = 0;
     assert_true(sweep_draws_by_model(p->sw));
     assert_int_equal(sweep_draw(p->sw, &ev, NULL), 0);
-    double x = ev.drawn.u[0];
+    double x = ev.drawn.u.v[0];
     happen(p, &ev);
     assert_int_equal(sweep_draw_given(p->sw, given, -1, &ev, NULL), 0);
     happen(p, &ev);
@@ -1004,6 +1076,8 @@ int main(void)
         cmocka_unit_test(test_seen_values),
         cmocka_unit_test(test_seen_ends),
         cmocka_unit_test(test_seen_points),
+        cmocka_unit_test(test_known),
+        cmocka_unit_test(test_known_impossible),
         cmocka_unit_test(test_seen_by_cmaes),
         cmocka_unit_test(test_replay),
         cmocka_unit_test(test_mismatch),

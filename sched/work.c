@@ -368,8 +368,7 @@ static int draw_new(struct sweep *sw, int bracket, struct event *ev, struct err 
     trial_event(sw, ev, bracket);
     ev->drawn.tries = d.tries;
     ev->drawn.cursor = d.next;
-    ev->drawn.u = sw->u;
-    ev->drawn.n_u = space_dims(spec->space);
+    ev->drawn.u = (struct numbers){sw->u, space_dims(spec->space)};
     return 0;
 }
 

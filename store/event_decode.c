@@ -10,8 +10,8 @@
 
 struct event_scratch {
     VEC(struct metric) metrics;
-    VEC(double) point;
-    struct str text; /* decoded texts; never moves within a line */
+    VEC(double) numbers; /* no event has more than one field of these */
+    struct str text;     /* decoded texts; never moves within a line */
 };
 
 struct event_scratch *event_scratch_new(void)
@@ -27,7 +27,7 @@ void event_scratch_free(struct event_scratch *s)
     if (!s)
         return;
     vec_free(&s->metrics);
-    vec_free(&s->point);
+    vec_free(&s->numbers);
     str_free(&s->text);
     free(s);
 }
@@ -108,16 +108,15 @@ static uint64_t parse_hex(struct parse *p)
     return v;
 }
 
-static void parse_point(struct parse *p)
+static void parse_numbers(struct parse *p, struct numbers *to)
 {
     struct event_scratch *s = p->scratch;
 
-    s->point.n = 0;
+    s->numbers.n = 0;
     json_array(&p->j);
     while (json_item(&p->j))
-        vec_push(&s->point, json_num(&p->j));
-    p->ev->drawn.u = s->point.v;
-    p->ev->drawn.n_u = (int)s->point.n;
+        vec_push(&s->numbers, json_num(&p->j));
+    *to = (struct numbers){s->numbers.v, (int)s->numbers.n};
 }
 
 static void parse_metrics(struct parse *p)
@@ -177,7 +176,7 @@ static void parse_field(struct parse *p, const struct field *f)
     case FIELD_CAUSE:
         *(enum end_cause *)to = (enum end_cause)parse_word(p, f->type);
         break;
-    case FIELD_POINT: parse_point(p); break;
+    case FIELD_NUMBERS: parse_numbers(p, to); break;
     case FIELD_METRICS: parse_metrics(p); break;
     case FIELD_FORMAT: p->newer |= json_int(&p->j) != JOURNAL_FORMAT; break;
     }

@@ -27,7 +27,7 @@ static int64_t whole_of(const struct event *ev, const struct field *f)
     case FIELD_CAUSE: return *(const enum end_cause *)p;
     case FIELD_TEXT:
     case FIELD_JSON: return ((const struct slice *)p)->len != 0;
-    case FIELD_POINT: return ev->drawn.n_u;
+    case FIELD_NUMBERS: return ((const struct numbers *)p)->n;
     case FIELD_METRICS: return ev->report.n_metrics;
     case FIELD_NUM:
     case FIELD_FORMAT: break;
@@ -74,11 +74,11 @@ static void put_json(struct str *out, struct slice json)
         *p = ' ';
 }
 
-static void put_point(struct str *out, const struct event *ev)
+static void put_numbers(struct str *out, const struct numbers *numbers)
 {
     json_put_array(out);
-    for (int i = 0; i < ev->drawn.n_u; i++)
-        json_put_num(out, ev->drawn.u[i]);
+    for (int i = 0; i < numbers->n; i++)
+        json_put_num(out, numbers->v[i]);
     json_put_close(out, ']');
 }
 
@@ -111,7 +111,7 @@ static void put_field(struct str *out, const struct event *ev, const struct fiel
         break;
     case FIELD_OUTCOME: json_put_str(out, outcome_name(*(const enum outcome *)p)); break;
     case FIELD_CAUSE: json_put_str(out, cause_name(*(const enum end_cause *)p)); break;
-    case FIELD_POINT: put_point(out, ev); break;
+    case FIELD_NUMBERS: put_numbers(out, p); break;
     case FIELD_METRICS: put_metrics(out, ev); break;
     case FIELD_FORMAT: put_int(out, JOURNAL_FORMAT); break;
     }

@@ -33,7 +33,7 @@ static const struct field trial_fields[] = {
     FIELD("tries", U32, drawn.tries, NOTHING),
     FIELD("cursor", I64, drawn.cursor, NOTHING),
     FIELD("params", JSON, drawn.params, FAIL),
-    FIELD("u", POINT, drawn.u, NOTHING),
+    FIELD("u", NUMBERS, drawn.u, NOTHING),
 };
 
 static const struct field start_fields[] = {
@@ -125,6 +125,13 @@ static const struct field account_fields[] = {
     FIELD("energy", NUM, account.energy, NAN),
 };
 
+static const struct field known_fields[] = {
+    FIELD("trial", I32, trial, FAIL),
+    FIELD("failed", BOOL, known.failed, NOTHING),
+    FIELD("params", JSON, known.params, FAIL),
+    FIELD("values", NUMBERS, known.values, NOTHING),
+};
+
 #define LIST(fields)                                                                     \
     {                                                                                    \
         (fields), sizeof(fields) / sizeof((fields)[0])                                   \
@@ -139,7 +146,7 @@ struct fields event_fields(enum event_kind kind)
         [EVENT_STOP] = LIST(why_fields),        [EVENT_PAUSE] = LIST(why_fields),
         [EVENT_RESUME] = LIST(why_fields),      [EVENT_SET] = LIST(set_fields),
         [EVENT_JOB] = LIST(job_fields),         [EVENT_FINISH] = LIST(why_fields),
-        [EVENT_ACCOUNT] = LIST(account_fields),
+        [EVENT_ACCOUNT] = LIST(account_fields), [EVENT_KNOWN] = LIST(known_fields),
     };
 
     return of[kind];

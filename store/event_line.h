@@ -22,7 +22,7 @@ enum field_type {
     FIELD_DECISION,
     FIELD_OUTCOME,
     FIELD_CAUSE,
-    FIELD_POINT,   /* drawn.u and drawn.n_u */
+    FIELD_NUMBERS, /* struct numbers */
     FIELD_METRICS, /* report.metrics and report.n_metrics */
     FIELD_FORMAT,  /* JOURNAL_FORMAT, in no event */
 };

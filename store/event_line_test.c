@@ -203,7 +203,7 @@ static void test_trial(void **state)
     assert_int_equal(got.trial, 0);
     assert_int_equal(got.drawn.parent, -1);
     assert_int_equal(got.drawn.given, GIVEN_NOT);
-    assert_int_equal(got.drawn.n_u, 0);
+    assert_int_equal(got.drawn.u.n, 0);
     ev.trial = 99;
     ev.drawn.parent = 3;
     ev.drawn.bracket = 2;
@@ -211,8 +211,7 @@ static void test_trial(void **state)
     ev.drawn.tries = 10000;
     ev.drawn.cursor = INT64_C(1) << 33;
     ev.drawn.params = SLICE("{\"lr\": 1e-3,\n \"a\":\"x\\ny\"}");
-    ev.drawn.u = u;
-    ev.drawn.n_u = 4;
+    ev.drawn.u = (struct numbers){u, 4};
     there_and_back(&ev, NULL, &got);
     assert_int_equal(got.drawn.parent, 3);
     assert_int_equal(got.drawn.bracket, 2);
@@ -220,8 +219,8 @@ static void test_trial(void **state)
     assert_int_equal(got.drawn.tries, 10000);
     assert_true(got.drawn.cursor == INT64_C(1) << 33);
     assert_slice(got.drawn.params, "{\"lr\": 1e-3,  \"a\":\"x\\ny\"}");
-    assert_int_equal(got.drawn.n_u, 4);
-    assert_memory_equal(got.drawn.u, u, sizeof(u));
+    assert_int_equal(got.drawn.u.n, 4);
+    assert_memory_equal(got.drawn.u.v, u, sizeof(u));
 }
 
 static void test_start(void **state)
@@ -409,6 +408,15 @@ static void test_small_kinds(void **state)
     assert_slice(got.account.node, "n[1-2]");
     assert_true(isnan(got.account.elapsed) && isnan(got.account.max_rss));
     assert_true(got.account.cpu_seconds == 0.25 && got.account.energy == 7);
+    ev = (struct event){.kind = EVENT_KNOWN, .time = 1, .trial = 41};
+    ev.known.params = SLICE("{\"lr\":0.5}");
+    ev.known.values = (struct numbers){(const double[]){0.25, NAN}, 2};
+    there_and_back(&ev, NULL, &got);
+    assert_int_equal(got.trial, 41);
+    assert_false(got.known.failed);
+    assert_slice(got.known.params, "{\"lr\":0.5}");
+    assert_int_equal(got.known.values.n, 2);
+    assert_true(got.known.values.v[0] == 0.25 && isnan(got.known.values.v[1]));
     for (int k = EVENT_PAUSE; k <= EVENT_FINISH; k++) {
         ev = (struct event){.kind = (enum event_kind)k, .time = 2, .trial = -1};
         if (k == EVENT_SET || k == EVENT_JOB)
@@ -526,7 +534,7 @@ static const char *if_absent(const struct field *f)
     case FIELD_BOOL: return "false";
     case FIELD_TEXT:
     case FIELD_JSON:
-    case FIELD_POINT: return "empty";
+    case FIELD_NUMBERS: return "empty";
     case FIELD_CAUSE: return "nothing";
     case FIELD_DECISION: return "none";
     default: return "0";

@@ -56,10 +56,10 @@ static void verify_bracket(struct replay *r, const struct event *ev, int bracket
 /* Models are not fitted again: their draws need only be points of the cube. */
 static void verify_model_draw(struct replay *r, const struct event *ev)
 {
-    bool inside = ev->drawn.n_u == space_dims(sweep_spec(r->sw)->space);
+    bool inside = ev->drawn.u.n == space_dims(sweep_spec(r->sw)->space);
 
-    for (int d = 0; d < ev->drawn.n_u; d++)
-        inside &= ev->drawn.u[d] >= 0 && ev->drawn.u[d] < 1;
+    for (int d = 0; d < ev->drawn.u.n; d++)
+        inside &= ev->drawn.u.v[d] >= 0 && ev->drawn.u.v[d] < 1;
     if (ev->drawn.given != GIVEN_NOT || !inside)
         mismatch(r, "trial %d was not drawn by the search", ev->trial);
     verify_bracket(r, ev, sweep_next_bracket(r->sw));
@@ -86,16 +86,16 @@ static void verify_draw(struct replay *r, const struct event *ev)
         return;
     }
     verify_bracket(r, ev, own.drawn.bracket);
-    if (own.drawn.given != ev->drawn.given || own.drawn.n_u != ev->drawn.n_u)
+    if (own.drawn.given != ev->drawn.given || own.drawn.u.n != ev->drawn.u.n)
         mismatch(r, "trial %d comes from elsewhere than the rules take it from",
                  ev->trial);
     else
-        for (int d = 0; d < own.drawn.n_u; d++)
-            if (!(fabs(own.drawn.u[d] - ev->drawn.u[d]) <= DRAW_TOLERANCE)) {
+        for (int d = 0; d < own.drawn.u.n; d++)
+            if (!(fabs(own.drawn.u.v[d] - ev->drawn.u.v[d]) <= DRAW_TOLERANCE)) {
                 mismatch(
                     r,
                     "dimension %d of trial %d was drawn as %.17g; the rules draw %.17g",
-                    d, ev->trial, ev->drawn.u[d], own.drawn.u[d]);
+                    d, ev->trial, ev->drawn.u.v[d], own.drawn.u.v[d]);
                 return;
             }
 }

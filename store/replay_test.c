@@ -170,7 +170,7 @@ static bool other_rung(struct event *ev, struct verdict *v)
 static bool other_point(struct event *ev, struct verdict *v)
 {
     (void)v;
-    ((double *)ev->drawn.u)[2] += 2e-12;
+    ((double *)ev->drawn.u.v)[2] += 2e-12;
     return true;
 }
 
@@ -224,7 +224,7 @@ static void test_falsified(void **state)
 static bool far_point(struct event *ev, struct verdict *v)
 {
     (void)v;
-    double *u = (double *)ev->drawn.u;
+    double *u = (double *)ev->drawn.u.v;
     u[1] = u[1] < 0.5 ? u[1] + 0.5 : u[1] - 0.5;
     return true;
 }
@@ -232,7 +232,7 @@ static bool far_point(struct event *ev, struct verdict *v)
 static bool outside(struct event *ev, struct verdict *v)
 {
     (void)v;
-    ((double *)ev->drawn.u)[1] = 1;
+    ((double *)ev->drawn.u.v)[1] = 1;
     return true;
 }
 
@@ -279,7 +279,7 @@ static void test_model(void **state)
 static bool almost_the_point(struct event *ev, struct verdict *v)
 {
     (void)v;
-    ((double *)ev->drawn.u)[1] += 0.9e-12;
+    ((double *)ev->drawn.u.v)[1] += 0.9e-12;
     return true;
 }
 

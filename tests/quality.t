@@ -69,7 +69,7 @@ test_expect_success 'cmaes moves, with a resume between' '
 
 test_expect_success 'check shows what is drawn before anything is known, and says so' '
     rung check -n 40 learns.yaml >out && cat out &&
-    grep -F "the next ones depend on what these come to" out &&
+    grep -F "the next ones depend on what trials come to" out &&
     rung check -n 5 learns.yaml >out &&
     ! grep -F "the next ones" out &&
     sed "s/tpe/random/" learns.yaml >plain.yaml &&

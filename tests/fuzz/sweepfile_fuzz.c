@@ -63,8 +63,8 @@ static void check_draws(const struct sweepfile *f)
         str_cut(&params, 0);
         str_addn(&params, ev.drawn.params.p, ev.drawn.params.len);
         if (ev.drawn.given == GIVEN_NOT) {
-            FUZZ_CHECK(ev.drawn.n_u == space_dims(spec->space));
-            FUZZ_CHECK(space_eval(spec->space, ev.drawn.u, values, &e) == SPACE_OK);
+            FUZZ_CHECK(ev.drawn.u.n == space_dims(spec->space));
+            FUZZ_CHECK(space_eval(spec->space, ev.drawn.u.v, values, &e) == SPACE_OK);
             str_cut(&text, 0);
             space_json(spec->space, values, &text);
             FUZZ_SAME(&text, &params);
