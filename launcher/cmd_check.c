@@ -4,6 +4,7 @@
 #include "base/units.h"
 #include "launcher/cli.h"
 #include "launcher/commands.h"
+#include "launcher/curves.h"
 #include "launcher/earlier.h"
 #include "launcher/forecast.h"
 #include "launcher/mistakes.h"
@@ -16,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPT_STEP, OPT_CHECKPOINT, OPT_CONFIGURATIONS, OPT_JSON };
+enum { OPT_STEP, OPT_CHECKPOINT, OPT_CONFIGURATIONS, OPT_CURVES, OPT_JSON };
 const struct cli_option check_options[] = {
     [OPT_STEP] = {"step", 's', "TIME",
                   "how long a step takes, to tell slot-hours (40s, 2m)"},
@@ -24,6 +25,8 @@ const struct cli_option check_options[] = {
                         "how large a checkpoint is, to tell the disk (100M, 2G)"},
     [OPT_CONFIGURATIONS] = {"configurations", 'n', "N",
                             "how many of the first ones to show (default: 5)"},
+    [OPT_CURVES] = {"curves", 't', "TABLE",
+                    "learning curves, as for simulate: is grace_period enough?"},
     [OPT_JSON] = {"json", 'j', NULL, "all of it as one JSON object"},
     {0}};
 
@@ -39,6 +42,8 @@ struct outlook {
     VEC(bool) given;    /* and whether they are start entries */
     bool learns;        /* the next ones depend on what trials come to */
     struct earlier earlier;
+    const char *path;      /* of curves; NULL: none were given */
+    struct curves *curves; /* NULL: none */
 };
 
 static const char *const case_names[FORECAST_CASES] = {"best", "expected", "worst"};
@@ -309,10 +314,14 @@ static void add_title(const struct outlook *o, struct str *out)
 
 static void outlook_text(const struct outlook *o, struct str *out)
 {
+    const struct spec *s = &o->f->spec;
     add_title(o, out);
     add_space(o->f->spec.space, out);
     str_addc(out, '\n');
     add_costs(o, out);
+    if (o->curves)
+        curves_add_grace(o->curves, o->forecast.levels[0].milestone, s->max_t,
+                         s->maximize, out);
     str_addc(out, '\n');
     add_slots(o, out);
     add_disk(o, out);
@@ -411,6 +420,16 @@ static void outlook_json(const struct outlook *o, struct str *out)
     for (int i = 0; i < fc->n; i++)
         put_level(out, &fc->levels[i]);
     json_put_close(out, ']');
+    if (o->curves) {
+        double enough;
+        int64_t grace =
+            curves_grace(o->curves, o->f->spec.max_t, o->f->spec.maximize, &enough);
+        json_put_key(out, "grace_period");
+        if (grace > 0)
+            json_put_int(out, grace);
+        else
+            json_put_null(out);
+    }
     put_cases(out, "attempts", fc->attempts, 1);
     put_cases(out, "steps", fc->steps, 1);
     put_cases(out, "steps_end_to_end", fc->time, 1);
@@ -436,6 +455,16 @@ static void outlook_json(const struct outlook *o, struct str *out)
 
 /* ---- the command ---- */
 
+/* What is known of how training goes, where trials are compared on the way. */
+static int load_curves(struct outlook *o, struct err *e)
+{
+    const struct spec *s = &o->f->spec;
+    const char *path = o->path ? o->path : o->f->from;
+    return path && spec_has_rungs(s)
+               ? curves_load(&o->curves, path, s->metric, s->space, e)
+               : 0;
+}
+
 static int check(const struct cli_command *self, const char *path, struct outlook *o,
                  int n, bool json)
 {
@@ -450,7 +479,8 @@ static int check(const struct cli_command *self, const char *path, struct outloo
     }
     o->f = f;
     forecast_make(&o->forecast, &f->spec, f->slots);
-    if (earlier_load(&o->earlier, f, &e) != 0 || draw(o, n, &e) != 0) {
+    if (earlier_load(&o->earlier, f, &e) != 0 || draw(o, n, &e) != 0 ||
+        load_curves(o, &e) != 0) {
         status = cli_fail(self, EXIT_USAGE, "%s: %s", path, e.text);
     } else {
         (json ? outlook_json : outlook_text)(o, &text);
@@ -462,6 +492,7 @@ static int check(const struct cli_command *self, const char *path, struct outloo
     vec_free(&o->given);
     forecast_free(&o->forecast);
     earlier_free(&o->earlier);
+    curves_free(o->curves);
     str_free(&text);
     sweepfile_free(f);
     return status;
@@ -500,6 +531,8 @@ int cmd_check(int argc, char **argv)
             return EXIT_USAGE;
         if (option == OPT_JSON)
             json = true;
+        else if (option == OPT_CURVES)
+            o.path = value;
         else if (option >= 0 && read_option(option, value, &o, &n, &e) != 0)
             return cli_fail(self, EXIT_USAGE, "--%s: %s", check_options[option].name,
                             e.text);

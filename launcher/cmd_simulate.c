@@ -58,9 +58,6 @@ const struct cli_option simulate_options[] = {
     [OPT_JSON] = {"json", 'j', NULL, "all of it as one JSON object"},
     {0}};
 
-/* With a lower rank correlation a milestone is too early to tell who is good. */
-#define RANKED_ENOUGH 0.5
-
 #define REPEAT_MOST 100000
 /* Invented curves are reported so often at most, up to max_t. */
 #define INVENTED_REPORTS 1000
@@ -386,21 +383,6 @@ static double correlation(const struct simulator *s, int64_t step)
     return curves_correlation(s->curves, step, s->spec.max_t, s->spec.maximize);
 }
 
-/* The first step that orders trials as the last does, more or less; -1: they have no
- * order. */
-static int64_t early_enough(const struct simulator *s)
-{
-    int64_t max_t = s->spec.max_t, step = curves_first_step(s->curves);
-
-    if (step < 1)
-        step = 1;
-    if (isnan(correlation(s, max_t)))
-        return -1;
-    while (step < max_t && !(correlation(s, step) >= RANKED_ENOUGH))
-        step = next((void *)s, step, max_t);
-    return step;
-}
-
 static void add_levels(const struct simulator *s, const struct levels *lv,
                        struct str *out)
 {
@@ -416,13 +398,7 @@ static void add_levels(const struct simulator *s, const struct levels *lv,
         columns_num(&c, correlation(s, lv->step[i]), 2);
     }
     columns_print(&c, 0, out);
-    if (early_enough(s) > lv->step[0])
-        str_addf(
-            out,
-            "\ngrace_period %lld is too short to tell who will be good; the order at "
-            "step %lld is the\nfirst that is like the last (rank correlation %g or "
-            "more)\n",
-            (long long)lv->step[0], (long long)early_enough(s), RANKED_ENOUGH);
+    curves_add_grace(s->curves, lv->step[0], s->spec.max_t, s->spec.maximize, out);
 }
 
 static void add_best(const struct simulator *s, struct str *out)
@@ -523,6 +499,9 @@ static void put_budgets(const struct simulator *s, struct str *out)
 
 static void add_json(const struct simulator *s, const struct levels *lv, struct str *out)
 {
+    double enough;
+    int64_t grace;
+
     json_put_object(out);
     json_put_key(out, "name");
     json_put_str(out, s->file->name);
@@ -541,9 +520,10 @@ static void add_json(const struct simulator *s, const struct levels *lv, struct 
         json_put_key(out, "best_of_all");
         json_put_num(out, s->best_of_all);
     }
+    grace = curves_grace(s->curves, s->spec.max_t, s->spec.maximize, &enough);
     json_put_key(out, "grace_period");
-    if (early_enough(s) > 0)
-        json_put_int(out, early_enough(s));
+    if (grace > 0)
+        json_put_int(out, grace);
     else
         json_put_null(out);
     put_levels(s, lv, out);

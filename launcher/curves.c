@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "base/vec.h"
 #include "launcher/loaded.h"
+#include "launcher/orders.h"
 #include "sched/dist.h"
 
 #include <limits.h>
@@ -27,6 +28,9 @@ struct curves {
     VEC(int64_t) steps; /* ascending */
     VEC(double) values; /* [rows][steps.n] */
     VEC(double) seconds;
+    VEC(int64_t)
+    ends; /* [rows]: the last step that is known; INT64_MAX: diverged, and so
+             for good, or all of the table */
     const struct space *sp;
     VEC(double) points; /* [rows][space_dims()] of the unit cube, NaN: not known */
     bool located;       /* any of them is */
@@ -263,6 +267,7 @@ static int take_cells(struct curves *c, const struct header *h, char *line,
     if (i < h->names.n)
         return err_set(e, ERR_SYNTAX, "%s: fewer cells than the header has", where);
     vec_push(&c->seconds, seconds);
+    vec_push(&c->ends, INT64_MAX);
     c->rows++;
     return 0;
 }
@@ -362,6 +367,7 @@ static void add_trial(struct curves *c, const struct point points[], size_t n)
             value = isfinite(points[k].value) ? points[k].value : NAN;
         vec_push(&c->values, value);
     }
+    vec_push(&c->ends, isnan(value) ? INT64_MAX : points[n - 1].step);
     c->rows++;
 }
 
@@ -474,6 +480,7 @@ void curves_free(struct curves *c)
     vec_free(&c->steps);
     vec_free(&c->values);
     vec_free(&c->seconds);
+    vec_free(&c->ends);
     vec_free(&c->points);
     free(c);
 }
@@ -575,21 +582,60 @@ int64_t curves_nearest(const struct curves *c, const struct value values[])
     return found;
 }
 
+static bool known_at(const struct curves *c, size_t row, int64_t step)
+{
+    return c->invented || c->ends.v[row] >= step;
+}
+
 double curves_correlation(const struct curves *c, int64_t step, int64_t end,
                           bool maximize)
 {
-    size_t n = c->invented ? INVENTED_RANKED : (size_t)c->rows;
-    double *early = mem_alloc(n * sizeof(*early)), *late = mem_alloc(n * sizeof(*late));
+    size_t rows = c->invented ? INVENTED_RANKED : (size_t)c->rows, n = 0;
+    double *early = mem_alloc(rows * sizeof(*early)),
+           *late = mem_alloc(rows * sizeof(*late));
     double sign = maximize ? -1 : 1, r;
 
-    for (size_t i = 0; i < n; i++) {
-        early[i] = sign * curves_metric(c, (int64_t)i, step);
-        late[i] = sign * curves_metric(c, (int64_t)i, end);
+    for (size_t i = 0; i < rows; i++) {
+        if (!known_at(c, i, end))
+            continue;
+        early[n] = sign * curves_metric(c, (int64_t)i, step);
+        late[n++] = sign * curves_metric(c, (int64_t)i, end);
     }
     r = rank_correlation(early, late, n);
     free(early);
     free(late);
     return r;
+}
+
+int64_t curves_grace(const struct curves *c, int64_t end, bool maximize, double *enough)
+{
+    int64_t step = curves_first_step(c), known = 0;
+
+    for (int64_t i = 0; !c->invented && i < c->rows; i++)
+        known += known_at(c, (size_t)i, end);
+    *enough = c->invented || known == c->rows ? ORDER_ENOUGH : ORDER_NONE;
+    if ((*enough == ORDER_NONE && known < ORDER_TRIALS) ||
+        isnan(curves_correlation(c, end, end, maximize)))
+        return -1;
+    step = step < 1 ? 1 : step;
+    while (step < end && !(curves_correlation(c, step, end, maximize) >= *enough))
+        step = curves_next_step(c, step);
+    return step < end ? step : end;
+}
+
+void curves_add_grace(const struct curves *c, int64_t first, int64_t end, bool maximize,
+                      struct str *out)
+{
+    double enough;
+    int64_t grace = curves_grace(c, end, maximize, &enough);
+
+    if (grace > first)
+        str_addf(
+            out,
+            "\ngrace_period %lld is too short to tell who will be good: the order at "
+            "step %lld is the\nfirst that is like that at step %lld (rank "
+            "correlation %g or more)\n",
+            (long long)first, (long long)grace, (long long)end, enough);
 }
 
 double curves_best(const struct curves *c, int64_t end, bool maximize)

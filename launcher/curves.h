@@ -4,6 +4,7 @@
 #define LAUNCHER_CURVES_H
 
 #include "base/err.h"
+#include "base/str.h"
 #include "sched/space.h"
 
 #include <stdbool.h>
@@ -47,10 +48,18 @@ double curves_seconds(const struct curves *c, int64_t row);
 /* The row whose parameters come nearest to these: by the mean of the squared distances in
  * the unit cube, in the dimensions that both have. -1: no row has parameters. */
 int64_t curves_nearest(const struct curves *c, const struct value values[]);
-/* The rank correlation of the metric at a step with that at `end`, over all rows, or 1000
- * invented ones; what has diverged is the worst. NaN: there is no order. */
+/* The rank correlation of the metric at a step with that at `end`, over all rows that got
+ * there, or 1000 invented ones; what has diverged is the worst. NaN: there is no order.
+ */
 double curves_correlation(const struct curves *c, int64_t step, int64_t end,
                           bool maximize);
+/* The first step whose order is enough like that at `end`: by ORDER_ENOUGH, or where rows
+ * were ended early by ORDER_NONE (launcher/orders.h); *enough is which. -1: there is no
+ * order, or too few rows got there. */
+int64_t curves_grace(const struct curves *c, int64_t end, bool maximize, double *enough);
+/* If that is later than the first milestone, an empty line and two that say so. */
+void curves_add_grace(const struct curves *c, int64_t first, int64_t end, bool maximize,
+                      struct str *out);
 /* The best of all rows and steps up to `end`; NaN where endless. */
 double curves_best(const struct curves *c, int64_t end, bool maximize);
 

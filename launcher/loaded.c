@@ -200,6 +200,7 @@ static void on_event(void *ctx, const struct event *ev, const struct verdict *v)
     struct loaded *l = ctx;
 
     costs_event(l->costs, ev, v);
+    orders_event(l->orders, ev, v);
     if (l->accounts)
         accounts_event(l->accounts, ev, l->sw);
     if (ev->kind == EVENT_EPOCH) {
@@ -248,6 +249,7 @@ static int replay(struct loaded *l, bool history, bool verify, struct err *e)
 
     l->sw = sweep_new(&l->file->spec);
     l->costs = costs_new(l->sw, l->file);
+    l->orders = orders_new(l->sw);
     history_init(&l->history);
     l->replay = (struct replay){.sw = l->sw,
                                 .history = history ? &l->history : NULL,
@@ -322,6 +324,7 @@ void loaded_close(struct loaded *l)
         history_clear(&l->history);
     accounts_free(l->accounts);
     costs_free(l->costs);
+    orders_free(l->orders);
     sweep_free(l->sw);
     sweepfile_free(l->file);
     free(l->why_paused);

@@ -4,6 +4,7 @@
 
 #include "launcher/accounts.h"
 #include "launcher/costs.h"
+#include "launcher/orders.h"
 #include "store/replay.h"
 #include "wire/keys.h"
 
@@ -18,6 +19,7 @@ struct loaded {
     struct sweepfile *file; /* with the changes of `rung resume --set` applied */
     struct sweep *sw;
     struct costs *costs;
+    struct orders *orders;
     struct accounts *accounts; /* NULL unless set between loading and replaying */
     struct history history;    /* empty unless asked for */
     struct replay replay;

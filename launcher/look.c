@@ -45,6 +45,7 @@ struct view look_view(const struct loaded *l, struct gpu_rows *gpus)
     const struct sweep_totals *n = sweep_totals(l->sw);
     struct view v = {.sw = l->sw,
                      .costs = l->costs,
+                     .orders = l->orders,
                      .file = l->file,
                      .dir = l->dir,
                      .gpus = gpus,

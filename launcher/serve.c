@@ -73,6 +73,7 @@ static void port_append(void *ctx, const struct event *ev, const struct verdict 
     struct server *s = ctx;
 
     journal_append(s->ep.journal, ev, v);
+    orders_event(s->ep.sweep.orders, ev, v);
     viewer_event(s->viewer, ev, v);
     tidy_event(s->tidy, ev);
     accounts_event(s->ep.sweep.accounts, ev, s->ep.sweep.sw);

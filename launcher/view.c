@@ -369,6 +369,34 @@ static void sentence(struct screen *s, const char *name, const char *raw)
     str_free(&visible);
 }
 
+#define ORDER_FEWEST 5 /* trials: a correlation of fewer is not shown */
+#define ORDERS_SHOWN 3 /* levels */
+
+/* Whether rungs choose by what lasts. */
+static void order_line(struct screen *s)
+{
+    const struct levels *lv = sweep_levels(s->v->sw);
+    struct str text = STR_INIT;
+    struct order o;
+    bool poor = false;
+
+    for (int i = 0; i < lv->n - 1 && i < ORDERS_SHOWN; i++) {
+        o = orders_of(s->v->orders, i);
+        poor |= i == 0 && order_is_poor(&o);
+        if (o.trials < ORDER_FEWEST || isnan(o.correlation))
+            continue;
+        str_add(&text, text.len ? ", " : "rank correlation ");
+        str_addf(&text, "%.2f of steps %lld and %lld (%u trials)", o.correlation,
+                 (long long)lv->step[i], (long long)lv->step[i + 1], o.trials);
+    }
+    if (poor)
+        str_addf(&text, "; a grace period of %lld is too short to tell who will be good",
+                 (long long)lv->step[0]);
+    if (text.len)
+        sentence(s, "order", text.p);
+    str_free(&text);
+}
+
 /* How busy GPUs are: of each trial, as long as one sees them all at once. */
 static void gpu_lines(struct screen *s)
 {
@@ -489,6 +517,7 @@ void view_screen(const struct view *v, int width, bool colour, struct str *out)
 
     header(&s);
     level_lines(&s);
+    order_line(&s);
     trials_line(&s);
     gpu_lines(&s);
     best_lines(&s);
@@ -533,6 +562,28 @@ void view_best(const struct view *v, struct str *out)
         best_lines(&s);
 }
 
+static void orders_json(const struct view *v, struct str *out)
+{
+    const struct levels *lv = sweep_levels(v->sw);
+
+    json_put_array(out);
+    for (int i = 0; i < lv->n - 1; i++) {
+        struct order o = orders_of(v->orders, i);
+
+        json_put_object(out);
+        json_put_key(out, "step");
+        json_put_int(out, lv->step[i]);
+        json_put_key(out, "next");
+        json_put_int(out, lv->step[i + 1]);
+        json_put_key(out, "trials");
+        json_put_int(out, o.trials);
+        json_put_key(out, "rank_correlation");
+        json_put_num(out, o.correlation);
+        json_put_close(out, '}');
+    }
+    json_put_close(out, ']');
+}
+
 void view_json(const struct view *v, struct str *out)
 {
     json_put_object(out);
@@ -562,6 +613,8 @@ void view_json(const struct view *v, struct str *out)
     view_cost_json(v, out);
     json_put_key(out, "gpus");
     gpu_rows_json(v->gpus ? v->gpus : &(struct gpu_rows){0}, out);
+    json_put_key(out, "orders");
+    orders_json(v, out);
     json_put_key(out, "slurm_calls");
     slurm_calls_json(&v->who.calls, out);
     json_put_key(out, "note");

@@ -5,12 +5,14 @@
 #include "base/units.h"
 #include "launcher/costs.h"
 #include "launcher/gpu_rows.h"
+#include "launcher/orders.h"
 #include "sched/sweep.h"
 #include "wire/keys.h"
 
 struct view {
     const struct sweep *sw;
     const struct costs *costs;
+    struct orders *orders;
     const struct sweepfile *file;
     const char *dir;
     const char *state; /* "running", "pausing", "paused", "finished", "interrupted" (no

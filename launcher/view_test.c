@@ -16,6 +16,7 @@ struct scene {
     struct sweepfile file;
     struct sweep *sw;
     struct costs *costs;
+    struct orders *orders;
     struct view v;
     struct str out;
 };
@@ -25,6 +26,7 @@ static void emit(void *ctx, const struct event *ev, const struct verdict *v)
     struct scene *s = ctx;
 
     costs_event(s->costs, ev, v);
+    orders_event(s->orders, ev, v);
 }
 
 /* `trials` trials on 4 slots, after `events` events (-1: none; 0: all, and it is
@@ -41,6 +43,7 @@ static void scene_set(struct scene *s, int64_t trials, int64_t events, bool stop
     s->file.resources.cpus = 4;
     s->sw = sweep_new(&s->file.spec);
     s->costs = costs_new(s->sw, &s->file);
+    s->orders = orders_new(s->sw);
     struct rehearsal r = {.sw = s->sw,
                           .seed = 1,
                           .slots = 4,
@@ -59,6 +62,7 @@ static void scene_set(struct scene *s, int64_t trials, int64_t events, bool stop
                          0);
     s->v = (struct view){.sw = s->sw,
                          .costs = s->costs,
+                         .orders = s->orders,
                          .file = &s->file,
                          .dir = "/sweeps/fashion",
                          .state = events ? "running" : "finished",
@@ -73,6 +77,7 @@ static void scene_clear(struct scene *s)
 {
     str_free(&s->out);
     costs_free(s->costs);
+    orders_free(s->orders);
     sweep_free(s->sw);
     spec_clear(&s->file.spec);
 }
@@ -197,6 +202,9 @@ static void test_finished(void **state)
         "done     step 27  #####################...................   2 of  4            "
         "     cost  7m 06s\n"
         "\n"
+        "order   rank correlation 1.00 of steps 1 and 3 (17 trials), 0.92 of steps 3 and "
+        "9 (11 "
+        "trials)\n"
         "trials  60 paused, 2 completed, 2 failed\n"
         "best    val_loss 0.070203  trial 48, step 26\n"
         "        l1 8  lr 0.0001606  optimizer adam  nesterov true  seed 882078508269\n"
@@ -425,6 +433,12 @@ static void test_json(void **state)
                 "1073741824.0,\"mem_total\":85899345920.0,\"power\":\"NaN\"},"
                 "{\"trial\":13,\"attempt\":1,\"gpus\":1,\"util\":\"NaN\",\"mem_used\":"
                 "\"NaN\",\"mem_total\":\"NaN\",\"power\":\"NaN\"}]"));
+        else if (json_is(key, "orders"))
+            assert_true(slice_eq(
+                json_raw(&j),
+                "[{\"step\":1,\"next\":3,\"trials\":4,\"rank_correlation\":1.0},"
+                "{\"step\":3,\"next\":9,\"trials\":4,\"rank_correlation\":1.0},"
+                "{\"step\":9,\"next\":27,\"trials\":0,\"rank_correlation\":\"NaN\"}]"));
         else if (json_is(key, "left"))
             assert_true(json_num(&j) == view_left(&s.v));
         else
@@ -433,7 +447,7 @@ static void test_json(void **state)
     }
     json_end(&j);
     assert_null(j.error);
-    assert_int_equal(members, 22);
+    assert_int_equal(members, 23);
     scene_clear(&s);
 }
 

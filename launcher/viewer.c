@@ -105,6 +105,7 @@ static struct view view_of(const struct viewer *v, int slots, const char *state)
 
     return (struct view){.sw = v->l->sw,
                          .costs = v->l->costs,
+                         .orders = v->l->orders,
                          .file = v->l->file,
                          .dir = v->l->dir,
                          .state = state,

@@ -77,6 +77,24 @@ test_expect_success 'check shows what is drawn before anything is known, and say
     ! grep -F "the next ones" out
 '
 
+# At step 1 the best are those that will be the worst.
+test_expect_success 'status tells when early milestones say nothing' '
+    cat >turning.sh <<-\END &&
+	rung log step=1 loss=$RUNG_PARAM_x || exit 0
+	rung log step=2 loss=-$RUNG_PARAM_x
+	END
+    sweep_file turns "sh '\''$PWD/turning.sh'\''" <<-END &&
+	space: {x: "uniform(0, 1)"}
+	search: {trials: 40}
+	schedule: {max_t: 2, reduction_factor: 2}
+	slots: 2
+	END
+    run_sweep turns &&
+    rung status turns >out && cat out &&
+    grep "^order   rank correlation -1.00 of steps 1 and 2 (2[0-9] trials); a grace period of 1$" out &&
+    grep "^        is too short to tell who will be good" out
+'
+
 test_expect_success PYTHON 'regret.py measures, and tpe is far below random' '
     /usr/bin/python3 "$top_srcdir/tests/quality/regret.py" "$top_builddir/rung" \
         --seeds 5 --evaluations 100 --functions branin,mixed >table && cat table &&

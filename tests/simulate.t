@@ -116,6 +116,29 @@ test_expect_success 'which columns are the metric' '
     rung simulate --curves named.csv other.yaml | grep "acc_1 to acc_3"
 '
 
+test_expect_success 'a grace period that is too short is told, by check, too' '
+    awk "BEGIN { print \"loss1,loss2,loss3\"; srand(1)
+        for (i = 0; i < 40; i++)
+            printf \"%g,%g,%d\\n\", rand(), i + 10 * rand(), i }" </dev/null >crossing.csv &&
+    sweep asha >asha.yaml &&
+    cat >want <<-\END &&
+	grace_period 1 is too short to tell who will be good: the order at step 2 is the
+	first that is like that at step 3 (rank correlation 0.5 or more)
+	END
+    for command in simulate check; do
+        rung $command --curves crossing.csv asha.yaml >out &&
+        grep -A 1 "^grace_period" out >got &&
+        test_cmp want got || return 1
+    done &&
+    rung check --curves crossing.csv --json asha.yaml >out &&
+    test "$(json out "d[\"grace_period\"]")" = 2 &&
+    sed "s/grace_period: 1/grace_period: 2/" asha.yaml >later.yaml &&
+    rung check --curves crossing.csv later.yaml >out &&
+    ! grep "too short" out &&
+    test_expect_code 2 rung check --curves missing.csv asha.yaml 2>err &&
+    grep "missing.csv" err
+'
+
 test_expect_success 'no order, no advice' '
     printf "loss1,loss3\n1,1\n1,1\n" >flat.csv &&
     rung simulate --curves flat.csv asha.yaml >out &&

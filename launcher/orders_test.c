@@ -1,0 +1,114 @@
+#include "launcher/orders.h"
+
+#include "base/mem.h"
+#include "base/rank.h"
+#include "store/rehearsal.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define TRIALS 200
+#define LEVELS 4
+
+struct heard {
+    struct orders *orders;
+    const struct sweep *sw;
+    double value[LEVELS][TRIALS]; /* INFINITY: not finite, NaN: not there */
+};
+
+static void emit(void *ctx, const struct event *ev, const struct verdict *v)
+{
+    struct heard *h = ctx;
+    orders_event(h->orders, ev, v);
+    if (ev->kind != EVENT_REPORT || v->stale)
+        return;
+    const struct trial *t = sweep_trial(h->sw, ev->trial);
+    double sign = sweep_spec(h->sw)->maximize ? -1 : 1;
+    if (v->rung >= 0)
+        h->value[sweep_first_level(h->sw, t->bracket) + v->rung][ev->trial] =
+            isfinite(v->value) ? sign * v->value : INFINITY;
+    if (t->complete)
+        h->value[LEVELS - 1][ev->trial] =
+            isfinite(t->metric) ? sign * t->metric : INFINITY;
+}
+
+/* Against all pairs, compared by hand. */
+static void compare(bool stop_mode, bool maximize, int brackets)
+{
+    struct heard h;
+    struct spec spec;
+    rehearsal_spec(&spec, TRIALS, stop_mode);
+    spec.maximize = maximize;
+    spec.brackets = brackets;
+    struct sweep *sw = sweep_new(&spec);
+    assert_int_equal(sweep_levels(sw)->n, LEVELS);
+    h.sw = sw;
+    h.orders = orders_new(sw);
+    for (int l = 0; l < LEVELS; l++)
+        for (int t = 0; t < TRIALS; t++)
+            h.value[l][t] = NAN;
+    rehearse(&(struct rehearsal){.sw = sw,
+                                 .seed = 3,
+                                 .slots = 4,
+                                 .metrics = 1,
+                                 .trouble = 0.02,
+                                 .clock = 1e9,
+                                 .emit = emit,
+                                 .ctx = &h});
+    for (int l = 0; l < LEVELS - 1; l++) {
+        double x[TRIALS], y[TRIALS];
+        size_t n = 0;
+        for (int t = 0; t < TRIALS; t++)
+            if (!isnan(h.value[l][t]) && !isnan(h.value[l + 1][t])) {
+                x[n] = h.value[l][t];
+                y[n++] = h.value[l + 1][t];
+            }
+        struct order o = orders_of(h.orders, l);
+        assert_int_equal(o.trials, n);
+        assert_true(n >= 3);
+        assert_true(fabs(o.correlation - rank_correlation(x, y, n)) < 1e-12);
+        assert_true(o.correlation > 0.2); /* a rehearsal's curves keep their order */
+    }
+    orders_free(h.orders);
+    sweep_free(sw);
+    spec_clear(&spec);
+}
+
+static void pairs_of_promoted_trials(void **state)
+{
+    (void)state;
+    compare(false, false, 1);
+    compare(false, false, 2);
+}
+
+static void pairs_of_trials_that_were_not_stopped(void **state)
+{
+    (void)state;
+    compare(true, false, 1);
+    compare(true, true, 1);
+}
+
+static void what_is_poor(void **state)
+{
+    struct order few = {19, -1}, good = {20, 0.2}, poor = {20, 0.19}, none = {20, NAN};
+    (void)state;
+    assert_false(order_is_poor(&few));
+    assert_false(order_is_poor(&good));
+    assert_true(order_is_poor(&poor));
+    assert_false(order_is_poor(&none));
+    orders_free(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pairs_of_promoted_trials),
+        cmocka_unit_test(pairs_of_trials_that_were_not_stopped),
+        cmocka_unit_test(what_is_poor),
+    };
+    return cmocka_run_group_tests_name("orders", tests, NULL, NULL);
+}
