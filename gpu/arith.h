@@ -10,10 +10,54 @@
 
 #include <math.h>
 
-#ifdef __CUDACC__
+#ifdef __cplusplus
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #define ARITH static __host__ __device__ __forceinline__
 #else
 #define ARITH static inline
+#endif
+
+/* ---- activations, of each type ---- */
+
+/* Functions that read arrays of them are of arith_number: on the GPU of each type, and on
+ * the host of fp32. What is computed is fp32. */
+
+ARITH float arith_widen(float x)
+{
+    return x;
+}
+
+#ifdef __cplusplus
+ARITH float arith_widen(__nv_bfloat16 x)
+{
+    return __bfloat162float(x);
+}
+
+ARITH float arith_widen(__half x)
+{
+    return __half2float(x);
+}
+
+ARITH void arith_narrow(float x, float *y)
+{
+    *y = x;
+}
+
+ARITH void arith_narrow(float x, __nv_bfloat16 *y)
+{
+    *y = __float2bfloat16_rn(x);
+}
+
+ARITH void arith_narrow(float x, __half *y)
+{
+    *y = __float2half_rn(x);
+}
+
+#define ARITH_OF template <typename arith_number> ARITH
+#else
+typedef float arith_number;
+#define ARITH_OF ARITH
 #endif
 
 /* ---- activation ---- */
@@ -74,47 +118,46 @@ ARITH void arith_philox(uint32_t c[4], uint32_t key0, uint32_t key1)
 
 #define ARITH_DRAWS 8 /* numbers that one draw is for */
 
-/* What is dropped of numbers [8 * eighth, ...) of a row, counted in these rows, up to
- * its end. */
+/* What is dropped of numbers [8 * eighth, ...) of a row, counted in these rows: x
+ * becomes y. */
 ARITH void arith_dropout(const struct device_dropout *d, size_t row, size_t eighth,
-                         const float *x, float *y)
+                         float x[ARITH_DRAWS])
 {
     uint32_t draw[4] = {(uint32_t)(d->row + row), (uint32_t)eighth, DROPOUT_DRAW,
                         RNG_TRAIN};
     float scale = (float)DROPOUT_ALL / (float)d->keep;
-    size_t from = eighth * ARITH_DRAWS, at = row * d->cols + from;
 
     arith_philox(draw, (uint32_t)d->seed, (uint32_t)(d->seed >> 32));
-    for (size_t i = 0; i < ARITH_DRAWS && from + i < d->cols; i++) {
+    for (size_t i = 0; i < ARITH_DRAWS; i++) {
         uint32_t bits = draw[i / 2] >> i % 2 * 16 & 0xffff;
-        y[at + i] = x[at + i] * (bits < d->keep ? scale : 0);
+        x[i] *= bits < d->keep ? scale : 0;
     }
 }
 
 /* ---- gathering ---- */
 
 /* Where number f of a moved sample, as it is stored, comes from; -1: from outside. */
-ARITH int64_t arith_moved(struct image image, struct device_move m, size_t f)
+ARITH int32_t arith_moved(struct image image, struct device_move m, uint32_t f)
 {
-    int64_t size = (int64_t)(image.h * image.w * image.c), w = (int64_t)image.w,
-            c = (int64_t)image.c;
-    int64_t at = (int64_t)f % size, y = at / (w * c) + m.dy, x = at / c % w;
+    uint32_t w = (uint32_t)image.w, c = (uint32_t)image.c,
+             size = (uint32_t)image.h * w * c;
+    uint32_t at = f % size, place = at / c, row = place / w, col = place % w;
+    int32_t y = (int32_t)row + m.dy, x = (int32_t)(m.flip ? w - 1 - col : col) + m.dx;
 
-    x = (m.flip ? w - 1 - x : x) + m.dx;
-    if (y < 0 || y >= (int64_t)image.h || x < 0 || x >= w)
+    if (y < 0 || y >= (int32_t)image.h || x < 0 || x >= (int32_t)w)
         return -1;
-    return (int64_t)f - at + (y * w + x) * c + at % c;
+    return (int32_t)(f - at + ((uint32_t)y * w + (uint32_t)x) * c + at % c);
 }
 
 /* out[r][f] of device_ops.gather(). */
-ARITH float arith_gather(const struct device_gather *g, size_t r, size_t f)
+ARITH float arith_gather(const struct device_gather *g, uint32_t r, uint32_t f)
 {
-    size_t each = g->features / g->planes;
-    int64_t at = (int64_t)(g->planes > 1 ? f % g->planes * each + f / g->planes : f);
+    uint32_t planes = (uint32_t)g->planes, each = (uint32_t)g->features / planes;
+    int32_t at = (int32_t)(planes > 1 ? f % planes * each + f / planes : f);
     const char *x = (const char *)g->x + g->index[r] * g->stride;
 
     if (g->moves)
-        at = arith_moved(g->image, g->moves[r], (size_t)at);
+        at = arith_moved(g->image, g->moves[r], (uint32_t)at);
     if (at < 0)
         return 0;
     float v = g->type == SAMPLE_U8 ? (float)((const uint8_t *)x)[at]
@@ -126,31 +169,56 @@ ARITH float arith_gather(const struct device_gather *g, size_t r, size_t f)
 
 /* A window's places along one side that lie inside of an image of n. */
 struct arith_span {
-    size_t from, to;
+    uint32_t from, to;
 };
 
-ARITH struct arith_span arith_clip(struct window w, size_t at, size_t n)
+ARITH struct arith_span arith_clip(struct window w, uint32_t at, size_t n)
 {
-    size_t start = at * w.stride, end = start + w.size;
+    uint32_t start = at * (uint32_t)w.stride, end = start + (uint32_t)w.size,
+             pad = (uint32_t)w.pad, size = (uint32_t)n;
     struct arith_span s;
 
-    s.from = start < w.pad ? 0 : start - w.pad;
-    s.to = end < n + w.pad ? end - w.pad : n;
+    s.from = start < pad ? 0 : start - pad;
+    s.to = end < size + pad ? end - pad : size;
     return s;
 }
 
-/* y[i] of max_pool(). */
-ARITH float arith_max_pool(const struct device_slide *s, const float *x, size_t i)
+ARITH size_t arith_size(struct image i)
 {
-    size_t c = s->out.c, ox = i / c % s->out.w, oy = i / c / s->out.w % s->out.h;
-    size_t image = i / c / s->out.w / s->out.h * s->in.h;
-    struct arith_span v = arith_clip(s->window, oy, s->in.h);
-    struct arith_span h = arith_clip(s->window, ox, s->in.w);
-    float most = x[((image + v.from) * s->in.w + h.from) * c + i % c];
+    return i.h * i.w * i.c;
+}
 
-    for (size_t r = v.from; r < v.to; r++)
-        for (size_t k = h.from; k < h.to; k++) {
-            float z = x[((image + r) * s->in.w + k) * c + i % c];
+/* Where element i of images is. */
+struct arith_place {
+    uint32_t image, row, col, channel;
+};
+
+ARITH struct arith_place arith_place(struct image in, uint32_t i)
+{
+    uint32_t w = (uint32_t)in.w, c = (uint32_t)in.c, place = i / c, row = place / w;
+    struct arith_place p;
+
+    p.image = row / (uint32_t)in.h;
+    p.row = row - p.image * (uint32_t)in.h;
+    p.col = place - row * w;
+    p.channel = i - place * c;
+    return p;
+}
+
+/* y[i] of max_pool(). */
+ARITH_OF float arith_max_pool(const struct device_slide *s, const arith_number *x,
+                              uint32_t i)
+{
+    struct arith_place p = arith_place(s->out, i);
+    struct arith_span v = arith_clip(s->window, p.row, s->in.h);
+    struct arith_span h = arith_clip(s->window, p.col, s->in.w);
+    size_t c = s->in.c;
+    const arith_number *image = x + p.image * arith_size(s->in) + p.channel;
+    float most = arith_widen(image[(v.from * s->in.w + h.from) * c]);
+
+    for (uint32_t r = v.from; r < v.to; r++)
+        for (uint32_t k = h.from; k < h.to; k++) {
+            float z = arith_widen(image[(r * s->in.w + k) * c]);
             most = z > most || z != z ? z : most;
         }
     return most;
@@ -158,37 +226,46 @@ ARITH float arith_max_pool(const struct device_slide *s, const float *x, size_t 
 
 /* Whether, of the window at (oy, ox) in an image, the first of the largest is at (r, k).
  * x and y point to the image's first number of the channel. */
-ARITH bool arith_is_first(const struct device_slide *s, const float *x, float y,
-                          size_t oy, size_t ox, size_t r, size_t k)
+ARITH_OF bool arith_is_first(const struct device_slide *s, const arith_number *x, float y,
+                             uint32_t oy, uint32_t ox, uint32_t r, uint32_t k)
 {
     struct arith_span v = arith_clip(s->window, oy, s->in.h);
     struct arith_span h = arith_clip(s->window, ox, s->in.w);
 
-    for (size_t i = v.from; i < v.to; i++)
-        for (size_t j = h.from; j < h.to; j++)
-            if (!(x[(i * s->in.w + j) * s->in.c] < y))
+    for (uint32_t i = v.from; i < v.to; i++)
+        for (uint32_t j = h.from; j < h.to; j++)
+            if (!(arith_widen(x[(i * s->in.w + j) * s->in.c]) < y))
                 return i == r && j == k;
     return false; /* never: y is one of them */
 }
 
-/* dx[i] of max_pool_backward(): of each window that x[i] is in, in their order. */
-ARITH float arith_max_pool_backward(const struct device_slide *s, const float *x,
-                                    const float *y, const float *dy, size_t i)
+/* The first window that has place p: it begins at a stride <= p + pad, and so do those
+ * behind it, and ends behind that. */
+ARITH uint32_t arith_first_window(struct window w, uint32_t p)
 {
-    size_t c = s->in.c, k = i / c % s->in.w, r = i / c / s->in.w % s->in.h;
-    size_t n = i / c / s->in.w / s->in.h;
-    size_t size = s->window.size, stride = s->window.stride, pad = s->window.pad;
-    /* Windows [a, b] have place p: a stride <= p + pad < a stride + size. */
-    size_t top = r + pad < size ? 0 : (r + pad - size) / stride + 1;
-    size_t left = k + pad < size ? 0 : (k + pad - size) / stride + 1;
-    const float *image = x + n * s->in.h * s->in.w * c + i % c;
+    uint32_t at = p + (uint32_t)w.pad, size = (uint32_t)w.size;
+
+    return at < size ? 0 : (at - size) / (uint32_t)w.stride + 1;
+}
+
+/* dx[i] of max_pool_backward(): of each window that x[i] is in, in their order. */
+ARITH_OF float arith_max_pool_backward(const struct device_slide *s,
+                                       const arith_number *x, const arith_number *y,
+                                       const arith_number *dy, uint32_t i)
+{
+    struct arith_place p = arith_place(s->in, i);
+    uint32_t stride = (uint32_t)s->window.stride, pad = (uint32_t)s->window.pad;
+    uint32_t top = arith_first_window(s->window, p.row),
+             left = arith_first_window(s->window, p.col);
+    const arith_number *image = x + p.image * arith_size(s->in) + p.channel;
+    size_t out = p.image * arith_size(s->out) + p.channel;
     float sum = 0;
 
-    for (size_t oy = top; oy < s->out.h && oy * stride <= r + pad; oy++)
-        for (size_t ox = left; ox < s->out.w && ox * stride <= k + pad; ox++) {
-            size_t at = ((n * s->out.h + oy) * s->out.w + ox) * c + i % c;
-            if (arith_is_first(s, image, y[at], oy, ox, r, k))
-                sum += dy[at];
+    for (uint32_t oy = top; oy < s->out.h && oy * stride <= p.row + pad; oy++)
+        for (uint32_t ox = left; ox < s->out.w && ox * stride <= p.col + pad; ox++) {
+            size_t at = out + (oy * s->out.w + ox) * s->out.c;
+            if (arith_is_first(s, image, arith_widen(y[at]), oy, ox, p.row, p.col))
+                sum += arith_widen(dy[at]);
         }
     return sum;
 }

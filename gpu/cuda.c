@@ -19,7 +19,7 @@
 
 /* ---- failures ---- */
 
-static bool note(struct cuda *cuda, const struct err *e, int rc)
+bool cuda_note(struct cuda *cuda, int rc, const struct err *e)
 {
     if (rc < 0 && !cuda->failure.code)
         cuda->failure = *e;
@@ -30,21 +30,14 @@ bool cuda_ok(struct cuda *cuda, cudaError_t rc, const char *what)
 {
     struct err e;
 
-    return note(cuda, &e, fault_cuda(rc, &cuda->versions, what, &e));
+    return cuda_note(cuda, fault_cuda(rc, &cuda->versions, what, &e), &e);
 }
 
 bool cuda_blas_ok(struct cuda *cuda, cublasStatus_t rc, const char *what)
 {
     struct err e;
 
-    return note(cuda, &e, fault_cublas(rc, what, &e));
-}
-
-bool cuda_dnn_ok(struct cuda *cuda, cudnnStatus_t rc, const char *what)
-{
-    struct err e;
-
-    return note(cuda, &e, fault_cudnn(rc, what, &e));
+    return cuda_note(cuda, fault_cublas(rc, what, &e), &e);
 }
 
 /* ---- what it is ---- */
@@ -74,13 +67,11 @@ static int cuda_set_precision(struct device *d, enum device_precision p, struct 
                        cuda->name, precision_names[p], cuda->capability / 10,
                        cuda->capability % 10);
     cuda->precision = p;
+    cuda->type = p == PRECISION_BF16   ? KERNEL_BF16
+                 : p == PRECISION_FP16 ? KERNEL_FP16
+                                       : KERNEL_FP32;
+    d->width = cuda->type == KERNEL_FP32 ? 4 : 2;
     return 0;
-}
-
-bool cuda_narrows(const struct cuda *cuda, enum kernel_narrow *to)
-{
-    *to = cuda->precision == PRECISION_FP16 ? NARROW_FP16 : NARROW_BF16;
-    return cuda->precision == PRECISION_BF16 || cuda->precision == PRECISION_FP16;
 }
 
 /* ---- memory ---- */
@@ -164,6 +155,7 @@ static void cuda_recover(struct device *d)
     cudaStreamSynchronize(cuda->stream);
     cudaGetLastError();
     release_space(cuda);
+    cuda_conv_forget(cuda);
     cache_trim(cuda->cache);
     cuda->failure = (struct err){0};
 }
@@ -188,7 +180,7 @@ void *cuda_space(struct cuda *cuda, size_t bytes)
     struct err e;
     void *p = NULL;
 
-    note(cuda, &e, cuda_space_try(cuda, bytes, &p, &e));
+    cuda_note(cuda, cuda_space_try(cuda, bytes, &p, &e), &e);
     return p;
 }
 
@@ -326,7 +318,7 @@ static void cuda_gather_wait(struct device *d)
 }
 
 static void cuda_gather(struct device *d, const struct device_gather *g, size_t rows,
-                        float *out)
+                        void *out)
 {
     static const char what[] = "the gathering of samples";
     struct cuda *cuda = (struct cuda *)d;
@@ -335,146 +327,156 @@ static void cuda_gather(struct device *d, const struct device_gather *g, size_t 
     cuda->gathering =
         cuda_ok(cuda, cudaEventRecord(cuda->queued, cuda->stream), what) &&
         cuda_ok(cuda, cudaStreamWaitEvent(cuda->gatherer, cuda->queued, 0), what) &&
-        cuda_ok(cuda, kernel_gather(cuda->gatherer, g, rows, out), what) &&
+        cuda_ok(cuda, kernel_gather(cuda->gatherer, cuda->type, g, rows, out), what) &&
         cuda_ok(cuda, cudaEventRecord(cuda->gathered, cuda->gatherer), what);
 }
 
 static void cuda_activation_backward(struct device *d, enum device_activation activation,
-                                     size_t rows, size_t cols, const float *y, float *dy,
+                                     size_t rows, size_t cols, const void *y, void *dy,
                                      float *dbias)
 {
     struct cuda *cuda = (struct cuda *)d;
     bool relu = activation == ACTIVATION_RELU;
-    void *space = dbias ? cuda_space(cuda, kernel_sums_space(rows, cols)) : NULL;
+    void *space =
+        dbias ? cuda_space(cuda, kernel_sums_space(cuda->type, rows, cols)) : NULL;
 
     if (space)
         cuda_ok(cuda,
-                kernel_column_sums(cuda->stream, rows, cols, relu ? y : NULL, dy, dy,
-                                   dbias, space),
+                kernel_column_sums(cuda->stream, cuda->type, rows, cols, relu ? y : NULL,
+                                   dy, dy, dbias, space),
                 "an activation's gradient");
     else if (!dbias && relu)
-        cuda_ok(cuda, kernel_relu_backward(cuda->stream, rows * cols, y, dy),
+        cuda_ok(cuda, kernel_relu_backward(cuda->stream, cuda->type, rows * cols, y, dy),
                 "an activation's gradient");
 }
 
 static void cuda_add(struct device *d, enum device_activation activation, size_t n,
-                     const float *a, const float *b, float *y)
+                     const void *a, const void *b, void *y)
 {
     struct cuda *cuda = (struct cuda *)d;
 
-    cuda_ok(cuda, kernel_add(cuda->stream, activation == ACTIVATION_RELU, n, a, b, y),
-            "an addition");
+    cuda_ok(
+        cuda,
+        kernel_add(cuda->stream, cuda->type, activation == ACTIVATION_RELU, n, a, b, y),
+        "an addition");
 }
 
 static void cuda_add_backward(struct device *d, enum device_activation activation,
-                              size_t n, const float *y, const float *dy, float *da,
-                              float *db)
+                              size_t n, const void *y, const void *dy, void *da, void *db)
 {
     struct cuda *cuda = (struct cuda *)d;
 
     cuda_ok(cuda,
-            kernel_add_backward(cuda->stream, activation == ACTIVATION_RELU, n, y, dy, da,
-                                db),
+            kernel_add_backward(cuda->stream, cuda->type, activation == ACTIVATION_RELU,
+                                n, y, dy, da, db),
             "an addition's gradient");
 }
 
 static void cuda_dropout(struct device *d, const struct device_dropout *dropout,
-                         const float *x, float *y)
+                         const void *x, void *y)
 {
     struct cuda *cuda = (struct cuda *)d;
 
-    cuda_ok(cuda, kernel_dropout(cuda->stream, dropout, x, y), "dropout");
+    cuda_ok(cuda, kernel_dropout(cuda->stream, cuda->type, dropout, x, y), "dropout");
 }
 
 static void cuda_softmax_loss(struct device *d, size_t rows, size_t classes,
-                              const float *logits, const int32_t *labels,
+                              const void *logits, const int32_t *labels,
                               const uint32_t *index, float smoothing, float share,
-                              float *gradient, struct device_totals *totals)
+                              void *gradient, struct device_totals *totals)
 {
     struct cuda *cuda = (struct cuda *)d;
     void *space = cuda_space(cuda, kernel_loss_space(rows));
 
     if (space)
         cuda_ok(cuda,
-                kernel_softmax_loss(cuda->stream, rows, classes, logits, labels, index,
-                                    smoothing, share, gradient, totals, space),
+                kernel_softmax_loss(cuda->stream, cuda->type, rows, classes, logits,
+                                    labels, index, smoothing, share, gradient, totals,
+                                    space),
                 "the loss");
 }
 
-static void cuda_max_pool(struct device *d, const struct device_slide *s, const float *x,
-                          float *y)
+static void cuda_max_pool(struct device *d, const struct device_slide *s, const void *x,
+                          void *y)
 {
     struct cuda *cuda = (struct cuda *)d;
 
-    cuda_ok(cuda, kernel_max_pool(cuda->stream, s, x, y), "pooling");
+    cuda_ok(cuda, kernel_max_pool(cuda->stream, cuda->type, s, x, y), "pooling");
 }
 
 static void cuda_max_pool_backward(struct device *d, const struct device_slide *s,
-                                   const float *x, const float *y, const float *dy,
-                                   float *dx)
+                                   const void *x, const void *y, const void *dy, void *dx)
 {
     struct cuda *cuda = (struct cuda *)d;
 
-    cuda_ok(cuda, kernel_max_pool_backward(cuda->stream, s, x, y, dy, dx),
+    cuda_ok(cuda, kernel_max_pool_backward(cuda->stream, cuda->type, s, x, y, dy, dx),
             "pooling's gradient");
 }
 
-static void cuda_avg_pool(struct device *d, size_t rows, struct image in, const float *x,
-                          float *y)
+static void cuda_avg_pool(struct device *d, size_t rows, struct image in, const void *x,
+                          void *y)
 {
     struct cuda *cuda = (struct cuda *)d;
 
-    cuda_ok(cuda, kernel_avg_pool(cuda->stream, rows, in, x, y), "pooling");
+    cuda_ok(cuda, kernel_avg_pool(cuda->stream, cuda->type, rows, in, x, y), "pooling");
 }
 
 static void cuda_avg_pool_backward(struct device *d, size_t rows, struct image in,
-                                   const float *dy, float *dx)
+                                   const void *dy, void *dx)
 {
     struct cuda *cuda = (struct cuda *)d;
 
-    cuda_ok(cuda, kernel_avg_pool_backward(cuda->stream, rows, in, dy, dx),
+    cuda_ok(cuda, kernel_avg_pool_backward(cuda->stream, cuda->type, rows, in, dy, dx),
             "pooling's gradient");
 }
 
 static void *norm_space(struct cuda *cuda, const struct device_batch_norm *b)
 {
-    return cuda_space(cuda, kernel_sums_space(b->n, b->channels));
+    return cuda_space(cuda, kernel_sums_space(cuda->type, b->n, b->channels));
 }
 
 static void cuda_batch_norm(struct device *d, const struct device_batch_norm *b,
-                            const float *x, float *y)
+                            const void *x, void *y)
 {
     struct cuda *cuda = (struct cuda *)d;
     void *space = norm_space(cuda, b);
 
     if (space)
-        cuda_ok(cuda, kernel_batch_norm(cuda->stream, b, x, y, space),
+        cuda_ok(cuda, kernel_batch_norm(cuda->stream, cuda->type, b, x, y, space),
                 "batch normalisation");
 }
 
 static void cuda_batch_norm_running(struct device *d, const struct device_batch_norm *b,
-                                    const float *x, float *y)
+                                    const void *x, void *y)
 {
     struct cuda *cuda = (struct cuda *)d;
     void *space = norm_space(cuda, b);
 
     if (space)
-        cuda_ok(cuda, kernel_batch_norm_running(cuda->stream, b, x, y, space),
+        cuda_ok(cuda, kernel_batch_norm_running(cuda->stream, cuda->type, b, x, y, space),
                 "batch normalisation");
 }
 
 static void cuda_batch_norm_backward(struct device *d, const struct device_batch_norm *b,
-                                     const float *x, const float *dy, float *dweight,
-                                     float *dbias, float *dx)
+                                     const void *x, const void *dy, float *dweight,
+                                     float *dbias, void *dx)
 {
     struct cuda *cuda = (struct cuda *)d;
     void *space = norm_space(cuda, b);
 
     if (space)
-        cuda_ok(
-            cuda,
-            kernel_batch_norm_backward(cuda->stream, b, x, dy, dweight, dbias, dx, space),
-            "batch normalisation's gradient");
+        cuda_ok(cuda,
+                kernel_batch_norm_backward(cuda->stream, cuda->type, b, x, dy, dweight,
+                                           dbias, dx, space),
+                "batch normalisation's gradient");
+}
+
+static void cuda_accumulate(struct device *d, size_t n, float *g, const float *more)
+{
+    struct cuda *cuda = (struct cuda *)d;
+
+    cuda_ok(cuda, kernel_add(cuda->stream, KERNEL_FP32, false, n, g, more, g),
+            "an addition");
 }
 
 static int cuda_unscale(struct device *d, float by, size_t n, float *g, bool *finite,
@@ -578,6 +580,7 @@ static const struct device_ops cuda_ops = {
     .batch_norm = cuda_batch_norm,
     .batch_norm_running = cuda_batch_norm_running,
     .batch_norm_backward = cuda_batch_norm_backward,
+    .accumulate = cuda_accumulate,
     .unscale = cuda_unscale,
     .sgd = cuda_sgd,
     .adam = cuda_adam,
@@ -678,6 +681,7 @@ static int cuda_open(int number, struct device **d, uint64_t *id, struct err *e)
     int rc;
 
     cuda->device.ops = &cuda_ops;
+    cuda->device.width = sizeof(float);
     cuda->versions = versions();
     cuda->cache = cache_open(&(struct cache_source){take_memory, give_memory, cuda});
     rc = name_gpu(cuda, number, id, e);

@@ -35,33 +35,22 @@ void cuda_blas_close(struct cuda *cuda)
     cache_release(cuda->cache, cuda->blas_space);
 }
 
-/* What cuBLAS multiplies: ours, or in 16 bits. */
-struct operands {
-    const void *a, *b;
-    cudaDataType_t type;
-    cublasComputeType_t compute;
-};
-
-static bool operands_of(struct cuda *cuda, const struct device_gemm *g,
-                        struct operands *o)
+static cudaDataType_t data_type(enum kernel_type t)
 {
-    enum kernel_narrow to;
-    size_t n_a = g->m * g->k, n_b = g->k * g->n;
+    return t == KERNEL_BF16 ? CUDA_R_16BF : t == KERNEL_FP16 ? CUDA_R_16F : CUDA_R_32F;
+}
 
-    *o =
-        (struct operands){g->a, g->b, CUDA_R_32F,
-                          cuda->precision == PRECISION_TF32 ? CUBLAS_COMPUTE_32F_FAST_TF32
-                                                            : CUBLAS_COMPUTE_32F};
-    if (!cuda_narrows(cuda, &to))
-        return true;
-    char *a = cuda_space(cuda, CUDA_ALIGN(2 * n_a) + 2 * n_b), *b;
-    if (!a)
-        return false;
-    b = a + CUDA_ALIGN(2 * n_a);
-    *o = (struct operands){a, b, to == NARROW_BF16 ? CUDA_R_16BF : CUDA_R_16F,
-                           CUBLAS_COMPUTE_32F};
-    return cuda_ok(cuda, kernel_narrow(cuda->stream, to, n_a, g->a, a), "a product") &&
-           cuda_ok(cuda, kernel_narrow(cuda->stream, to, n_b, g->b, b), "a product");
+/* A parameter as cuBLAS multiplies it: of the activations' type. NULL without memory. */
+static const void *as_activation(struct cuda *cuda, const void *b, size_t n)
+{
+    if (cuda->type == KERNEL_FP32)
+        return b;
+    void *to = cuda_space(cuda, 2 * n);
+    bool ok =
+        to &&
+        cuda_ok(cuda, kernel_convert(cuda->stream, KERNEL_FP32, cuda->type, n, b, to),
+                "a product");
+    return ok ? to : NULL;
 }
 
 /* cuBLAS has columns where we have rows: what is [m][k] to us is to it k by m. So it is
@@ -70,19 +59,23 @@ void cuda_gemm(struct device *d, const struct device_gemm *g)
 {
     struct cuda *cuda = (struct cuda *)d;
     const float one = 1, zero = 0;
-    struct operands o;
+    enum kernel_type to = g->weight_gradient ? KERNEL_FP32 : cuda->type;
+    cudaDataType_t type = data_type(cuda->type);
+    const void *b = g->weight_gradient ? g->b : as_activation(cuda, g->b, g->k * g->n);
 
-    if (!operands_of(cuda, g, &o))
+    if (!b)
         return;
-    cublasStatus_t rc =
-        cublasGemmEx(cuda->blas, g->b_transposed ? CUBLAS_OP_T : CUBLAS_OP_N,
-                     g->a_transposed ? CUBLAS_OP_T : CUBLAS_OP_N, (int)g->n, (int)g->m,
-                     (int)g->k, &one, o.b, o.type, (int)(g->b_transposed ? g->k : g->n),
-                     o.a, o.type, (int)(g->a_transposed ? g->m : g->k), &zero, g->c,
-                     CUDA_R_32F, (int)g->n, o.compute, CUBLAS_GEMM_DEFAULT);
+    cublasStatus_t rc = cublasGemmEx(
+        cuda->blas, g->b_transposed ? CUBLAS_OP_T : CUBLAS_OP_N,
+        g->a_transposed ? CUBLAS_OP_T : CUBLAS_OP_N, (int)g->n, (int)g->m, (int)g->k,
+        &one, b, type, (int)(g->b_transposed ? g->k : g->n), g->a, type,
+        (int)(g->a_transposed ? g->m : g->k), &zero, g->c, data_type(to), (int)g->n,
+        cuda->precision == PRECISION_TF32 ? CUBLAS_COMPUTE_32F_FAST_TF32
+                                          : CUBLAS_COMPUTE_32F,
+        CUBLAS_GEMM_DEFAULT);
     if (cuda_blas_ok(cuda, rc, "a product") && g->bias)
         cuda_ok(cuda,
-                kernel_bias(cuda->stream, g->m * g->n, g->n, g->bias,
+                kernel_bias(cuda->stream, to, g->m * g->n, g->n, g->bias,
                             g->activation == ACTIVATION_RELU, g->c),
                 "a bias");
 }

@@ -1,8 +1,10 @@
 /* Convolutions by cuDNN, over images as they are, [n][h][w][c]. What it needs to know of
- * one, and the algorithm that it recommends, is kept: a training has one for each layer,
- * direction and number of rows. Only algorithms that give the same bits each time are
- * taken, and the first of those that there is memory for. A convolution that cuDNN has
- * not in 16 bits, as of few channels, is done in fp32. */
+ * one, and the algorithms that it recommends, are kept: a training has one for each
+ * layer, direction and number of rows. Of the algorithms only those that give the same
+ * bits each time are taken, in cuDNN's order; one that there is no memory for, or that it
+ * refuses when it is to run, gives way to the next. Of 16 bits all three arrays are:
+ * parameters are rounded before, and their gradients widened behind. A convolution that
+ * cuDNN has not in 16 bits, as of few channels, is done in fp32. */
 #include "gpu/cuda_private.h"
 
 #include "base/mem.h"
@@ -30,16 +32,26 @@ struct key {
     size_t operation; /* size_t: there are no gaps */
 };
 
+/* One of cuDNN's algorithms, whatever the kind of operation. */
+struct algorithm {
+    int number;
+    cudnnStatus_t status;
+    bool same_bits;
+    size_t workspace;
+    cudnnMathType_t math;
+};
+
 struct plan {
     struct key key;
-    bool narrow; /* in 16 bits */
+    enum kernel_type type; /* of the arrays, as cuDNN takes them */
     cudnnTensorDescriptor_t x, y;
     cudnnFilterDescriptor_t weight;
     cudnnConvolutionDescriptor_t conv;
-    int algorithm; /* of the operation's kind */
-    size_t workspace;
+    struct algorithm algorithms[ALGORITHMS]; /* for us, the best first */
+    int n, at;                               /* at: the one that is used */
+    bool large;           /* some were left out for what they need to work in */
     size_t count[ARRAYS]; /* elements */
-    size_t place[ARRAYS]; /* in 16 bits: where they are in the space */
+    size_t place[ARRAYS]; /* of those that are of another type: where in the space */
     size_t space;         /* bytes of these; the workspace is behind them */
 };
 
@@ -84,21 +96,28 @@ void cuda_conv_close(struct cuda *cuda)
         cudnnDestroy(cuda->dnn);
 }
 
+/* What was planned comes anew: algorithms that there was no memory for, too. */
+void cuda_conv_forget(struct cuda *cuda)
+{
+    struct convolver *c = cuda->convolver;
+
+    while (c->plans.n)
+        plan_clear(&c->plans.v[--c->plans.n]);
+}
+
 /* ---- planning ---- */
 
-static cudnnDataType_t type_of(const struct cuda *cuda, const struct plan *p)
+static cudnnDataType_t type_of(const struct plan *p)
 {
-    if (!p->narrow)
-        return CUDNN_DATA_FLOAT;
-    return cuda->precision == PRECISION_BF16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_HALF;
+    return p->type == KERNEL_BF16   ? CUDNN_DATA_BFLOAT16
+           : p->type == KERNEL_FP16 ? CUDNN_DATA_HALF
+                                    : CUDNN_DATA_FLOAT;
 }
 
 /* cuDNN's default takes fp32 as TF32. */
-static cudnnMathType_t math_of(const struct cuda *cuda, const struct plan *p)
+static bool is_exact(const struct cuda *cuda, const struct plan *p)
 {
-    if (p->narrow)
-        return CUDNN_TENSOR_OP_MATH;
-    return cuda->precision == PRECISION_TF32 ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH;
+    return p->type == KERNEL_FP32 && cuda->precision != PRECISION_TF32;
 }
 
 static cudnnStatus_t set_image(cudnnTensorDescriptor_t *t, cudnnDataType_t type,
@@ -112,10 +131,10 @@ static cudnnStatus_t set_image(cudnnTensorDescriptor_t *t, cudnnDataType_t type,
                                             (int)i.c, (int)i.h, (int)i.w);
 }
 
-static cudnnStatus_t describe(const struct cuda *cuda, struct plan *p)
+static cudnnStatus_t describe(struct plan *p)
 {
     const struct device_slide *s = &p->key.slide;
-    cudnnDataType_t type = type_of(cuda, p);
+    cudnnDataType_t type = type_of(p);
     int size = (int)s->window.size, stride = (int)s->window.stride,
         pad = (int)s->window.pad;
     cudnnStatus_t rc = set_image(&p->x, type, s->rows, s->in);
@@ -132,33 +151,30 @@ static cudnnStatus_t describe(const struct cuda *cuda, struct plan *p)
     if (rc == CUDNN_STATUS_SUCCESS)
         rc = cudnnSetConvolution2dDescriptor(p->conv, pad, pad, stride, stride, 1, 1,
                                              CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT);
-    if (rc == CUDNN_STATUS_SUCCESS)
-        rc = cudnnSetConvolutionMathType(p->conv, math_of(cuda, p));
     return rc;
 }
 
-/* Where the arrays are in 16 bits. */
-static void place(struct plan *p)
+/* Of arrays as we have them. */
+static enum kernel_type own_type(const struct cuda *cuda, enum array a)
+{
+    return a == WEIGHT ? KERNEL_FP32 : cuda->type;
+}
+
+/* Where the arrays are that are of another type than ours. */
+static void place(const struct cuda *cuda, struct plan *p)
 {
     const struct device_slide *s = &p->key.slide;
 
     p->count[X] = s->rows * image_size(s->in);
     p->count[WEIGHT] = s->out.c * s->window.size * s->window.size * s->in.c;
     p->count[Y] = s->rows * image_size(s->out);
-    for (int a = 0; a < ARRAYS && p->narrow; a++) {
+    for (int a = 0; a < ARRAYS; a++) {
+        if (own_type(cuda, (enum array)a) == p->type)
+            continue;
         p->place[a] = p->space;
-        p->space += CUDA_ALIGN(2 * p->count[a]);
+        p->space += CUDA_ALIGN(p->count[a] * (p->type == KERNEL_FP32 ? 4 : 2));
     }
 }
-
-/* What cuDNN has for each kind of operation, in one form. */
-struct algorithm {
-    int number;
-    cudnnStatus_t status;
-    bool same_bits;
-    size_t workspace;
-    cudnnMathType_t math;
-};
 
 #define TAKE(perf)                                                                       \
     (struct algorithm)                                                                   \
@@ -167,10 +183,11 @@ struct algorithm {
             (perf).memory, (perf).mathType                                               \
     }
 
-/* Those that cuDNN recommends, best first. */
-static cudnnStatus_t recommended(const struct cuda *cuda, const struct plan *p,
-                                 struct algorithm to[ALGORITHMS], int *n)
+/* All that cuDNN recommends, the best first. */
+static cudnnStatus_t recommended(const struct cuda *cuda, struct plan *p)
 {
+    struct algorithm *to = p->algorithms;
+    int *n = &p->n;
     cudnnConvolutionFwdAlgoPerf_t forward[ALGORITHMS];
     cudnnConvolutionBwdDataAlgoPerf_t data[ALGORITHMS];
     cudnnConvolutionBwdFilterAlgoPerf_t weight[ALGORITHMS];
@@ -198,70 +215,94 @@ static cudnnStatus_t recommended(const struct cuda *cuda, const struct plan *p,
     return rc;
 }
 
-/* Takes an algorithm if it is one for us. Else ERR_UNSUPPORTED, or ERR_FULL. */
-static int take(struct cuda *cuda, struct plan *p, const struct algorithm *a,
-                struct err *e)
+/* In fp32 it is as we say; else each algorithm has its own. */
+static cudnnStatus_t set_math(const struct cuda *cuda, const struct plan *p)
 {
-    bool fp32 = math_of(cuda, p) == CUDNN_FMA_MATH;
-    bool too_coarse = fp32 && a->math == CUDNN_TENSOR_OP_MATH;
-    void *space;
+    return cudnnSetConvolutionMathType(
+        p->conv, is_exact(cuda, p) ? CUDNN_FMA_MATH : p->algorithms[p->at].math);
+}
 
-    if (a->status != CUDNN_STATUS_SUCCESS || !a->same_bits || too_coarse)
-        return ERR_UNSUPPORTED;
-    if (a->workspace > WORKSPACE_MOST)
-        return ERR_FULL;
-    int rc = cuda_space_try(cuda, p->space + a->workspace, &space, e);
-    if (rc < 0)
-        return rc;
-    p->algorithm = a->number;
-    p->workspace = a->workspace;
-    /* In fp32 it is as we said, and no less. */
-    if (!fp32)
-        rc = fault_cudnn(cudnnSetConvolutionMathType(p->conv, a->math), "cuDNN", e);
+/* Keeps the algorithms that are for us. ERR_UNSUPPORTED where there is none; ERR_FULL
+ * where there is, for fewer rows. */
+static int keep(struct cuda *cuda, struct plan *p, struct err *e)
+{
+    const struct device_slide *s = &p->key.slide;
+    int n = 0;
+
+    for (int i = 0; i < p->n; i++) {
+        const struct algorithm *a = &p->algorithms[i];
+        bool coarse = is_exact(cuda, p) && a->math == CUDNN_TENSOR_OP_MATH;
+        if (a->status != CUDNN_STATUS_SUCCESS || !a->same_bits || coarse)
+            continue;
+        if (a->workspace > WORKSPACE_MOST)
+            p->large = true;
+        else
+            p->algorithms[n++] = *a;
+    }
+    p->n = n;
+    if (n)
+        return 0;
+    return err_set(e, p->large ? ERR_FULL : ERR_UNSUPPORTED,
+                   "cuDNN has no way to do a convolution of %zux%zux%zu by %zux%zu that "
+                   "gives the same bits each time%s",
+                   s->in.h, s->in.w, s->in.c, s->window.size, s->window.size,
+                   p->large ? " and takes no more than 1 GiB" : "");
+}
+
+/* In one type. */
+static int make(struct cuda *cuda, struct plan *p, enum kernel_type type, struct err *e)
+{
+    static const char what[] = "a convolution";
+    cudnnMathType_t math = CUDNN_TENSOR_OP_MATH;
+
+    p->type = type;
+    if (type == KERNEL_FP32)
+        math = is_exact(cuda, p) ? CUDNN_FMA_MATH : CUDNN_DEFAULT_MATH;
+    int rc = fault_cudnn(describe(p), what, e);
+    if (rc == 0)
+        rc = fault_cudnn(cudnnSetConvolutionMathType(p->conv, math), what, e);
+    if (rc == 0)
+        rc = fault_cudnn(recommended(cuda, p), what, e);
+    if (rc == 0)
+        rc = keep(cuda, p, e);
+    if (rc == 0)
+        rc = fault_cudnn(set_math(cuda, p), what, e);
+    place(cuda, p);
     return rc;
 }
 
-/* ERR_UNSUPPORTED where cuDNN has it not. */
-static int choose(struct cuda *cuda, struct plan *p, struct err *e)
+static int make_any(struct cuda *cuda, struct plan *p, struct err *e)
 {
-    static const char what[] = "a convolution";
-    struct algorithm algorithms[ALGORITHMS];
-    const struct device_slide *s = &p->key.slide;
-    int n = 0, rc = fault_cudnn(describe(cuda, p), what, e);
+    int rc = make(cuda, p, cuda->type, e);
 
-    place(p);
-    if (rc == 0)
-        rc = fault_cudnn(recommended(cuda, p, algorithms, &n), what, e);
-    if (rc < 0)
-        return rc;
-    rc = err_set(e, ERR_UNSUPPORTED,
-                 "cuDNN has no way to do a convolution of %zux%zux%zu by %zux%zu that "
-                 "gives the same bits each time and takes no more than 1 GiB",
-                 s->in.h, s->in.w, s->in.c, s->window.size, s->window.size);
-    for (int i = 0; i < n && rc < 0; i++)
-        rc = take(cuda, p, &algorithms[i], e);
-    return rc < 0 ? e->code : 0;
-}
-
-static bool make(struct cuda *cuda, struct plan *p)
-{
-    enum kernel_narrow to;
-    struct err e;
-    int rc;
-
-    p->narrow = cuda_narrows(cuda, &to);
-    rc = choose(cuda, p, &e);
-    if (rc == ERR_UNSUPPORTED && p->narrow) {
+    if (rc == ERR_UNSUPPORTED && cuda->type != KERNEL_FP32) {
         plan_clear(p);
-        rc = choose(cuda, p, &e);
+        rc = make(cuda, p, KERNEL_FP32, e);
     }
-    if (rc < 0 && !cuda->failure.code)
-        cuda->failure = e;
-    return rc == 0;
+    return rc;
 }
 
-static const struct plan *find(struct cuda *cuda, const struct device_slide *s,
-                               enum operation o)
+/* The next algorithm, after one that cuDNN refuses, or that there is no memory for. In
+ * fp32 there are more, but memory there is then less. */
+static bool turn(struct cuda *cuda, struct plan *p, struct err *e)
+{
+    p->large |= e->code == ERR_FULL;
+    if (p->at + 1 < p->n) {
+        p->at++;
+        return fault_cudnn(set_math(cuda, p), "a convolution", e) == 0;
+    }
+    if (p->large) {
+        e->code = ERR_FULL;
+        return false;
+    }
+    if (p->type == KERNEL_FP32)
+        return false;
+    plan_clear(p);
+    return make(cuda, p, KERNEL_FP32, e) == 0;
+}
+
+static struct plan *find(struct cuda *cuda, const struct device_slide *s,
+                         enum operation o)
 {
     struct convolver *c = cuda->convolver;
     const struct key key = {*s, o};
@@ -270,7 +311,8 @@ static const struct plan *find(struct cuda *cuda, const struct device_slide *s,
     for (size_t i = 0; i < c->plans.n; i++)
         if (memcmp(&c->plans.v[i].key, &key, sizeof(key)) == 0)
             return &c->plans.v[i];
-    if (!make(cuda, &made)) {
+    struct err e;
+    if (!cuda_note(cuda, make_any(cuda, &made, &e), &e)) {
         plan_clear(&made);
         return NULL;
     }
@@ -283,101 +325,104 @@ static const struct plan *find(struct cuda *cuda, const struct device_slide *s,
 static cudnnStatus_t launch(const struct cuda *cuda, const struct plan *p,
                             void *const at[ARRAYS], void *workspace)
 {
+    const struct algorithm *a = &p->algorithms[p->at];
     const float one = 1, zero = 0;
 
     switch ((enum operation)p->key.operation) {
     case FORWARD:
         return cudnnConvolutionForward(cuda->dnn, &one, p->x, at[X], p->weight,
                                        at[WEIGHT], p->conv,
-                                       (cudnnConvolutionFwdAlgo_t)p->algorithm, workspace,
-                                       p->workspace, &zero, p->y, at[Y]);
+                                       (cudnnConvolutionFwdAlgo_t)a->number, workspace,
+                                       a->workspace, &zero, p->y, at[Y]);
     case BACKWARD_DATA:
         return cudnnConvolutionBackwardData(cuda->dnn, &one, p->weight, at[WEIGHT], p->y,
                                             at[Y], p->conv,
-                                            (cudnnConvolutionBwdDataAlgo_t)p->algorithm,
-                                            workspace, p->workspace, &zero, p->x, at[X]);
+                                            (cudnnConvolutionBwdDataAlgo_t)a->number,
+                                            workspace, a->workspace, &zero, p->x, at[X]);
     case BACKWARD_WEIGHT: break;
     }
     return cudnnConvolutionBackwardFilter(
         cuda->dnn, &one, p->x, at[X], p->y, at[Y], p->conv,
-        (cudnnConvolutionBwdFilterAlgo_t)p->algorithm, workspace, p->workspace, &zero,
+        (cudnnConvolutionBwdFilterAlgo_t)a->number, workspace, a->workspace, &zero,
         p->weight, at[WEIGHT]);
 }
 
-/* Of the arrays one is the result; bias and relu are of a result y. */
-static void convolve(struct cuda *cuda, enum operation o, const struct device_slide *s,
-                     const float *x, const float *weight, const float *y,
-                     const float *bias, bool relu)
+/* By the plan's algorithm. ERR_UNSUPPORTED, ERR_FULL: not by that one. */
+static int attempt(struct cuda *cuda, const struct plan *p, void *const arrays[ARRAYS],
+                   struct err *e)
 {
     static const char what[] = "a convolution";
-    const float *const arrays[ARRAYS] = {x, weight, y};
-    enum array result = result_of[o];
-    float *out = (float *)(uintptr_t)arrays[result];
-    enum kernel_narrow to;
-    const struct plan *p = find(cuda, s, o);
-    void *at[ARRAYS];
-    bool ok = true;
+    enum array result = result_of[p->key.operation];
+    enum kernel_type own = own_type(cuda, result);
+    void *at[ARRAYS], *space;
+    int rc = cuda_space_try(cuda, p->space + p->algorithms[p->at].workspace, &space, e);
 
-    if (!p)
-        return;
-    bool narrow = cuda_narrows(cuda, &to) && p->narrow;
-    /* Samples may begin anywhere; cuDNN wants them at multiples of 16 bytes. */
-    bool askew = !narrow && result != X && (uintptr_t)x % 16 != 0;
-    size_t behind = CUDA_ALIGN(p->space + p->workspace);
-    char *space = cuda_space(cuda, behind + (askew ? p->count[X] * sizeof(*x) : 0));
-    if (!space)
-        return;
-    for (int a = 0; a < ARRAYS && ok; a++) {
-        at[a] = narrow ? space + p->place[a] : (void *)(uintptr_t)arrays[a];
-        if (narrow && (enum array)a != result)
-            ok = cuda_ok(cuda,
-                         kernel_narrow(cuda->stream, to, p->count[a], arrays[a], at[a]),
-                         what);
+    for (int a = 0; a < ARRAYS && rc == 0; a++) {
+        enum kernel_type t = own_type(cuda, (enum array)a);
+        at[a] = t == p->type ? arrays[a] : (char *)space + p->place[a];
+        if (t != p->type && (enum array)a != result)
+            rc = fault_cuda(
+                kernel_convert(cuda->stream, t, p->type, p->count[a], arrays[a], at[a]),
+                &cuda->versions, what, e);
     }
-    if (askew) {
-        at[X] = space + behind;
-        ok = cuda_ok(cuda,
-                     cudaMemcpyAsync(at[X], x, p->count[X] * sizeof(*x),
-                                     cudaMemcpyDeviceToDevice, cuda->stream),
-                     what);
-    }
-    if (!ok || !cuda_dnn_ok(cuda, launch(cuda, p, at, space + p->space), what))
-        return;
-    if (narrow)
-        cuda_ok(cuda,
-                kernel_widen(cuda->stream, to, p->count[result], at[result], bias,
-                             s->out.c, relu, out),
-                what);
-    else if (bias)
-        cuda_ok(cuda, kernel_bias(cuda->stream, p->count[Y], s->out.c, bias, relu, out),
-                what);
+    if (rc == 0)
+        rc = fault_cudnn(launch(cuda, p, at, (char *)space + p->space), what, e);
+    if (rc == 0 && own != p->type)
+        rc = fault_cuda(kernel_convert(cuda->stream, p->type, own, p->count[result],
+                                       at[result], arrays[result]),
+                        &cuda->versions, what, e);
+    return rc;
 }
 
-void cuda_conv(struct device *d, const struct device_slide *s, const float *x,
-               const float *weight, const float *bias, enum device_activation activation,
-               float *y)
+/* Of the arrays one is the result. */
+static bool convolve(struct cuda *cuda, enum operation o, const struct device_slide *s,
+                     const void *x, const float *weight, const void *y)
 {
-    convolve((struct cuda *)d, FORWARD, s, x, weight, y, bias,
-             activation == ACTIVATION_RELU);
+    void *const arrays[ARRAYS] = {(void *)(uintptr_t)x, (void *)(uintptr_t)weight,
+                                  (void *)(uintptr_t)y};
+    struct plan *p = find(cuda, s, o);
+    struct err e;
+    int rc;
+
+    if (!p)
+        return false;
+    do
+        rc = attempt(cuda, p, arrays, &e);
+    while ((rc == ERR_UNSUPPORTED || rc == ERR_FULL) && turn(cuda, p, &e));
+    return cuda_note(cuda, rc < 0 ? e.code : 0, &e);
+}
+
+void cuda_conv(struct device *d, const struct device_slide *s, const void *x,
+               const float *weight, const float *bias, enum device_activation activation,
+               void *y)
+{
+    struct cuda *cuda = (struct cuda *)d;
+
+    if (convolve(cuda, FORWARD, s, x, weight, y) && bias)
+        cuda_ok(cuda,
+                kernel_bias(cuda->stream, cuda->type, s->rows * image_size(s->out),
+                            s->out.c, bias, activation == ACTIVATION_RELU, y),
+                "a bias");
 }
 
 void cuda_conv_backward_data(struct device *d, const struct device_slide *s,
-                             const float *weight, const float *dy, float *dx)
+                             const float *weight, const void *dy, void *dx)
 {
-    convolve((struct cuda *)d, BACKWARD_DATA, s, dx, weight, dy, NULL, false);
+    convolve((struct cuda *)d, BACKWARD_DATA, s, dx, weight, dy);
 }
 
 void cuda_conv_backward_weight(struct device *d, const struct device_slide *s,
-                               const float *x, const float *dy, float *dweight,
+                               const void *x, const void *dy, float *dweight,
                                float *dbias)
 {
     struct cuda *cuda = (struct cuda *)d;
     size_t n = s->rows * s->out.h * s->out.w, c = s->out.c;
 
-    convolve(cuda, BACKWARD_WEIGHT, s, x, dweight, dy, NULL, false);
-    void *space = dbias ? cuda_space(cuda, kernel_sums_space(n, c)) : NULL;
+    convolve(cuda, BACKWARD_WEIGHT, s, x, dweight, dy);
+    void *space = dbias ? cuda_space(cuda, kernel_sums_space(cuda->type, n, c)) : NULL;
     if (space)
         cuda_ok(cuda,
-                kernel_column_sums(cuda->stream, n, c, NULL, dy, NULL, dbias, space),
+                kernel_column_sums(cuda->stream, cuda->type, n, c, NULL, dy, NULL, dbias,
+                                   space),
                 "a bias's gradient");
 }

@@ -27,7 +27,8 @@ struct cuda {
     int capability; /* 90 is 9.0 */
     struct fault_versions versions;
     enum device_precision precision;
-    struct err failure; /* the first of an operation */
+    enum kernel_type type; /* of activations */
+    struct err failure;    /* the first of an operation */
 
     /* All is queued on the one stream, but gathering, which goes on beside it. */
     cudaStream_t stream, gatherer;
@@ -53,7 +54,7 @@ struct cuda {
 /* Each notes the first failure, for download(), and says whether there was none. */
 bool cuda_ok(struct cuda *cuda, cudaError_t rc, const char *what);
 bool cuda_blas_ok(struct cuda *cuda, cublasStatus_t rc, const char *what);
-bool cuda_dnn_ok(struct cuda *cuda, cudnnStatus_t rc, const char *what);
+bool cuda_note(struct cuda *cuda, int rc, const struct err *e);
 
 /* So many bytes, good until the next call (in the stream's order). ERR_FULL. */
 int cuda_space_try(struct cuda *cuda, size_t bytes, void **p, struct err *e);
@@ -63,9 +64,6 @@ void *cuda_space(struct cuda *cuda, size_t bytes);
 /* Pieces of a space begin at multiples of this. */
 #define CUDA_ALIGN(n) (((n) + 255) / 256 * 256)
 
-/* Are products and convolutions done in 16 bits, and in which? */
-bool cuda_narrows(const struct cuda *cuda, enum kernel_narrow *to);
-
 /* ---- cuda_blas.c ---- */
 int cuda_blas_open(struct cuda *cuda, struct err *e);
 void cuda_blas_close(struct cuda *cuda);
@@ -74,13 +72,14 @@ void cuda_gemm(struct device *d, const struct device_gemm *g);
 /* ---- cuda_conv.c ---- */
 int cuda_conv_open(struct cuda *cuda, struct err *e);
 void cuda_conv_close(struct cuda *cuda);
-void cuda_conv(struct device *d, const struct device_slide *s, const float *x,
+void cuda_conv_forget(struct cuda *cuda);
+void cuda_conv(struct device *d, const struct device_slide *s, const void *x,
                const float *weight, const float *bias, enum device_activation activation,
-               float *y);
+               void *y);
 void cuda_conv_backward_data(struct device *d, const struct device_slide *s,
-                             const float *weight, const float *dy, float *dx);
+                             const float *weight, const void *dy, void *dx);
 void cuda_conv_backward_weight(struct device *d, const struct device_slide *s,
-                               const float *x, const float *dy, float *dweight,
+                               const void *x, const void *dy, float *dweight,
                                float *dbias);
 
 #endif

@@ -1,10 +1,15 @@
 /* The device interface: one table of operations on arrays, which the CPU and
  * accelerators implement. Model, optimiser and loop call these and know no device.
  *
- * Arrays are float32, row-major and dense; [rows][cols] gives a shape. Pointers to
- * them belong to the device and are not read by anyone else. Operations are queued
- * in order and return at once; they cannot fail on the spot: the first failure
- * sticks, and download(), which waits for all that was queued, returns it.
+ * Arrays are row-major and dense; [rows][cols] gives a shape. Pointers to them belong to
+ * the device and are not read by anyone else. Two kinds: parameters, their gradients and
+ * all that is kept of them are float32, float *. Activations, which go through a model,
+ * samples first, and gradients with respect to them, are void *: numbers of
+ * device->width bytes, float32 or, where a device keeps them in 16 bits, these. Memory of
+ * a device that is not the host's begins at multiples of 16 bytes, and so do its arrays.
+ *
+ * Operations are queued in order and return at once; they cannot fail on the spot: the
+ * first failure sticks, and download(), which waits for all that was queued, returns it.
  *
  * With the same number of threads an operation gives the same bits each time: sums
  * run in a fixed order. */
@@ -22,8 +27,9 @@ enum device_activation {
     ACTIVATION_RELU, /* max(0, x) */
 };
 
-/* What the inputs of products and convolutions are rounded to; of 16 bits some devices
- * round what comes out, too. All else, weights and sums too, is fp32. */
+/* What the inputs of products and convolutions are rounded to. In 16 bits some devices
+ * keep activations so, and what gives them rounds them. All else is fp32: parameters,
+ * and the sums in every operation. */
 enum device_precision {
     PRECISION_FP32,
     PRECISION_TF32, /* 11 bits of significand, the exponents of fp32 */
@@ -38,14 +44,17 @@ enum sample_type {
 };
 
 /* c = act(op(a) op(b) + bias), op(a) being [m][k] and op(b) [k][n]: a is stored
- * [k][m] if a_transposed, b is stored [n][k] if b_transposed. */
+ * [k][m] if a_transposed, b is stored [n][k] if b_transposed. a is an activation. With
+ * weight_gradient b is one, too, and c is a parameter's gradient; else b is a parameter,
+ * and c an activation. */
 struct device_gemm {
     bool a_transposed, b_transposed;
     size_t m, n, k;
-    const float *a, *b;
-    float *c;          /* [m][n] */
+    const void *a, *b;
+    void *c;           /* [m][n] */
     const float *bias; /* [n]; NULL for neither bias nor activation */
     enum device_activation activation;
+    bool weight_gradient;
 };
 
 /* [h][w][c]; what is no image is one of 1 by 1. */
@@ -150,6 +159,7 @@ struct device_usage {
 
 struct device {
     const struct device_ops *ops;
+    size_t width; /* of a number of activations, in bytes: 4, or 2 */
     /* an implementation's own follows */
 };
 
@@ -159,8 +169,8 @@ struct device_ops {
     /* "cpu, 2 threads (oneDNN)" into text. */
     void (*describe)(const struct device *d, char *text, size_t size);
 
-    /* fp32 at first. Before the first operation; ERR_UNSUPPORTED, with what to do, where
-     * the device has it not. */
+    /* fp32 at first. Before the first operation, and before anyone looks at the width;
+     * ERR_UNSUPPORTED, with what to do, where the device has it not. */
     int (*set_precision)(struct device *d, enum device_precision p, struct err *e);
 
     /* ---- memory ---- */
@@ -192,25 +202,25 @@ struct device_ops {
      * queued after it, until gather_wait(): what follows that sees out. Before, nobody
      * touches out, and what g points to stays. One at a time: another waits for it. */
     void (*gather)(struct device *d, const struct device_gather *g, size_t rows,
-                   float *out);
+                   void *out);
     void (*gather_wait)(struct device *d); /* at once if none is under way */
     void (*gemm)(struct device *d, const struct device_gemm *g);
     /* From y = act(z + bias) [rows][cols] and dy, the gradient with respect to y:
      * dy becomes that with respect to z, and dbias [cols], unless NULL, its sum over the
      * rows. */
     void (*activation_backward)(struct device *d, enum device_activation activation,
-                                size_t rows, size_t cols, const float *y, float *dy,
+                                size_t rows, size_t cols, const void *y, void *dy,
                                 float *dbias);
     /* y = act(a + b), each [n]; y may be one of the two. */
     void (*add)(struct device *d, enum device_activation activation, size_t n,
-                const float *a, const float *b, float *y);
+                const void *a, const void *b, void *y);
     /* From that y and dy: da and db, each unless NULL. */
     void (*add_backward)(struct device *d, enum device_activation activation, size_t n,
-                         const float *y, const float *dy, float *da, float *db);
+                         const void *y, const void *dy, void *da, void *db);
     /* y = x times DROPOUT_ALL / keep where it is kept, and times 0 where not; both
      * [rows][cols], not the same. It is its own backward: of dy it makes dx. */
-    void (*dropout)(struct device *d, const struct device_dropout *dropout,
-                    const float *x, float *y);
+    void (*dropout)(struct device *d, const struct device_dropout *dropout, const void *x,
+                    void *y);
     /* Cross-entropy of softmax(logits [rows][classes]) against labels[index[row]]. Adds
      * to totals; gradient, unless NULL, becomes that of the sum over the rows, times
      * `share`: with 1 / n of the mean over a batch of n, of which these rows are all, or
@@ -219,52 +229,55 @@ struct device_ops {
      * (1 - smoothing) of that and smoothing / classes for each: Szegedy et al. 2016,
      * section 7, as PyTorch's CrossEntropyLoss has it. */
     void (*softmax_loss)(struct device *d, size_t rows, size_t classes,
-                         const float *logits, const int32_t *labels,
-                         const uint32_t *index, float smoothing, float share,
-                         float *gradient, struct device_totals *totals);
+                         const void *logits, const int32_t *labels, const uint32_t *index,
+                         float smoothing, float share, void *gradient,
+                         struct device_totals *totals);
 
     /* ---- images ---- */
 
     /* y = act(x * weight + bias), weight [out.c][size][size][in.c]: the correlation that
      * people call convolution. bias [out.c]; NULL for neither bias nor activation. */
-    void (*conv)(struct device *d, const struct device_slide *s, const float *x,
+    void (*conv)(struct device *d, const struct device_slide *s, const void *x,
                  const float *weight, const float *bias,
-                 enum device_activation activation, float *y);
+                 enum device_activation activation, void *y);
     /* From dy, the gradient with respect to y before its activation: dx. */
     void (*conv_backward_data)(struct device *d, const struct device_slide *s,
-                               const float *weight, const float *dy, float *dx);
+                               const float *weight, const void *dy, void *dx);
     /* And dweight, and dbias unless NULL. */
     void (*conv_backward_weight)(struct device *d, const struct device_slide *s,
-                                 const float *x, const float *dy, float *dweight,
+                                 const void *x, const void *dy, float *dweight,
                                  float *dbias);
     /* y: the largest in the window, of each channel for itself; a NaN is the largest. */
-    void (*max_pool)(struct device *d, const struct device_slide *s, const float *x,
-                     float *y);
+    void (*max_pool)(struct device *d, const struct device_slide *s, const void *x,
+                     void *y);
     /* dx: dy goes to the first in the window that is the largest. */
     void (*max_pool_backward)(struct device *d, const struct device_slide *s,
-                              const float *x, const float *y, const float *dy, float *dx);
+                              const void *x, const void *y, const void *dy, void *dx);
 
     /* y [rows][c]: the mean over the places of each channel of x [rows][h][w][c]. */
-    void (*global_avg_pool)(struct device *d, size_t rows, struct image in,
-                            const float *x, float *y);
+    void (*global_avg_pool)(struct device *d, size_t rows, struct image in, const void *x,
+                            void *y);
     void (*global_avg_pool_backward)(struct device *d, size_t rows, struct image in,
-                                     const float *dy, float *dx);
+                                     const void *dy, void *dx);
 
     /* In training: by the batch's mean and biased variance, which become b->mean and
      * b->rstd. The running ones move to the batch's by the share `momentum`, as PyTorch
      * has it: to the variance that is unbiased (of one number: to 0). */
-    void (*batch_norm)(struct device *d, const struct device_batch_norm *b,
-                       const float *x, float *y);
+    void (*batch_norm)(struct device *d, const struct device_batch_norm *b, const void *x,
+                       void *y);
     /* In evaluation: by the running mean and variance. */
     void (*batch_norm_running)(struct device *d, const struct device_batch_norm *b,
-                               const float *x, float *y);
+                               const void *x, void *y);
     /* After batch_norm(), from dy, the gradient with respect to y: dweight, dbias and,
      * unless NULL, dx. */
     void (*batch_norm_backward)(struct device *d, const struct device_batch_norm *b,
-                                const float *x, const float *dy, float *dweight,
-                                float *dbias, float *dx);
+                                const void *x, const void *dy, float *dweight,
+                                float *dbias, void *dx);
 
     /* ---- optimiser steps over n parameters w with gradients g ---- */
+
+    /* g += more: of another part of the batch. */
+    void (*accumulate)(struct device *d, size_t n, float *g, const float *more);
 
     /* g *= by, and *finite: no number of it is infinite or a NaN. Waits, like
      * download(). */

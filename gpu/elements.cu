@@ -1,107 +1,160 @@
 /* Kernels in which no element depends on another. */
 #include "gpu/launch.cuh"
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-
-/* ---- 16 bits ---- */
-
-static __device__ __forceinline__ void narrow(float x, __nv_bfloat16 *y)
-{
-    *y = __float2bfloat16_rn(x);
-}
-
-static __device__ __forceinline__ void narrow(float x, __half *y)
-{
-    *y = __float2half_rn(x);
-}
-
-static __device__ __forceinline__ float widen(__nv_bfloat16 x)
-{
-    return __bfloat162float(x);
-}
-
-static __device__ __forceinline__ float widen(__half x)
-{
-    return __half2float(x);
-}
-
-template <typename T>
-static cudaError_t narrow_all(cudaStream_t s, size_t n, const float *x, T *y)
-{
-    return each(s, n, [=] __device__(size_t i) { narrow(x[i], &y[i]); });
-}
-
-template <typename T>
-static cudaError_t widen_all(cudaStream_t s, size_t n, const T *x, const float *bias,
-                             size_t cols, bool relu, float *y)
-{
-    return each(s, n, [=] __device__(size_t i) {
-        float z = widen(x[i]);
-        y[i] = bias ? arith_activate(relu, z + bias[i % cols]) : z;
-    });
-}
-
-cudaError_t kernel_narrow(cudaStream_t s, enum kernel_narrow to, size_t n, const float *x,
-                          void *y)
-{
-    return to == NARROW_BF16 ? narrow_all(s, n, x, (__nv_bfloat16 *)y)
-                             : narrow_all(s, n, x, (__half *)y);
-}
-
-cudaError_t kernel_widen(cudaStream_t s, enum kernel_narrow from, size_t n, const void *x,
-                         const float *bias, size_t cols, bool relu, float *y)
-{
-    return from == NARROW_BF16
-               ? widen_all(s, n, (const __nv_bfloat16 *)x, bias, cols, relu, y)
-               : widen_all(s, n, (const __half *)x, bias, cols, relu, y);
-}
-
 /* ---- activations ---- */
 
-cudaError_t kernel_bias(cudaStream_t s, size_t n, size_t cols, const float *bias,
-                        bool relu, float *y)
+template <typename T, typename U>
+static cudaError_t convert(cudaStream_t s, size_t n, const T *x, U *y)
 {
-    return each(s, n, [=] __device__(size_t i) {
-        y[i] = arith_activate(relu, y[i] + bias[i % cols]);
+    return each_pack(s, n, [=] __device__(size_t i, int m) {
+        float v[PACK];
+        load(x + i, m, v);
+        store(y + i, m, v);
     });
 }
 
-cudaError_t kernel_relu_backward(cudaStream_t s, size_t n, const float *y, float *dy)
+template <typename T>
+static cudaError_t convert_to(cudaStream_t s, enum kernel_type from, size_t n,
+                              const void *x, void *y)
 {
-    return each(s, n, [=] __device__(size_t i) {
-        dy[i] = arith_activate_backward(true, y[i], dy[i]);
+    if (from == KERNEL_FP32)
+        return convert(s, n, (const float *)x, (T *)y);
+    return from == KERNEL_BF16 ? convert(s, n, (const __nv_bfloat16 *)x, (T *)y)
+                               : convert(s, n, (const __half *)x, (T *)y);
+}
+
+cudaError_t kernel_convert(cudaStream_t s, enum kernel_type from, enum kernel_type to,
+                           size_t n, const void *x, void *y)
+{
+    return BY_TYPE(to, convert_to, s, from, n, x, y);
+}
+
+template <typename T>
+static cudaError_t bias_of(cudaStream_t s, size_t n, size_t cols, const float *bias,
+                           bool relu, void *to)
+{
+    T *y = (T *)to;
+
+    return each_pack(s, n, [=] __device__(size_t i, int m) {
+        uint32_t col = (uint32_t)i % (uint32_t)cols;
+        float v[PACK];
+        load(y + i, m, v);
+#pragma unroll
+        for (int k = 0; k < PACK; k++) {
+            v[k] = arith_activate(relu, v[k] + bias[col]);
+            col = col + 1 == cols ? 0 : col + 1;
+        }
+        store(y + i, m, v);
     });
 }
 
-cudaError_t kernel_add(cudaStream_t s, bool relu, size_t n, const float *a,
-                       const float *b, float *y)
+cudaError_t kernel_bias(cudaStream_t s, enum kernel_type t, size_t n, size_t cols,
+                        const float *bias, bool relu, void *y)
 {
-    return each(s, n,
-                [=] __device__(size_t i) { y[i] = arith_activate(relu, a[i] + b[i]); });
+    return BY_TYPE(t, bias_of, s, n, cols, bias, relu, y);
 }
 
-cudaError_t kernel_add_backward(cudaStream_t s, bool relu, size_t n, const float *y,
-                                const float *dy, float *da, float *db)
+template <typename T>
+static cudaError_t relu_backward_of(cudaStream_t s, size_t n, const void *of, void *to)
 {
-    return each(s, n, [=] __device__(size_t i) {
-        float g = arith_activate_backward(relu, relu ? y[i] : 0, dy[i]);
+    const T *y = (const T *)of;
+    T *dy = (T *)to;
+
+    return each_pack(s, n, [=] __device__(size_t i, int m) {
+        float v[PACK], g[PACK];
+        load(y + i, m, v);
+        load(dy + i, m, g);
+#pragma unroll
+        for (int k = 0; k < PACK; k++)
+            g[k] = arith_activate_backward(true, v[k], g[k]);
+        store(dy + i, m, g);
+    });
+}
+
+cudaError_t kernel_relu_backward(cudaStream_t s, enum kernel_type t, size_t n,
+                                 const void *y, void *dy)
+{
+    return BY_TYPE(t, relu_backward_of, s, n, y, dy);
+}
+
+template <typename T>
+static cudaError_t add_of(cudaStream_t s, bool relu, size_t n, const void *one,
+                          const void *other, void *to)
+{
+    const T *a = (const T *)one, *b = (const T *)other;
+    T *y = (T *)to;
+
+    return each_pack(s, n, [=] __device__(size_t i, int m) {
+        float v[PACK], w[PACK];
+        load(a + i, m, v);
+        load(b + i, m, w);
+#pragma unroll
+        for (int k = 0; k < PACK; k++)
+            v[k] = arith_activate(relu, v[k] + w[k]);
+        store(y + i, m, v);
+    });
+}
+
+cudaError_t kernel_add(cudaStream_t s, enum kernel_type t, bool relu, size_t n,
+                       const void *a, const void *b, void *y)
+{
+    return BY_TYPE(t, add_of, s, relu, n, a, b, y);
+}
+
+template <typename T>
+static cudaError_t add_backward_of(cudaStream_t s, bool relu, size_t n, const void *of,
+                                   const void *from, void *one, void *other)
+{
+    const T *y = (const T *)of, *dy = (const T *)from;
+    T *da = (T *)one, *db = (T *)other;
+
+    return each_pack(s, n, [=] __device__(size_t i, int m) {
+        float v[PACK] = {0}, g[PACK];
+        if (relu)
+            load(y + i, m, v);
+        load(dy + i, m, g);
+#pragma unroll
+        for (int k = 0; k < PACK; k++)
+            g[k] = arith_activate_backward(relu, v[k], g[k]);
         if (da)
-            da[i] = g;
+            store(da + i, m, g);
         if (db)
-            db[i] = g;
+            store(db + i, m, g);
     });
 }
 
-cudaError_t kernel_dropout(cudaStream_t s, const struct device_dropout *dropout,
-                           const float *x, float *y)
+cudaError_t kernel_add_backward(cudaStream_t s, enum kernel_type t, bool relu, size_t n,
+                                const void *y, const void *dy, void *da, void *db)
+{
+    return BY_TYPE(t, add_backward_of, s, relu, n, y, dy, da, db);
+}
+
+/* A draw is for as many numbers as a pack has. */
+template <typename T>
+static cudaError_t dropout_of(cudaStream_t s, const struct device_dropout *dropout,
+                              const void *from, void *to)
 {
     struct device_dropout d = *dropout;
-    size_t eighths = (d.cols + ARITH_DRAWS - 1) / ARITH_DRAWS;
+    const T *x = (const T *)from;
+    T *y = (T *)to;
+    uint32_t packs = (uint32_t)((d.cols + PACK - 1) / PACK);
 
-    return each(s, d.rows * eighths, [=] __device__(size_t i) {
-        arith_dropout(&d, i / eighths, i % eighths, x, y);
+    static_assert((int)PACK == ARITH_DRAWS, "a draw a pack");
+    return each(s, d.rows * packs, [=] __device__(size_t i) {
+        uint32_t row = (uint32_t)i / packs, pack = (uint32_t)i - row * packs;
+        size_t first = pack * PACK, at = row * d.cols + first;
+        int m = d.cols - first < PACK ? (int)(d.cols - first) : (int)PACK;
+        float v[PACK];
+        load(x + at, m, v);
+        arith_dropout(&d, row, pack, v);
+        store(y + at, m, v);
     });
+}
+
+cudaError_t kernel_dropout(cudaStream_t s, enum kernel_type t,
+                           const struct device_dropout *d, const void *x, void *y)
+{
+    return BY_TYPE(t, dropout_of, s, d, x, y);
 }
 
 /* ---- optimiser steps ---- */

@@ -1,32 +1,46 @@
 /* Kernels that add up many elements. Rows [n][cols] are cut into chunks, as many as the
- * shape says. A block has 32 columns and a chunk; LANES threads a column take turns with
- * its rows, and add a few in float and these in double. Then the lanes are added up, in
- * their order, and by a second kernel the chunks. */
+ * shape says. A block has a tile of columns and a chunk; LANES threads a column take
+ * turns with its rows, and add a few in float and these in double. Then the lanes are
+ * added up, in their order, and by a second kernel the chunks. Of activations in 16 bits
+ * a thread has two columns, and reads 32 bits as of others. */
 #include "gpu/launch.cuh"
 
-enum { COLS = 32, LANES = 8 };
-enum { ROWS = 8 };         /* that are in a thread's registers at once */
-enum { IN_FLOAT = 32 };    /* rows that a thread adds in float */
-enum { CHUNK_ROWS = 512 }; /* a chunk has so many at least */
-enum { BLOCKS = 512 };     /* and there are so many blocks at most */
+enum { COLS = 32, LANES = 8 }; /* threads of a block */
+enum { ROWS = 8 };             /* that are in a thread's registers at once */
+enum { IN_FLOAT = 32 };        /* rows that a thread adds in float */
+enum { CHUNK_ROWS = 512 };     /* a chunk has so many at least */
+enum { BLOCKS = 512 };         /* and there are so many blocks at most */
 
-static size_t tiles_of(size_t cols)
+/* Columns of a thread. */
+static int width_of(enum kernel_type t, size_t cols)
 {
-    return (cols + COLS - 1) / COLS;
+    return t != KERNEL_FP32 && cols % 2 == 0 ? 2 : 1;
 }
 
-static size_t chunks_of(size_t n, size_t cols)
+/* How rows are cut for a kernel whose threads have so many columns. */
+struct cut {
+    size_t n, cols, tiles, chunks;
+};
+
+static struct cut cut_of(size_t n, size_t cols, int width)
 {
-    size_t most = BLOCKS / tiles_of(cols), chunks = n / CHUNK_ROWS;
+    size_t tile = (size_t)COLS * width, tiles = (cols + tile - 1) / tile,
+           most = BLOCKS / tiles, chunks = n / CHUNK_ROWS;
 
     if (chunks > most)
         chunks = most;
-    return chunks ? chunks : 1;
+    return {n, cols, tiles, chunks ? chunks : 1};
 }
 
-static dim3 grid_of(size_t n, size_t cols)
+static dim3 grid_of(const struct cut &c)
 {
-    return dim3((unsigned)tiles_of(cols), (unsigned)chunks_of(n, cols));
+    return dim3((unsigned)c.tiles, (unsigned)c.chunks);
+}
+
+/* Of a kernel that adds the chunks up, a column a thread. */
+static unsigned columns_grid(size_t cols)
+{
+    return (unsigned)((cols + COLS - 1) / COLS);
 }
 
 static const dim3 block_shape(COLS, LANES);
@@ -42,15 +56,55 @@ struct pair {
     double a, b;
 };
 
-size_t kernel_sums_space(size_t n, size_t cols)
+static size_t sums_space(const struct cut &c)
 {
-    return chunks_of(n, cols) * cols * sizeof(struct pair) + 3 * cols * sizeof(float);
+    return c.chunks * c.cols * sizeof(struct pair) + 3 * c.cols * sizeof(float);
 }
 
-static float *floats_behind(void *space, size_t n, size_t cols)
+size_t kernel_sums_space(enum kernel_type t, size_t n, size_t cols)
 {
-    return (float *)((struct pair *)space + chunks_of(n, cols) * cols);
+    return sums_space(cut_of(n, cols, width_of(t, cols)));
 }
+
+static float *floats_behind(void *space, const struct cut &c)
+{
+    return (float *)((struct pair *)space + c.chunks * c.cols);
+}
+
+/* The columns that a thread has of a row. */
+template <typename T, int W> struct alignas(sizeof(T) * W) columns {
+    T v[W];
+};
+
+template <typename T, int W>
+static __device__ __forceinline__ void load_columns(const T *x, float v[W])
+{
+    columns<T, W> all = *(const columns<T, W> *)x;
+
+#pragma unroll
+    for (int w = 0; w < W; w++)
+        v[w] = arith_widen(all.v[w]);
+}
+
+template <typename T, int W>
+static __device__ __forceinline__ void store_columns(T *y, const float v[W])
+{
+    columns<T, W> all;
+
+#pragma unroll
+    for (int w = 0; w < W; w++)
+        arith_narrow(v[w], &all.v[w]);
+    *(columns<T, W> *)y = all;
+}
+
+/* f<T, W>(...), T being what activations of a type are and W the columns of a thread. */
+#define BY_COLUMNS(type, cols, f, ...)                                                   \
+    ((type) == KERNEL_FP32 ? f<float, 1>(__VA_ARGS__)                                    \
+     : width_of(type, cols) == 1                                                         \
+         ? ((type) == KERNEL_BF16 ? f<__nv_bfloat16, 1>(__VA_ARGS__)                     \
+                                  : f<__half, 1>(__VA_ARGS__))                           \
+         : ((type) == KERNEL_BF16 ? f<__nv_bfloat16, 2>(__VA_ARGS__)                     \
+                                  : f<__half, 2>(__VA_ARGS__)))
 
 /* ---- sums of columns ---- */
 
@@ -60,6 +114,7 @@ static __device__ struct pair add_lanes(struct pair own)
     __shared__ struct pair all[LANES][COLS];
     struct pair sum = own;
 
+    __syncthreads(); /* those of the column before are read */
     all[threadIdx.y][threadIdx.x] = own;
     __syncthreads();
     for (int i = 1; i < LANES && threadIdx.y == 0; i++) {
@@ -69,29 +124,36 @@ static __device__ struct pair add_lanes(struct pair own)
     return sum;
 }
 
-/* Sums of term(row, col, &a, &b) over the rows of each chunk. */
-template <typename F>
+/* Sums of what term(row, col, a, b) adds to a [W] and b [W] of columns col on, over the
+ * rows of each chunk. */
+template <int W, typename F>
 static __global__ void chunk_sums(size_t n, size_t cols, struct pair *chunk, F term)
 {
-    size_t col = (size_t)blockIdx.x * COLS + threadIdx.x;
+    size_t col = ((size_t)blockIdx.x * COLS + threadIdx.x) * W;
     size_t from = chunk_at(n, blockIdx.y, gridDim.y),
            to = chunk_at(n, blockIdx.y + 1, gridDim.y);
-    struct pair total = {0, 0};
+    struct pair total[W] = {};
 
     for (; from < to && col < cols; from += LANES * IN_FLOAT) {
-        float a = 0, b = 0;
+        float a[W] = {}, b[W] = {};
 #pragma unroll 8
         for (int i = 0; i < IN_FLOAT; i++) {
             size_t r = from + i * LANES + threadIdx.y;
             if (r < to)
-                term(r, col, &a, &b);
+                term(r, col, a, b);
         }
-        total.a += (double)a;
-        total.b += (double)b;
+#pragma unroll
+        for (int w = 0; w < W; w++) {
+            total[w].a += (double)a[w];
+            total[w].b += (double)b[w];
+        }
     }
-    total = add_lanes(total);
-    if (threadIdx.y == 0 && col < cols)
-        chunk[blockIdx.y * cols + col] = total;
+#pragma unroll
+    for (int w = 0; w < W; w++) {
+        total[w] = add_lanes(total[w]);
+        if (threadIdx.y == 0 && col < cols)
+            chunk[blockIdx.y * cols + col + w] = total[w];
+    }
 }
 
 /* The sum over the chunks of a column, lane 0's. All threads of the block come here. */
@@ -117,24 +179,40 @@ static __global__ void finish_sums(size_t chunks, size_t cols, const struct pair
         sum[col] = (float)total.a;
 }
 
-cudaError_t kernel_column_sums(cudaStream_t s, size_t n, size_t cols, const float *y,
-                               const float *dy, float *to, float *sum, void *space)
+template <typename T, int W>
+static cudaError_t column_sums_of(cudaStream_t s, size_t n, size_t cols, const void *of,
+                                  const void *from, void *masked, float *sum, void *space)
 {
     struct pair *chunk = (struct pair *)space;
+    struct cut cut = cut_of(n, cols, W);
+    const T *y = (const T *)of, *dy = (const T *)from;
+    T *to = (T *)masked;
 
-    chunk_sums<<<grid_of(n, cols), block_shape, 0, s>>>(
+    chunk_sums<W><<<grid_of(cut), block_shape, 0, s>>>(
         n, cols, chunk, [=] __device__(size_t r, size_t c, float *a, float *) {
             size_t i = r * cols + c;
-            float g = dy[i];
-            if (y) {
-                g = arith_activate_backward(true, y[i], g);
-                to[i] = g;
+            float g[W], z[W];
+            load_columns<T, W>(dy + i, g);
+            if (y)
+                load_columns<T, W>(y + i, z);
+#pragma unroll
+            for (int w = 0; w < W; w++) {
+                if (y)
+                    g[w] = arith_activate_backward(true, z[w], g[w]);
+                a[w] += g[w];
             }
-            *a += g;
+            if (y)
+                store_columns<T, W>(to + i, g);
         });
-    finish_sums<<<(unsigned)tiles_of(cols), block_shape, 0, s>>>(chunks_of(n, cols), cols,
-                                                                 chunk, sum);
+    finish_sums<<<columns_grid(cols), block_shape, 0, s>>>(cut.chunks, cols, chunk, sum);
     return cudaGetLastError();
+}
+
+cudaError_t kernel_column_sums(cudaStream_t s, enum kernel_type t, size_t n, size_t cols,
+                               const void *y, const void *dy, void *to, float *sum,
+                               void *space)
+{
+    return BY_COLUMNS(t, cols, column_sums_of, s, n, cols, y, dy, to, sum, space);
 }
 
 /* ---- batch normalisation, forward ---- */
@@ -145,6 +223,7 @@ static __device__ struct arith_moments merge_lanes(struct arith_moments own, dou
     __shared__ struct arith_moments all[LANES][COLS];
     __shared__ double n[LANES][COLS];
 
+    __syncthreads(); /* as in add_lanes() */
     all[threadIdx.y][threadIdx.x] = own;
     n[threadIdx.y][threadIdx.x] = *rows;
     __syncthreads();
@@ -155,15 +234,12 @@ static __device__ struct arith_moments merge_lanes(struct arith_moments own, dou
     return own;
 }
 
-/* Of up to ROWS rows of a column, by two passes over registers. */
-static __device__ struct arith_moments few_moments(const float *x, size_t cols, int n)
+/* Of up to ROWS numbers, by two passes over registers. */
+static __device__ struct arith_moments few_moments(const float v[ROWS], int n)
 {
     struct arith_moments m;
-    float v[ROWS], sum = 0, squares = 0;
+    float sum = 0, squares = 0;
 
-#pragma unroll
-    for (int i = 0; i < ROWS; i++)
-        v[i] = i < n ? x[i * cols] : 0;
 #pragma unroll
     for (int i = 0; i < ROWS; i++)
         sum += v[i];
@@ -176,23 +252,40 @@ static __device__ struct arith_moments few_moments(const float *x, size_t cols, 
     return m;
 }
 
-static __global__ void chunk_moments(size_t n, size_t cols, const float *x,
+template <typename T, int W>
+static __global__ void chunk_moments(size_t n, size_t cols, const T *x,
                                      struct arith_moments *chunk)
 {
-    size_t col = (size_t)blockIdx.x * COLS + threadIdx.x;
+    size_t col = ((size_t)blockIdx.x * COLS + threadIdx.x) * W;
     size_t from = chunk_at(n, blockIdx.y, gridDim.y),
            to = chunk_at(n, blockIdx.y + 1, gridDim.y);
-    struct arith_moments m = {0, 0};
+    struct arith_moments m[W] = {};
     double rows = 0;
 
     for (size_t r = from + threadIdx.y * ROWS; r < to && col < cols; r += LANES * ROWS) {
         int few = to - r < ROWS ? (int)(to - r) : ROWS;
-        arith_merge(rows, &m, few, few_moments(x + r * cols + col, cols, few));
+        float v[W][ROWS] = {}, of_row[W];
+#pragma unroll
+        for (int i = 0; i < ROWS; i++) {
+            if (i >= few)
+                break;
+            load_columns<T, W>(x + (r + i) * cols + col, of_row);
+#pragma unroll
+            for (int w = 0; w < W; w++)
+                v[w][i] = of_row[w];
+        }
+#pragma unroll
+        for (int w = 0; w < W; w++)
+            arith_merge(rows, &m[w], few, few_moments(v[w], few));
         rows += few;
     }
-    m = merge_lanes(m, &rows);
-    if (threadIdx.y == 0 && col < cols)
-        chunk[blockIdx.y * cols + col] = m;
+#pragma unroll
+    for (int w = 0; w < W; w++) {
+        double all = rows;
+        m[w] = merge_lanes(m[w], &all);
+        if (threadIdx.y == 0 && col < cols)
+            chunk[blockIdx.y * cols + col + w] = m[w];
+    }
 }
 
 /* By the share of the way that `momentum` is. */
@@ -229,44 +322,73 @@ static __global__ void finish_moments(struct device_batch_norm b, size_t chunks,
 }
 
 /* y = act((x - mean) * scale + bias) */
-static cudaError_t apply(cudaStream_t s, const struct device_batch_norm *b,
-                         const float *x, const float *mean, const float *scale, float *y)
+template <typename T>
+static cudaError_t apply(cudaStream_t s, const struct device_batch_norm *b, const T *x,
+                         const float *mean, const float *scale, T *y)
 {
-    size_t cols = b->channels;
+    uint32_t cols = (uint32_t)b->channels;
     const float *bias = b->bias;
     bool relu = b->activation == ACTIVATION_RELU;
 
-    return each(s, b->n * cols, [=] __device__(size_t i) {
-        size_t c = i % cols;
-        y[i] = arith_activate(relu, (x[i] - mean[c]) * scale[c] + bias[c]);
+    return each_pack(s, b->n * cols, [=] __device__(size_t i, int m) {
+        uint32_t c = (uint32_t)i % cols;
+        float v[PACK];
+        load(x + i, m, v);
+#pragma unroll
+        for (int k = 0; k < PACK; k++) {
+            v[k] = arith_activate(relu, (v[k] - mean[c]) * scale[c] + bias[c]);
+            c = c + 1 == cols ? 0 : c + 1;
+        }
+        store(y + i, m, v);
     });
 }
 
 static_assert(sizeof(struct arith_moments) == sizeof(struct pair), "one space for both");
 
-cudaError_t kernel_batch_norm(cudaStream_t s, const struct device_batch_norm *b,
-                              const float *x, float *y, void *space)
+template <typename T, int W>
+static cudaError_t batch_norm_of(cudaStream_t s, const struct device_batch_norm *b,
+                                 const void *x, void *y, void *space)
 {
-    size_t n = b->n, cols = b->channels;
     struct arith_moments *chunk = (struct arith_moments *)space;
-    float *scale = floats_behind(space, n, cols);
+    struct cut cut = cut_of(b->n, b->channels, W);
+    float *scale = floats_behind(space, cut);
 
-    chunk_moments<<<grid_of(n, cols), block_shape, 0, s>>>(n, cols, x, chunk);
-    finish_moments<<<(unsigned)tiles_of(cols), block_shape, 0, s>>>(
-        *b, chunks_of(n, cols), chunk, scale);
-    return apply(s, b, x, b->mean, scale, y);
+    chunk_moments<T, W>
+        <<<grid_of(cut), block_shape, 0, s>>>(b->n, b->channels, (const T *)x, chunk);
+    finish_moments<<<columns_grid(b->channels), block_shape, 0, s>>>(*b, cut.chunks,
+                                                                     chunk, scale);
+    return apply(s, b, (const T *)x, b->mean, scale, (T *)y);
 }
 
-cudaError_t kernel_batch_norm_running(cudaStream_t s, const struct device_batch_norm *b,
-                                      const float *x, float *y, void *space)
+cudaError_t kernel_batch_norm(cudaStream_t s, enum kernel_type t,
+                              const struct device_batch_norm *b, const void *x, void *y,
+                              void *space)
 {
-    float *scale = floats_behind(space, b->n, b->channels), epsilon = b->epsilon;
+    return BY_COLUMNS(t, b->channels, batch_norm_of, s, b, x, y, space);
+}
+
+template <typename T>
+static cudaError_t batch_norm_running_of(cudaStream_t s,
+                                         const struct device_batch_norm *b, const void *x,
+                                         void *y, float *scale)
+{
     const float *weight = b->weight, *variance = b->running_var;
+    float epsilon = b->epsilon;
     cudaError_t rc = each(s, b->channels, [=] __device__(size_t c) {
         scale[c] = weight[c] * rstd_of((double)variance[c], epsilon);
     });
 
-    return rc != cudaSuccess ? rc : apply(s, b, x, b->running_mean, scale, y);
+    return rc != cudaSuccess ? rc
+                             : apply(s, b, (const T *)x, b->running_mean, scale, (T *)y);
+}
+
+cudaError_t kernel_batch_norm_running(cudaStream_t s, enum kernel_type t,
+                                      const struct device_batch_norm *b, const void *x,
+                                      void *y, void *space)
+{
+    struct cut cut = cut_of(b->n, b->channels, width_of(t, b->channels));
+
+    return BY_TYPE(t, batch_norm_running_of, s, b, x, y, floats_behind(space, cut));
 }
 
 /* ---- batch normalisation, backward ---- */
@@ -297,14 +419,45 @@ static __global__ void finish_backward(struct device_batch_norm b, size_t chunks
     slope[col] = (float)(total.b * rstd * rstd / n);
 }
 
-cudaError_t kernel_batch_norm_backward(cudaStream_t s, const struct device_batch_norm *b,
-                                       const float *x, const float *dy, float *dweight,
-                                       float *dbias, float *dx, void *space)
+/* dx = scale (g - mean_dy - (x - mean) slope) */
+template <typename T>
+static cudaError_t give(cudaStream_t s, const struct device_batch_norm *b, const T *x,
+                        const T *dy, const float *scale, const float *mean_dy,
+                        const float *slope, T *dx)
 {
-    size_t n = b->n, cols = b->channels;
+    uint32_t cols = (uint32_t)b->channels;
+    const float *mean = b->mean, *bias = b->bias;
+    bool relu = b->activation == ACTIVATION_RELU;
+
+    return each_pack(s, b->n * cols, [=] __device__(size_t i, int m) {
+        uint32_t c = (uint32_t)i % cols;
+        float v[PACK], g[PACK];
+        load(x + i, m, v);
+        load(dy + i, m, g);
+#pragma unroll
+        for (int k = 0; k < PACK; k++) {
+            float away = v[k] - mean[c];
+            float on = passed(relu, away, scale[c], bias[c], g[k]);
+            g[k] = scale[c] * (on - mean_dy[c] - away * slope[c]);
+            c = c + 1 == cols ? 0 : c + 1;
+        }
+        store(dx + i, m, g);
+    });
+}
+
+template <typename T, int W>
+static cudaError_t batch_norm_backward_of(cudaStream_t s,
+                                          const struct device_batch_norm *b,
+                                          const void *of, const void *from,
+                                          float *dweight, float *dbias, void *dx,
+                                          void *space)
+{
+    size_t cols = b->channels;
     struct pair *chunk = (struct pair *)space;
-    float *scale = floats_behind(space, n, cols), *mean_dy = scale + cols,
+    struct cut cut = cut_of(b->n, cols, W);
+    float *scale = floats_behind(space, cut), *mean_dy = scale + cols,
           *slope = mean_dy + cols;
+    const T *x = (const T *)of, *dy = (const T *)from;
     const float *mean = b->mean, *bias = b->bias, *weight = b->weight, *rstd = b->rstd;
     bool relu = b->activation == ACTIVATION_RELU;
     cudaError_t rc =
@@ -312,24 +465,34 @@ cudaError_t kernel_batch_norm_backward(cudaStream_t s, const struct device_batch
 
     if (rc != cudaSuccess)
         return rc;
-    chunk_sums<<<grid_of(n, cols), block_shape, 0, s>>>(
-        n, cols, chunk, [=] __device__(size_t r, size_t c, float *sum, float *product) {
-            size_t i = r * cols + c;
-            float away = x[i] - mean[c];
-            float g = passed(relu, away, scale[c], bias[c], dy[i]);
-            *sum += g;
-            *product += g * away;
+    chunk_sums<W><<<grid_of(cut), block_shape, 0, s>>>(
+        b->n, cols, chunk,
+        [=] __device__(size_t r, size_t c, float *sum, float *product) {
+            float v[W], g[W];
+            load_columns<T, W>(x + r * cols + c, v);
+            load_columns<T, W>(dy + r * cols + c, g);
+#pragma unroll
+            for (int w = 0; w < W; w++) {
+                float away = v[w] - mean[c + w];
+                float on = passed(relu, away, scale[c + w], bias[c + w], g[w]);
+                sum[w] += on;
+                product[w] += on * away;
+            }
         });
-    finish_backward<<<(unsigned)tiles_of(cols), block_shape, 0, s>>>(
-        *b, chunks_of(n, cols), chunk, dweight, dbias, mean_dy, slope);
+    finish_backward<<<columns_grid(cols), block_shape, 0, s>>>(
+        *b, cut.chunks, chunk, dweight, dbias, mean_dy, slope);
     if (!dx)
         return cudaGetLastError();
-    return each(s, n * cols, [=] __device__(size_t i) {
-        size_t c = i % cols;
-        float away = x[i] - mean[c];
-        float g = passed(relu, away, scale[c], bias[c], dy[i]);
-        dx[i] = scale[c] * (g - mean_dy[c] - away * slope[c]);
-    });
+    return give(s, b, x, dy, scale, mean_dy, slope, (T *)dx);
+}
+
+cudaError_t kernel_batch_norm_backward(cudaStream_t s, enum kernel_type t,
+                                       const struct device_batch_norm *b, const void *x,
+                                       const void *dy, float *dweight, float *dbias,
+                                       void *dx, void *space)
+{
+    return BY_COLUMNS(t, b->channels, batch_norm_backward_of, s, b, x, dy, dweight, dbias,
+                      dx, space);
 }
 
 /* ---- the loss ---- */
@@ -354,14 +517,15 @@ static __device__ double warp_sum(double v)
 
 /* The place of the row's largest number, the first of several; 0 if the first is a NaN.
  */
-static __device__ uint32_t warp_best(const float *row, uint32_t n, uint32_t lane)
+template <typename T>
+static __device__ uint32_t warp_best(const T *row, uint32_t n, uint32_t lane)
 {
     float best = -INFINITY;
     uint32_t at = UINT32_MAX;
 
     for (uint32_t c = lane; c < n; c += WARP)
-        if (arith_beats(row[c], c, best, at)) {
-            best = row[c];
+        if (arith_beats(arith_widen(row[c]), c, best, at)) {
+            best = arith_widen(row[c]);
             at = c;
         }
     for (int d = WARP / 2; d > 0; d /= 2) {
@@ -372,7 +536,8 @@ static __device__ uint32_t warp_best(const float *row, uint32_t n, uint32_t lane
             at = there;
         }
     }
-    return row[0] != row[0] || at == UINT32_MAX ? 0 : at;
+    float first = arith_widen(row[0]);
+    return first != first || at == UINT32_MAX ? 0 : at;
 }
 
 /* A row's loss, and whether it was right. */
@@ -387,9 +552,10 @@ size_t kernel_loss_space(size_t rows)
 }
 
 /* A warp a row. */
-static __global__ void row_losses(size_t rows, uint32_t classes, const float *logits,
+template <typename T>
+static __global__ void row_losses(size_t rows, uint32_t classes, const T *logits,
                                   const int32_t *labels, const uint32_t *index,
-                                  float smoothing, float share, float *gradient,
+                                  float smoothing, float share, T *gradient,
                                   struct outcome *outcome)
 {
     size_t r = own_element() / WARP;
@@ -399,18 +565,19 @@ static __global__ void row_losses(size_t rows, uint32_t classes, const float *lo
 
     if (r >= rows) /* the whole warp */
         return;
-    const float *row = logits + r * classes;
+    const T *row = logits + r * classes;
     uint32_t label = (uint32_t)labels[index[r]], at = warp_best(row, classes, lane);
-    float best = row[at];
+    float best = arith_widen(row[at]);
 
     for (uint32_t c = lane; c < classes; c += WARP) {
-        sum += expf(row[c] - best);
-        away += (double)(row[c] - best);
+        float z = arith_widen(row[c]) - best;
+        sum += expf(z);
+        away += (double)z;
     }
     sum = warp_sum(sum);
     away = warp_sum(away);
     if (lane == 0) {
-        float shifted = row[label] - best;
+        float shifted = arith_widen(row[label]) - best;
         if (smoothing > 0)
             shifted = (float)((double)(1 - smoothing) * (double)shifted +
                               (double)spread * away);
@@ -421,8 +588,8 @@ static __global__ void row_losses(size_t rows, uint32_t classes, const float *lo
         return;
     gradient += r * classes;
     for (uint32_t c = lane; c < classes; c += WARP) {
-        float g = expf(row[c] - best) / sum * share - spread * share;
-        gradient[c] = c == label ? g - (1 - smoothing) * share : g;
+        float g = expf(arith_widen(row[c]) - best) / sum * share - spread * share;
+        arith_narrow(c == label ? g - (1 - smoothing) * share : g, &gradient[c]);
     }
 }
 
@@ -451,19 +618,29 @@ static __global__ void add_losses(size_t rows, const struct outcome *outcome,
     }
 }
 
-cudaError_t kernel_softmax_loss(cudaStream_t s, size_t rows, size_t classes,
-                                const float *logits, const int32_t *labels,
-                                const uint32_t *index, float smoothing, float share,
-                                float *gradient, struct device_totals *totals,
-                                void *space)
+template <typename T>
+static cudaError_t softmax_loss_of(cudaStream_t s, size_t rows, size_t classes,
+                                   const void *logits, const int32_t *labels,
+                                   const uint32_t *index, float smoothing, float share,
+                                   void *gradient, struct device_totals *totals,
+                                   void *space)
 {
     struct outcome *outcome = (struct outcome *)space;
 
     if (rows == 0)
         return cudaSuccess;
     row_losses<<<blocks_for(rows * WARP), THREADS, 0, s>>>(
-        rows, (uint32_t)classes, logits, labels, index, smoothing, share, gradient,
-        outcome);
+        rows, (uint32_t)classes, (const T *)logits, labels, index, smoothing, share,
+        (T *)gradient, outcome);
     add_losses<<<1, THREADS, 0, s>>>(rows, outcome, totals);
     return cudaGetLastError();
+}
+
+cudaError_t kernel_softmax_loss(cudaStream_t s, enum kernel_type t, size_t rows,
+                                size_t classes, const void *logits, const int32_t *labels,
+                                const uint32_t *index, float smoothing, float share,
+                                void *gradient, struct device_totals *totals, void *space)
+{
+    return BY_TYPE(t, softmax_loss_of, s, rows, classes, logits, labels, index, smoothing,
+                   share, gradient, totals, space);
 }

@@ -126,9 +126,13 @@ static void test_dropout(void **state)
         size_t n = d->rows * d->cols;
         float *x = reference_numbers(n, 1), *y = poisoned(n), *own = poisoned(n);
         device->ops->dropout(device, d, x, y);
-        for (size_t r = 0; r < d->rows; r++)
-            for (size_t e = 0; e * ARITH_DRAWS < d->cols; e++)
-                arith_dropout(d, r, e, x, own);
+        for (size_t i = 0; i < n; i++) {
+            size_t r = i / d->cols, c = i % d->cols;
+            float eight[ARITH_DRAWS] = {0};
+            eight[c % ARITH_DRAWS] = x[i];
+            arith_dropout(d, r, c / ARITH_DRAWS, eight);
+            own[i] = eight[c % ARITH_DRAWS];
+        }
         assert_memory_equal(own, y, n * sizeof(*y));
         free(x);
         free(y);
@@ -146,7 +150,8 @@ static void check_gather(const struct device_gather *g, size_t rows)
     device->ops->gather(device, g, rows, out);
     device->ops->gather_wait(device);
     for (size_t i = 0; i < n; i++)
-        own[i] = arith_gather(g, i / g->features, i % g->features);
+        own[i] =
+            arith_gather(g, (uint32_t)(i / g->features), (uint32_t)(i % g->features));
     assert_memory_equal(own, out, n * sizeof(*out));
     free(out);
     free(own);
@@ -197,11 +202,11 @@ static void check_pool(const struct device_slide *s, float *x)
 
     device->ops->max_pool(device, s, x, y);
     for (size_t i = 0; i < n_y; i++)
-        own[i] = arith_max_pool(s, x, i);
+        own[i] = arith_max_pool(s, x, (uint32_t)i);
     assert_memory_equal(own, y, n_y * sizeof(*y));
     device->ops->max_pool_backward(device, s, x, y, dy, dx);
     for (size_t i = 0; i < n_x; i++)
-        own_dx[i] = arith_max_pool_backward(s, x, y, dy, i);
+        own_dx[i] = arith_max_pool_backward(s, x, y, dy, (uint32_t)i);
     assert_memory_equal(own_dx, dx, n_x * sizeof(*dx));
     void *all[] = {x, y, own, dy, dx, own_dx};
     for (size_t i = 0; i < COUNT(all); i++)

@@ -191,14 +191,14 @@ WIDE static void add_bias_relu(size_t n, const float *restrict bias, float *rest
 
 static void cpu_gemm(struct device *d, const struct device_gemm *g)
 {
+    float *c = g->c;
+
     cpu_product((struct cpu *)d, g);
-    if (!g->bias)
-        return;
-    for (size_t r = 0; r < g->m; r++) {
+    for (size_t r = 0; g->bias && r < g->m; r++, c += g->n) {
         if (g->activation == ACTIVATION_RELU)
-            add_bias_relu(g->n, g->bias, g->c + r * g->n);
+            add_bias_relu(g->n, g->bias, c);
         else
-            add_bias(g->n, g->bias, g->c + r * g->n);
+            add_bias(g->n, g->bias, c);
     }
 }
 
@@ -236,10 +236,11 @@ static void relu_backward_piece(void *arg, size_t piece, size_t from, size_t to)
 }
 
 static void cpu_activation_backward(struct device *d, enum device_activation activation,
-                                    size_t rows, size_t cols, const float *y, float *dy,
+                                    size_t rows, size_t cols, const void *y, void *dy,
                                     float *dbias)
 {
     struct elements e = {.y = y, .to = {dy}};
+    float *g = dy;
 
     if (!dbias) {
         if (activation == ACTIVATION_RELU)
@@ -249,9 +250,9 @@ static void cpu_activation_backward(struct device *d, enum device_activation act
     memset(dbias, 0, cols * sizeof(*dbias));
     for (size_t r = 0; r < rows; r++) {
         if (activation == ACTIVATION_RELU)
-            relu_backward_row(cols, y + r * cols, dy + r * cols, dbias);
+            relu_backward_row(cols, e.y + r * cols, g + r * cols, dbias);
         else
-            add_bias(cols, dy + r * cols, dbias);
+            add_bias(cols, g + r * cols, dbias);
     }
 }
 
@@ -282,7 +283,7 @@ static void add_piece(void *arg, size_t piece, size_t from, size_t to)
 }
 
 static void cpu_add(struct device *d, enum device_activation activation, size_t n,
-                    const float *a, const float *b, float *y)
+                    const void *a, const void *b, void *y)
 {
     struct elements e = {.activation = activation, .a = a, .b = b, .to = {y}};
 
@@ -329,8 +330,7 @@ static void add_backward_piece(void *arg, size_t piece, size_t from, size_t to)
 }
 
 static void cpu_add_backward(struct device *d, enum device_activation activation,
-                             size_t n, const float *y, const float *dy, float *da,
-                             float *db)
+                             size_t n, const void *y, const void *dy, void *da, void *db)
 {
     struct elements e = {.activation = activation, .y = y, .dy = dy, .to = {da, db}};
 
@@ -348,11 +348,12 @@ static double sum_from(size_t n, const float *z, float from)
 }
 
 static void cpu_softmax_loss(struct device *d, size_t rows, size_t classes,
-                             const float *logits, const int32_t *labels,
+                             const void *all, const int32_t *labels,
                              const uint32_t *index, float smoothing, float share,
-                             float *gradient, struct device_totals *totals)
+                             void *gradients, struct device_totals *totals)
 {
-    float spread = smoothing / (float)classes;
+    const float *logits = all;
+    float *gradient = gradients, spread = smoothing / (float)classes;
 
     (void)d;
     for (size_t r = 0; r < rows; r++, logits += classes) {
@@ -384,6 +385,11 @@ static void cpu_softmax_loss(struct device *d, size_t rows, size_t classes,
 }
 
 /* ---- optimiser steps ---- */
+
+static void cpu_accumulate(struct device *d, size_t n, float *g, const float *more)
+{
+    cpu_add(d, ACTIVATION_NONE, n, g, more, g);
+}
 
 /* Adds up zeros; what is no finite number makes that a NaN. */
 WIDE static float unscale(size_t n, float by, float *g)
@@ -525,6 +531,7 @@ static const struct device_ops cpu_ops = {
     .batch_norm = cpu_batch_norm,
     .batch_norm_running = cpu_batch_norm_running,
     .batch_norm_backward = cpu_batch_norm_backward,
+    .accumulate = cpu_accumulate,
     .unscale = cpu_unscale,
     .sgd = cpu_sgd,
     .adam = cpu_adam,
@@ -535,6 +542,7 @@ struct device *cpu_open(int threads)
     struct cpu *cpu = mem_alloc(sizeof(*cpu));
 
     cpu->device.ops = &cpu_ops;
+    cpu->device.width = sizeof(float);
     cpu->threads = threads;
     cpu->most = SIZE_MAX;
     cpu_threads_open(cpu);

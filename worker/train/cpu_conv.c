@@ -107,9 +107,9 @@ static void gather_images(const struct plan *p, const float *x, size_t start, si
                        p->patches + i * p->places * p->patch);
 }
 
-void cpu_conv(struct device *d, const struct device_slide *s, const float *x,
+void cpu_conv(struct device *d, const struct device_slide *s, const void *x,
               const float *weight, const float *bias, enum device_activation activation,
-              float *y)
+              void *y)
 {
     struct plan p;
 
@@ -125,7 +125,7 @@ void cpu_conv(struct device *d, const struct device_slide *s, const float *x,
                             .k = p.patch,
                             .a = p.patches,
                             .b = weight,
-                            .c = y + start * image_size(s->out),
+                            .c = (float *)y + start * image_size(s->out),
                             .bias = bias,
                             .activation = activation,
                         });
@@ -133,7 +133,7 @@ void cpu_conv(struct device *d, const struct device_slide *s, const float *x,
 }
 
 void cpu_conv_backward_data(struct device *d, const struct device_slide *s,
-                            const float *weight, const float *dy, float *dx)
+                            const float *weight, const void *dy, void *dx)
 {
     struct plan p;
 
@@ -145,19 +145,18 @@ void cpu_conv_backward_data(struct device *d, const struct device_slide *s,
                             .m = n * p.places,
                             .n = p.patch,
                             .k = s->out.c,
-                            .a = dy + start * image_size(s->out),
+                            .a = (const float *)dy + start * image_size(s->out),
                             .b = weight,
                             .c = p.patches,
                         });
         for (size_t i = 0; i < n; i++)
             scatter_patches(&p, p.patches + i * p.places * p.patch,
-                            dx + (start + i) * image_size(s->in));
+                            (float *)dx + (start + i) * image_size(s->in));
     }
 }
 
 void cpu_conv_backward_weight(struct device *d, const struct device_slide *s,
-                              const float *x, const float *dy, float *dweight,
-                              float *dbias)
+                              const void *x, const void *dy, float *dweight, float *dbias)
 {
     struct plan p;
 
@@ -168,14 +167,15 @@ void cpu_conv_backward_weight(struct device *d, const struct device_slide *s,
         gather_images(&p, x, start, n);
         cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (blasint)s->out.c,
                     (blasint)p.patch, (blasint)(n * p.places), 1,
-                    dy + start * image_size(s->out), (blasint)s->out.c, p.patches,
-                    (blasint)p.patch, start ? 1 : 0, dweight, (blasint)p.patch);
+                    (const float *)dy + start * image_size(s->out), (blasint)s->out.c,
+                    p.patches, (blasint)p.patch, start ? 1 : 0, dweight,
+                    (blasint)p.patch);
     }
     if (!dbias)
         return;
     memset(dbias, 0, s->out.c * sizeof(*dbias));
     for (size_t i = 0; i < s->rows * p.places; i++)
-        add(s->out.c, dy + i * s->out.c, dbias);
+        add(s->out.c, (const float *)dy + i * s->out.c, dbias);
 }
 
 void cpu_product(struct cpu *cpu, const struct device_gemm *g)

@@ -51,13 +51,13 @@ static void drop_rows(void *arg, size_t piece, size_t from, size_t to)
         }
 }
 
-void cpu_dropout(struct device *device, const struct device_dropout *d, const float *x,
-                 float *y)
+void cpu_dropout(struct device *device, const struct device_dropout *d, const void *x,
+                 void *y)
 {
     struct drop_rows r = {d, (float)DROPOUT_ALL / (float)d->keep, x, y};
 
     if (d->keep == DROPOUT_ALL)
-        memcpy(y, x, d->rows * d->cols * sizeof(*y));
+        memcpy(y, x, d->rows * d->cols * sizeof(*r.y));
     else
         cpu_parallel((struct cpu *)device, d->rows, COST * d->cols, drop_rows, &r);
 }

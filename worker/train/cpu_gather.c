@@ -237,7 +237,7 @@ void cpu_gather_close(struct cpu *cpu)
     free(w);
 }
 
-void cpu_gather(struct device *d, const struct device_gather *g, size_t rows, float *out)
+void cpu_gather(struct device *d, const struct device_gather *g, size_t rows, void *out)
 {
     struct cpu *cpu = (struct cpu *)d;
     struct gatherer *w = cpu->gatherer;

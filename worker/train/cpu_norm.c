@@ -194,8 +194,8 @@ static double *total_at(const struct norm *n, size_t piece, size_t which)
     return (double *)(void *)((char *)n->space + piece * sums_bytes(c)) + which * c;
 }
 
-void cpu_batch_norm(struct device *d, const struct device_batch_norm *b, const float *x,
-                    float *y)
+void cpu_batch_norm(struct device *d, const struct device_batch_norm *b, const void *x,
+                    void *y)
 {
     struct cpu *cpu = (struct cpu *)d;
     size_t c = b->channels, pieces = cpu_pieces(cpu, b->n, c);
@@ -225,7 +225,7 @@ void cpu_batch_norm(struct device *d, const struct device_batch_norm *b, const f
 }
 
 void cpu_batch_norm_running(struct device *d, const struct device_batch_norm *b,
-                            const float *x, float *y)
+                            const void *x, void *y)
 {
     struct cpu *cpu = (struct cpu *)d;
     float *scale = cpu_space(cpu, b->channels * sizeof(*scale));
@@ -309,8 +309,8 @@ static void give_piece(void *arg, size_t piece, size_t from, size_t to)
 }
 
 void cpu_batch_norm_backward(struct device *d, const struct device_batch_norm *b,
-                             const float *x, const float *dy, float *dweight,
-                             float *dbias, float *dx)
+                             const void *x, const void *dy, float *dweight, float *dbias,
+                             void *dx)
 {
     struct cpu *cpu = (struct cpu *)d;
     size_t c = b->channels, pieces = cpu_pieces(cpu, b->n, c);
@@ -381,8 +381,8 @@ static void spread_images(void *arg, size_t piece, size_t from, size_t to)
             divide_to(a->c, (float)a->places, a->x + r * a->c, dx);
 }
 
-void cpu_global_avg_pool(struct device *d, size_t rows, struct image in, const float *x,
-                         float *y)
+void cpu_global_avg_pool(struct device *d, size_t rows, struct image in, const void *x,
+                         void *y)
 {
     struct average a = {in.h * in.w, in.c, x, y};
 
@@ -390,7 +390,7 @@ void cpu_global_avg_pool(struct device *d, size_t rows, struct image in, const f
 }
 
 void cpu_global_avg_pool_backward(struct device *d, size_t rows, struct image in,
-                                  const float *dy, float *dx)
+                                  const void *dy, void *dx)
 {
     struct average a = {in.h * in.w, in.c, dy, dx};
 

@@ -346,9 +346,9 @@ static void relu_piece(void *arg, size_t piece, size_t from, size_t to)
     relu(to - from, (float *)arg + from);
 }
 
-void cpu_conv(struct device *d, const struct device_slide *s, const float *x,
+void cpu_conv(struct device *d, const struct device_slide *s, const void *x,
               const float *weight, const float *bias, enum device_activation activation,
-              float *y)
+              void *y)
 {
     convolve(d, FORWARD, s, x, weight, bias, y);
     if (bias && activation == ACTIVATION_RELU)
@@ -356,14 +356,13 @@ void cpu_conv(struct device *d, const struct device_slide *s, const float *x,
 }
 
 void cpu_conv_backward_data(struct device *d, const struct device_slide *s,
-                            const float *weight, const float *dy, float *dx)
+                            const float *weight, const void *dy, void *dx)
 {
     convolve(d, BACKWARD_DATA, s, dx, weight, NULL, dy);
 }
 
 void cpu_conv_backward_weight(struct device *d, const struct device_slide *s,
-                              const float *x, const float *dy, float *dweight,
-                              float *dbias)
+                              const void *x, const void *dy, float *dweight, float *dbias)
 {
     convolve(d, BACKWARD_WEIGHT, s, x, dweight, dbias, dy);
 }

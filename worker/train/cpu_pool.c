@@ -65,8 +65,7 @@ static void pool_images(void *arg, size_t piece, size_t from, size_t to)
             }
 }
 
-void cpu_max_pool(struct device *d, const struct device_slide *s, const float *x,
-                  float *y)
+void cpu_max_pool(struct device *d, const struct device_slide *s, const void *x, void *y)
 {
     struct pooling p = {.s = s, .x = x, .y = y};
 
@@ -111,8 +110,8 @@ static void pool_images_backward(void *arg, size_t piece, size_t from, size_t to
             }
 }
 
-void cpu_max_pool_backward(struct device *d, const struct device_slide *s, const float *x,
-                           const float *y, const float *dy, float *dx)
+void cpu_max_pool_backward(struct device *d, const struct device_slide *s, const void *x,
+                           const void *y, const void *dy, void *dx)
 {
     struct pooling p = {.s = s, .x = x, .pooled = y, .dy = dy, .dx = dx};
 

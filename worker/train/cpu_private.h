@@ -71,34 +71,33 @@ int cpu_conv_precision(enum device_precision p, struct err *e); /* fp32 or bf16 
 void cpu_conv_describe(char *text, size_t size);                /* the libraries */
 /* c = op(a) op(b) alone. */
 void cpu_product(struct cpu *cpu, const struct device_gemm *g);
-void cpu_conv(struct device *d, const struct device_slide *s, const float *x,
+void cpu_conv(struct device *d, const struct device_slide *s, const void *x,
               const float *weight, const float *bias, enum device_activation activation,
-              float *y);
+              void *y);
 void cpu_conv_backward_data(struct device *d, const struct device_slide *s,
-                            const float *weight, const float *dy, float *dx);
+                            const float *weight, const void *dy, void *dx);
 void cpu_conv_backward_weight(struct device *d, const struct device_slide *s,
-                              const float *x, const float *dy, float *dweight,
+                              const void *x, const void *dy, float *dweight,
                               float *dbias);
-void cpu_max_pool(struct device *d, const struct device_slide *s, const float *x,
-                  float *y);
-void cpu_max_pool_backward(struct device *d, const struct device_slide *s, const float *x,
-                           const float *y, const float *dy, float *dx);
-void cpu_global_avg_pool(struct device *d, size_t rows, struct image in, const float *x,
-                         float *y);
+void cpu_max_pool(struct device *d, const struct device_slide *s, const void *x, void *y);
+void cpu_max_pool_backward(struct device *d, const struct device_slide *s, const void *x,
+                           const void *y, const void *dy, void *dx);
+void cpu_global_avg_pool(struct device *d, size_t rows, struct image in, const void *x,
+                         void *y);
 void cpu_global_avg_pool_backward(struct device *d, size_t rows, struct image in,
-                                  const float *dy, float *dx);
+                                  const void *dy, void *dx);
 void cpu_gather_open(struct cpu *cpu);
 void cpu_gather_close(struct cpu *cpu);
 void cpu_gather_wait(struct device *d);
-void cpu_gather(struct device *d, const struct device_gather *g, size_t rows, float *out);
-void cpu_dropout(struct device *device, const struct device_dropout *d, const float *x,
-                 float *y);
-void cpu_batch_norm(struct device *d, const struct device_batch_norm *b, const float *x,
-                    float *y);
+void cpu_gather(struct device *d, const struct device_gather *g, size_t rows, void *out);
+void cpu_dropout(struct device *device, const struct device_dropout *d, const void *x,
+                 void *y);
+void cpu_batch_norm(struct device *d, const struct device_batch_norm *b, const void *x,
+                    void *y);
 void cpu_batch_norm_running(struct device *d, const struct device_batch_norm *b,
-                            const float *x, float *y);
+                            const void *x, void *y);
 void cpu_batch_norm_backward(struct device *d, const struct device_batch_norm *b,
-                             const float *x, const float *dy, float *dweight,
-                             float *dbias, float *dx);
+                             const void *x, const void *dy, float *dweight, float *dbias,
+                             void *dx);
 
 #endif

@@ -43,6 +43,16 @@ static void assert_near(double got, double want, double magnitude)
         fail_msg("%.9g is not %.9g", got, want);
 }
 
+/* Activations: in 16 bits such as these hold, with 4 added, too. */
+static float *numbers(size_t n, uint32_t which)
+{
+    float *v = reference_numbers(n, which);
+
+    for (size_t i = 0; i < n && rounding > 1e-4; i++)
+        v[i] = roundf(v[i] * 32) / 32;
+    return v;
+}
+
 static void test_impossible_memory_is_refused(void **state)
 {
     (void)state;
@@ -72,13 +82,13 @@ static void test_memory_is_zeroed_and_aligned(void **state)
 }
 
 static void check_gemm(bool ta, bool tb, size_t m, size_t n, size_t k, const float *bias,
-                       enum device_activation activation)
+                       enum device_activation activation, bool weight_gradient)
 {
     float *a = reference_numbers(m * k, 1), *b = reference_numbers(k * n, 2),
           *c = reference_numbers(m * n, 3);
 
-    device->ops->gemm(device,
-                      &(struct device_gemm){ta, tb, m, n, k, a, b, c, bias, activation});
+    device->ops->gemm(device, &(struct device_gemm){ta, tb, m, n, k, a, b, c, bias,
+                                                    activation, weight_gradient});
     for (size_t i = 0; i < m; i++)
         for (size_t j = 0; j < n; j++) {
             double want = bias ? (double)bias[j] : 0, magnitude = fabs(want);
@@ -163,11 +173,13 @@ static void test_gemm_in_all_its_forms(void **state)
         float *bias = reference_numbers(sizes[s][1], 4);
         for (int t = 0; t < 4; t++) {
             check_gemm(t & 1, t & 2, sizes[s][0], sizes[s][1], sizes[s][2], NULL,
-                       ACTIVATION_NONE);
+                       ACTIVATION_NONE, false);
+            check_gemm(t & 1, t & 2, sizes[s][0], sizes[s][1], sizes[s][2], NULL,
+                       ACTIVATION_NONE, true);
             check_gemm(t & 1, t & 2, sizes[s][0], sizes[s][1], sizes[s][2], bias,
-                       ACTIVATION_NONE);
+                       ACTIVATION_NONE, false);
             check_gemm(t & 1, t & 2, sizes[s][0], sizes[s][1], sizes[s][2], bias,
-                       ACTIVATION_RELU);
+                       ACTIVATION_RELU, false);
         }
         free(bias);
     }
@@ -188,11 +200,15 @@ static void test_gemm_in_bf16(void **state)
     device = bf16;
     /* Inputs are rounded, and sums are not. */
     device->ops->gemm(
-        device, &(struct device_gemm){.m = 1, .n = 1, .k = 2, .a = a, .b = b, .c = c});
+        device,
+        &(struct device_gemm){
+            .m = 1, .n = 1, .k = 2, .a = a, .b = b, .c = c, .weight_gradient = true});
     assert_true(c[0] == 2);
     a[0] = 1.0f / 1024;
     device->ops->gemm(
-        device, &(struct device_gemm){.m = 1, .n = 1, .k = 2, .a = a, .b = b, .c = c});
+        device,
+        &(struct device_gemm){
+            .m = 1, .n = 1, .k = 2, .a = a, .b = b, .c = c, .weight_gradient = true});
     assert_true(c[0] == 1 + 1.0f / 1024);
     /* Each number loses less than half of 2^-7 of itself, and two are multiplied. */
     rounding = 1.0 / 128;
@@ -225,8 +241,14 @@ static void test_relu_keeps_a_nan(void **state)
     (void)state;
     float a[] = {NAN}, b[] = {1}, bias[] = {0}, c[1];
 
-    device->ops->gemm(device, &(struct device_gemm){false, false, 1, 1, 1, a, b, c, bias,
-                                                    ACTIVATION_RELU});
+    device->ops->gemm(device, &(struct device_gemm){.m = 1,
+                                                    .n = 1,
+                                                    .k = 1,
+                                                    .a = a,
+                                                    .b = b,
+                                                    .c = c,
+                                                    .bias = bias,
+                                                    .activation = ACTIVATION_RELU});
     assert_true(isnan(c[0]));
 }
 
@@ -236,8 +258,7 @@ static void test_activation_backward(void **state)
     enum { ROWS = 9, COLS = 21 };
 
     for (int relu = 0; relu < 2; relu++) {
-        float *y = reference_numbers(ROWS * COLS, 1),
-              *dy = reference_numbers(ROWS * COLS, 2);
+        float *y = numbers(ROWS * COLS, 1), *dy = numbers(ROWS * COLS, 2);
         float *given = mem_dup(dy, ROWS * COLS * sizeof(*dy)), dbias[COLS];
         for (size_t i = 0; i < ROWS * COLS; i++)
             y[i] = relu && y[i] < 0 ? 0 : y[i];
@@ -277,7 +298,7 @@ static double loss_of(const float *z, size_t classes, size_t label, double smoot
 static void check_softmax_loss(float smoothing)
 {
     enum { ROWS = 13, CLASSES = 7 };
-    float *z = reference_numbers(ROWS * CLASSES, 1), g[ROWS * CLASSES];
+    float *z = numbers(ROWS * CLASSES, 1), g[ROWS * CLASSES];
     int32_t labels[ROWS];
     uint32_t index[ROWS];
     struct device_totals totals = {1.5, 2}, want = totals;
@@ -350,7 +371,7 @@ static void check_dropout(struct device *on, size_t rows, size_t cols, size_t ro
                           uint32_t keep)
 {
     const struct device_dropout d = {rows, cols, 0xfedcba9876543210, row, keep};
-    float *x = reference_numbers(rows * cols, 1);
+    float *x = numbers(rows * cols, 1);
     float *y = mem_alloc(rows * cols * sizeof(*y));
 
     reference_poison(y, rows * cols);
@@ -361,7 +382,8 @@ static void check_dropout(struct device *on, size_t rows, size_t cols, size_t ro
         rng_u128(d.seed, RNG_TRAIN, (uint32_t)(row + r), (uint32_t)(c / 8), DRAW_DROPOUT,
                  draws);
         bool kept = (draws[c % 8 / 4] >> c % 4 * 16 & 0xffff) < keep;
-        assert_true(y[i] == (kept ? x[i] * (65536 / (float)keep) : 0));
+        float want = kept ? x[i] * (65536 / (float)keep) : 0;
+        assert_near(y[i], want, rounding > 1e-4 ? fabsf(want) : 0);
     }
     free(x);
     free(y);
@@ -382,6 +404,67 @@ static void test_dropout_draws_what_its_numbers_say(void **state)
             check_dropout(three, shapes[i][0], shapes[i][1], shapes[i][2], keeps[k]);
         }
     device_close(three);
+}
+
+/* ---- 16 bits ---- */
+
+static void check_add(void)
+{
+    enum { N = 1003 };
+    float *a = numbers(N, 1), *b = numbers(N, 2), *y = numbers(N, 3), *dy = numbers(N, 4),
+          *da = numbers(N, 5), *db = numbers(N, 6);
+
+    device->ops->add(device, ACTIVATION_RELU, N, a, b, y);
+    device->ops->add_backward(device, ACTIVATION_RELU, N, y, dy, da, db);
+    for (size_t i = 0; i < N; i++) {
+        assert_true(y[i] == (a[i] + b[i] < 0 ? 0 : a[i] + b[i]));
+        assert_true(da[i] == (y[i] == 0 ? 0 : dy[i]));
+        assert_true(db[i] == da[i]);
+    }
+    void *all[] = {a, b, y, dy, da, db};
+    for (size_t i = 0; i < COUNT(all); i++)
+        free(all[i]);
+}
+
+/* A gradient is fp32 whatever activations are. */
+static void check_accumulate(void)
+{
+    enum { N = 1003 };
+    float *g = reference_numbers(N, 1), *old = reference_numbers(N, 1),
+          *more = reference_numbers(N, 2);
+
+    device->ops->accumulate(device, N, g, more);
+    for (size_t i = 0; i < N; i++)
+        assert_true(g[i] == old[i] + more[i]);
+    free(g);
+    free(old);
+    free(more);
+}
+
+/* Where a device keeps activations in 16 bits, they are rounded once; else it is as in
+ * fp32. */
+static void test_operations_in_all_precisions(void **state)
+{
+    struct device *fp32 = device;
+
+    for (int p = PRECISION_FP32; p <= PRECISION_FP16; p++) {
+        device = subject_open(1);
+        rounding = p == PRECISION_BF16   ? 1.0 / 128
+                   : p == PRECISION_FP16 ? 1.0 / 512
+                                         : 8 * FLT_EPSILON;
+        if (device->ops->set_precision(device, (enum device_precision)p, NULL) == 0) {
+            check_add();
+            check_accumulate();
+            check_dropout(device, 97, 203, 8, 32768);
+            check_dropout(device, 4, 64, 0, 20000);
+            test_activation_backward(state);
+            test_softmax_loss(state);
+            test_unscale(state);
+        }
+        device_close(device);
+    }
+    device = fp32;
+    rounding = 8 * FLT_EPSILON;
 }
 
 /* ---- threads ---- */
@@ -468,6 +551,7 @@ int main(void)
         cmocka_unit_test(test_softmax_loss),
         cmocka_unit_test(test_softmax_loss_of_extremes),
         cmocka_unit_test(test_dropout_draws_what_its_numbers_say),
+        cmocka_unit_test(test_operations_in_all_precisions),
         cmocka_unit_test(test_threads_change_nothing_in_elements),
         cmocka_unit_test(test_as_many_threads_give_the_same_bits),
     };

@@ -39,6 +39,7 @@ static void dense_backward(const struct layer_call *c)
                         .a = c->dy,
                         .b = c->x[0],
                         .c = c->gradients + l->parameters[WEIGHT].offset,
+                        .weight_gradient = true,
                     });
     if (c->dx[0])
         d->ops->gemm(d, &(struct device_gemm){

@@ -111,6 +111,33 @@ static void test_an_operation_without_memory_is_forgiven(void **state)
 
 /* ---- trainings ---- */
 
+/* Bytes that a training takes beside those of its data. */
+static size_t room_of(enum device_precision p)
+{
+    struct trainer_config config = {.batch_size = TRAINING, .seed = 5};
+    struct device *d = gpu_wanted();
+    struct device_memory before, after;
+    struct bench b;
+
+    assert_int_equal(d->ops->set_precision(d, p, NULL), 0);
+    d->ops->memory(d, &before);
+    bench_open_on(&b, d, "cnn", 0, "sgd", 0.002, &config, NULL);
+    assert_non_null(b.trainer);
+    d->ops->memory(d, &after);
+    bench_close(&b);
+    device_close(d);
+    return after.used - before.used;
+}
+
+static void test_activations_of_16_bits_take_less_memory(void **state)
+{
+    (void)state;
+    size_t all = room_of(PRECISION_FP32);
+
+    assert_true(room_of(PRECISION_BF16) < all * 3 / 4);
+    assert_true(room_of(PRECISION_FP16) < all * 3 / 4);
+}
+
 static float *values_of(const struct bench *b)
 {
     const struct model *m = b->t.model;
@@ -270,6 +297,7 @@ int main(void)
         cmocka_unit_test(test_copies_of_all_sizes),
         cmocka_unit_test(test_memory_is_counted_and_limited),
         cmocka_unit_test(test_an_operation_without_memory_is_forgiven),
+        cmocka_unit_test(test_activations_of_16_bits_take_less_memory),
         cmocka_unit_test(test_a_training_is_the_cpus_to_rounding),
         cmocka_unit_test(test_a_training_gives_the_same_bits_again),
         cmocka_unit_test(test_fp16_learns_with_its_loss_scaled),

@@ -46,27 +46,28 @@ struct layer {
 /* Rows on their way through a model. */
 struct batch {
     size_t rows;
-    const float *x; /* [rows][in] of the first layer */
-    bool training;  /* backward may follow */
+    const void *x; /* [rows][in] of the first layer */
+    bool training; /* backward may follow */
     /* What layers draw at random in training depends on these, and on nothing else: */
     uint64_t seed;
     int64_t step; /* the optimiser's, over the whole training */
     size_t row;   /* the number, in the batch of all ranks, of the first of the rows */
 };
 
-/* What a layer works on. Arrays of x have [rows][in], those of y [rows][out]. */
+/* What a layer works on. Arrays of x have [rows][in], those of y [rows][out]; both are
+ * activations, and so are dx and dy. */
 struct layer_call {
     const struct layer *layer;
     struct device *device;
     const struct batch *batch;
     const float *values; /* all the model's parameters */
     float *gradients;    /* with respect to them: the mean over rows is in dy already */
-    const float *x[LAYER_INPUTS];
-    float *y;
+    const void *x[LAYER_INPUTS];
+    void *y;
     float *state; /* all the model's */
     float *saved; /* the layer's, in training */
     /* Gradients of the loss: dy is used up; dx are NULL where nobody wants them. */
-    float *dy, *dx[LAYER_INPUTS];
+    void *dy, *dx[LAYER_INPUTS];
 };
 
 struct layer_kind {

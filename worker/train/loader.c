@@ -14,7 +14,7 @@ int loader_open(struct loader *l, struct device *d, size_t n, size_t rows,
         .device = d, .x = mem_alloc(n * sizeof(*l->x)), .n = n, .rows = rows};
     for (size_t i = 0; i < n && rc == 0; i++) {
         void *p = NULL;
-        rc = d->ops->allocate(d, rows * features * sizeof(float), &p, e);
+        rc = d->ops->allocate(d, rows * features * d->width, &p, e);
         l->x[i] = p;
     }
     return rc;
@@ -57,14 +57,14 @@ static void turn(struct loader *l, const struct feed *f, struct rows now,
         begin(l, f, (struct rows){rest.start + has, left < l->rows ? left : l->rows});
 }
 
-const float *loader_take(struct loader *l, const struct feed *f, struct rows now,
-                         struct rows rest)
+const void *loader_take(struct loader *l, const struct feed *f, struct rows now,
+                        struct rows rest)
 {
     if (l->here.n == 0)
         turn(l, f, now, rest);
     assert(l->here.start == now.start && l->here.n >= now.n);
-    const float *x = l->next;
-    l->next += now.n * f->gather.features;
+    const char *x = l->next;
+    l->next += now.n * f->gather.features * l->device->width;
     l->here.start += now.n;
     l->here.n -= now.n;
     return x;

@@ -19,7 +19,7 @@ static const float zero = 0, one = 1;
 static int gathers;
 
 static void count_gather(struct device *d, const struct device_gather *g, size_t rows,
-                         float *out)
+                         void *out)
 {
     gathers++;
     inner->gather(d, g, rows, out);

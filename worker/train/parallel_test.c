@@ -290,7 +290,7 @@ static bool found_none;
 static const struct device_ops *cpu_ops;
 
 static void needy_batch_norm(struct device *d, const struct device_batch_norm *b,
-                             const float *x, float *y)
+                             const void *x, void *y)
 {
     cpu_ops->batch_norm(d, b, x, y);
     if (b->n > ROWS_MOST * 64)

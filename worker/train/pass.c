@@ -8,19 +8,19 @@
 
 #include <stdlib.h>
 
-/* Each array starts at a multiple of 16 floats: a cache line, and what vector
+/* Each array starts at a multiple of 64 bytes: a cache line, and what vector
  * instructions and libraries like best. */
-#define ALIGN(n) (((n) + 15) / 16 * 16)
+#define ALIGN(bytes) (((bytes) + 63) / 64 * 64)
 
 /* OpenBLAS counts in int, and cuDNN takes no larger tensors. */
 #define SIZE_LIMIT ((size_t)1 << 31)
 
 /* Evaluation may have so much (16 MiB) though training needs less: a batch of few rows
  * is slow. */
-#define SMALL ((size_t)1 << 22)
+#define SMALL ((size_t)16 << 20)
 
 struct array {
-    size_t size, offset; /* floats per row; size 0: there is none */
+    size_t size, offset; /* bytes per row; size 0: there is none */
     size_t from, to;     /* steps; counted in plan_training() */
 };
 
@@ -29,7 +29,7 @@ struct pass {
     struct pass_config config;
     size_t rows; /* in evaluation */
     size_t n;    /* layers */
-    float *memory;
+    char *memory;
     struct array *kept;      /* outputs in training, [n] */
     struct array *gradients; /* with respect to them, [n] */
     struct array *spare;     /* for a gradient that is added to another, [n] */
@@ -38,6 +38,12 @@ struct pass {
     size_t *saved;           /* where in memory a layer's `saved` lies, [n] */
     struct batch batch;      /* of forward */
 };
+
+/* Of n activations. */
+static size_t bytes_of(const struct pass *p, size_t n)
+{
+    return ALIGN(n * p->model->device->width);
+}
 
 /* ---- the plan ---- */
 
@@ -71,7 +77,7 @@ static void plan_training(struct pass *p)
     for (size_t i = n; i-- > 0;) {
         const struct layer *l = layer_at(p, i);
         size_t back = 2 * n - i;
-        p->kept[i].size = p->gradients[i].size = ALIGN(l->out);
+        p->kept[i].size = p->gradients[i].size = bytes_of(p, l->out);
         p->kept[i].from = i;
         use(&p->kept[i], l->backward_y ? back : i);
         if (i == n - 1) {
@@ -87,7 +93,7 @@ static void plan_training(struct pass *p)
             if (gradient->from == 0)
                 gradient->from = back;
             else
-                p->spare[i].size += ALIGN(l->in);
+                p->spare[i].size += bytes_of(p, l->in);
         }
     }
 }
@@ -96,7 +102,7 @@ static void plan_evaluation(struct pass *p)
 {
     for (size_t i = 0; i < p->n; i++) {
         const struct layer *l = layer_at(p, i);
-        p->passing[i] = (struct array){.size = ALIGN(l->out), .from = i, .to = i};
+        p->passing[i] = (struct array){.size = bytes_of(p, l->out), .from = i, .to = i};
         for (int k = 0; k < l->n_inputs; k++) {
             size_t from = source(p, i, k);
             if (from != LAYER_SAMPLES)
@@ -138,7 +144,7 @@ static size_t place(struct array *a, struct array **placed, size_t n)
 }
 
 /* Places the arrays of several lists of n, the largest first, which leaves few gaps
- * (greedy by size: Pisarchyk and Lee 2020). Returns the floats per row. */
+ * (greedy by size: Pisarchyk and Lee 2020). Returns the bytes per row. */
 static size_t place_all(struct array *const lists[], size_t n_lists, size_t n)
 {
     struct array **order = mem_resize(NULL, 2 * n_lists * n, sizeof(struct array *));
@@ -167,7 +173,7 @@ static size_t most_rows(const struct pass *p)
     return (SIZE_LIMIT - 1) / widest;
 }
 
-/* Returns the floats of memory it takes. */
+/* Returns the bytes of memory it takes. */
 static size_t plan(struct pass *p)
 {
     struct array *const training[] = {p->kept, p->gradients, p->spare};
@@ -186,7 +192,7 @@ static size_t plan(struct pass *p)
     total = total > p->rows * per_row ? total : p->rows * per_row;
     for (size_t i = 0; i < p->n; i++) {
         p->saved[i] = total;
-        total += ALIGN(layer_at(p, i)->saved);
+        total += ALIGN(layer_at(p, i)->saved * sizeof(float));
     }
     return total;
 }
@@ -221,7 +227,7 @@ struct pass *pass_create(struct model *m, const struct pass_config *config, stru
     p->passing = mem_alloc(n * sizeof(*p->passing));
     p->written = mem_alloc(n * sizeof(*p->written));
     p->saved = mem_alloc(n * sizeof(*p->saved));
-    if (m->device->ops->allocate(m->device, plan(p) * sizeof(float), &memory, e) < 0) {
+    if (m->device->ops->allocate(m->device, plan(p), &memory, e) < 0) {
         pass_destroy(p);
         return NULL;
     }
@@ -251,7 +257,7 @@ size_t pass_rows(const struct pass *p)
 
 /* ---- running ---- */
 
-static float *array_at(const struct pass *p, const struct array *a)
+static void *array_at(const struct pass *p, const struct array *a)
 {
     size_t rows = p->batch.training ? p->config.rows : p->rows;
 
@@ -269,7 +275,7 @@ static struct layer_call call(const struct pass *p, size_t i)
         .values = m->values,
         .y = array_at(p, &outputs[i]),
         .state = m->state,
-        .saved = p->memory + p->saved[i],
+        .saved = (float *)(void *)(p->memory + p->saved[i]),
     };
 
     for (int k = 0; k < c.layer->n_inputs; k++) {
@@ -279,7 +285,7 @@ static struct layer_call call(const struct pass *p, size_t i)
     return c;
 }
 
-const float *pass_forward(struct pass *p, const struct batch *b)
+const void *pass_forward(struct pass *p, const struct batch *b)
 {
     struct layer_call c;
 
@@ -291,18 +297,18 @@ const float *pass_forward(struct pass *p, const struct batch *b)
     return c.y;
 }
 
-float *pass_upstream(struct pass *p)
+void *pass_upstream(struct pass *p)
 {
     return array_at(p, &p->gradients[p->n - 1]);
 }
 
 /* Runs a layer backward; x is for the gradient with respect to the batch. What is not
  * the first part of a gradient goes aside and is added to what is there. */
-static void backward(struct pass *p, size_t i, float *gradients, float *x,
-                     bool *x_written)
+static void backward(struct pass *p, size_t i, float *gradients, void *x, bool *x_written)
 {
     struct layer_call c = call(p, i);
-    float *spare = array_at(p, &p->spare[i]), *to[LAYER_INPUTS] = {NULL};
+    char *spare = array_at(p, &p->spare[i]);
+    void *to[LAYER_INPUTS] = {NULL};
     size_t n = p->batch.rows * c.layer->in;
 
     c.gradients = gradients;
@@ -314,7 +320,7 @@ static void backward(struct pass *p, size_t i, float *gradients, float *x,
         if (c.dx[k] && *written) {
             to[k] = c.dx[k];
             c.dx[k] = spare;
-            spare += ALIGN(c.layer->in) * p->config.rows;
+            spare += bytes_of(p, c.layer->in) * p->config.rows;
         }
         *written = true;
     }
@@ -324,8 +330,7 @@ static void backward(struct pass *p, size_t i, float *gradients, float *x,
             c.device->ops->add(c.device, ACTIVATION_NONE, n, to[k], c.dx[k], to[k]);
 }
 
-void pass_backward(struct pass *p, float *gradients, float *dx, pass_done *done,
-                   void *arg)
+void pass_backward(struct pass *p, float *gradients, void *dx, pass_done *done, void *arg)
 {
     bool x_written = false;
 

@@ -28,11 +28,11 @@ size_t pass_rows(const struct pass *p);
 
 /* Returns the last layer's output [rows][out], valid until the next call. b->x must stay
  * until backward is done. */
-const float *pass_forward(struct pass *p, const struct batch *b);
+const void *pass_forward(struct pass *p, const struct batch *b);
 
 /* Where the gradient with respect to the last output goes, [rows][out], after forward in
  * training. */
-float *pass_upstream(struct pass *p);
+void *pass_upstream(struct pass *p);
 
 /* Told of each layer, from the last to the first, when its gradients are complete. */
 typedef void pass_done(void *arg, size_t layer);
@@ -42,7 +42,7 @@ typedef void pass_done(void *arg, size_t layer);
  * [rows][in], the gradient with respect to the batch's x. Where several layers take one
  * output, its gradient is the sum from the last of them to the first. done may be NULL.
  */
-void pass_backward(struct pass *p, float *gradients, float *dx, pass_done *done,
+void pass_backward(struct pass *p, float *gradients, void *dx, pass_done *done,
                    void *arg);
 
 #endif

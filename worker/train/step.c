@@ -17,8 +17,9 @@
 /* With so many a stage, each is idle for less than a fifth of the time. */
 #define MICRO_BATCHES_A_STAGE 4
 
-/* Small batches are gathered together, up to so many numbers, where they lie one behind
- * the other: waking the thread that gathers can take a third of the time it gathers. */
+/* On the host small batches are gathered together, up to so many numbers, where they lie
+ * one behind the other: waking the thread that gathers can take a third of the time it
+ * gathers. */
 #define GATHERED ((size_t)1 << 19)
 
 /* Bytes of what is summed over the ranks at once: the first few, so that it starts early
@@ -45,6 +46,12 @@ static size_t features_in(const struct trainer *t)
 static size_t features_out(const struct trainer *t)
 {
     return t->model->layers[t->stages[t->stage].last - 1].out;
+}
+
+/* Activations as what can be sent: so many floats' room. */
+static size_t floats_of(const struct trainer *t, size_t n)
+{
+    return (n * t->device->width + sizeof(float) - 1) / sizeof(float);
 }
 
 /* Piece i of k pieces of some rows, one behind the other, none longer by more than one
@@ -102,14 +109,9 @@ static void close_lanes(struct trainer *t)
     t->dx = t->partial = NULL;
 }
 
-static int open_floats(struct trainer *t, size_t n, float **to, struct err *e)
+static int open_floats(struct trainer *t, size_t n, void **to, struct err *e)
 {
-    void *p;
-    int rc = t->device->ops->allocate(t->device, n * sizeof(float), &p, e);
-
-    if (rc == 0)
-        *to = p;
-    return rc;
+    return t->device->ops->allocate(t->device, n * sizeof(float), to, e);
 }
 
 /* The first lane is the one of evaluation, too. */
@@ -124,7 +126,8 @@ static int open_lane(struct trainer *t, size_t i, size_t rows, size_t validation
     if (!l->pass)
         return e->code;
     return is_first(t) ? 0
-                       : open_floats(t, pass_rows(l->pass) * features_in(t), &l->room, e);
+                       : open_floats(t, floats_of(t, pass_rows(l->pass) * features_in(t)),
+                                     &l->room, e);
 }
 
 /* Whether what this rank trains on next comes next in the order, batch after batch. */
@@ -137,7 +140,8 @@ static bool in_one_row(const struct trainer *t)
 static int open_loaders(struct trainer *t, size_t rows, struct err *e)
 {
     size_t features = features_in(t), most = pass_rows(t->lanes[0].pass);
-    size_t batches = in_one_row(t) ? GATHERED / (rows * features) : 0;
+    size_t batches =
+        t->device->ops->on_host && in_one_row(t) ? GATHERED / (rows * features) : 0;
     int rc = loader_open(&t->training.loader, t->device, t->n_lanes + 1,
                          batches ? batches * rows : rows, features, e);
 
@@ -148,6 +152,7 @@ static int open_loaders(struct trainer *t, size_t rows, struct err *e)
 static int open_lanes(struct trainer *t, size_t rows, size_t validation_rows,
                       struct err *e)
 {
+    void *partial = NULL;
     int rc = 0;
 
     t->n_lanes = lanes_of(t);
@@ -156,9 +161,10 @@ static int open_lanes(struct trainer *t, size_t rows, size_t validation_rows,
         rc = open_lane(t, i, rows, validation_rows, e);
     if (rc == 0)
         rc = is_first(t) ? open_loaders(t, rows, e)
-                         : open_floats(t, rows * features_in(t), &t->dx, e);
+                         : open_floats(t, floats_of(t, rows * features_in(t)), &t->dx, e);
     if (rc == 0 && t->micro_batches > 1)
-        rc = open_floats(t, t->model->n, &t->partial, e);
+        rc = open_floats(t, t->model->n, &partial, e);
+    t->partial = partial;
     return rc;
 }
 
@@ -184,12 +190,12 @@ static int rehearse(struct trainer *t, size_t rows, struct err *e)
     struct model *m = t->model;
     struct pass *p = t->lanes[0].pass;
     bool first = is_first(t);
-    float *x = first ? t->training.loader.x[0] : t->lanes[0].room;
+    void *x = first ? t->training.loader.x[0] : t->lanes[0].room;
     size_t bytes = m->n_state * sizeof(*m->state);
     float *state = mem_alloc(bytes);
     int rc = d->ops->download(d, state, m->state, bytes, e);
 
-    const float *y = pass_forward(p, &(struct batch){rows, x, true, 0, 0, 0});
+    const void *y = pass_forward(p, &(struct batch){rows, x, true, 0, 0, 0});
     if (is_last(t))
         d->ops->softmax_loss(d, rows, t->data->classes, y, t->training.labels,
                              t->training.order, 0, 0, pass_upstream(p), t->totals);
@@ -270,25 +276,26 @@ static void forward(struct trainer *t, struct feed *f, struct lane *l, struct ro
 {
     struct device *d = t->device;
     bool training = batch > 0;
-    const float *x = l->room;
+    const void *x = l->room;
 
     if (is_first(t))
         x = loader_take(&f->loader, f, rows, rest);
     else
         exchange_receive(t->exchange, (int)t->stage - 1, l->room,
-                         rows.n * features_in(t));
+                         floats_of(t, rows.n * features_in(t)));
     if (!training)
         exchange_sent(t->exchange); /* what was sent last lies where the next goes */
-    const float *y = pass_forward(l->pass, &(struct batch){
-                                               .rows = rows.n,
-                                               .x = x,
-                                               .training = training,
-                                               .seed = t->config.seed,
-                                               .step = t->step,
-                                               .row = rows.start % t->config.batch_size,
-                                           });
+    const void *y = pass_forward(l->pass, &(struct batch){
+                                              .rows = rows.n,
+                                              .x = x,
+                                              .training = training,
+                                              .seed = t->config.seed,
+                                              .step = t->step,
+                                              .row = rows.start % t->config.batch_size,
+                                          });
     if (!is_last(t))
-        exchange_send(t->exchange, (int)t->stage + 1, y, rows.n * features_out(t));
+        exchange_send(t->exchange, (int)t->stage + 1, y,
+                      floats_of(t, rows.n * features_out(t)));
     else /* their part of the gradient of the batch's mean loss, with labels smoothed */
         d->ops->softmax_loss(d, rows.n, t->data->classes, y, f->labels,
                              f->order + rows.start,
@@ -322,8 +329,8 @@ static void gradients_ready(struct trainer *t, size_t ready)
     float *g = t->model->gradients;
 
     if (t->adding)
-        t->device->ops->add(t->device, ACTIVATION_NONE, t->added - ready, g + ready,
-                            t->partial + ready, g + ready);
+        t->device->ops->accumulate(t->device, t->added - ready, g + ready,
+                                   t->partial + ready);
     t->added = ready;
     while (t->reducing && t->reduced - ready >= t->bucket)
         reduce_from(t, t->reduced - t->bucket);
@@ -350,12 +357,13 @@ static void backward(struct trainer *t, struct lane *l, size_t rows, size_t i, s
     t->reducing = i + 1 == n && !t->config.staged;
     if (!is_last(t))
         exchange_receive(t->exchange, (int)t->stage + 1, pass_upstream(l->pass),
-                         rows * features_out(t));
+                         floats_of(t, rows * features_out(t)));
     if (!is_first(t))
         exchange_sent(t->exchange); /* as above */
     pass_backward(l->pass, i ? t->partial : t->model->gradients, t->dx, layer_done, t);
     if (!is_first(t))
-        exchange_send(t->exchange, (int)t->stage - 1, t->dx, rows * features_in(t));
+        exchange_send(t->exchange, (int)t->stage - 1, t->dx,
+                      floats_of(t, rows * features_in(t)));
 }
 
 /* The last batch of an epoch has fewer samples than there are ranks. */

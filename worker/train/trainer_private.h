@@ -19,11 +19,11 @@ struct rows {
 /* Samples on their way to the model: while it works on some, the next are gathered. */
 struct loader {
     struct device *device;
-    float **x;          /* [n][rows][features], for those that are gathered, in turn */
+    void **x;           /* [n][rows][features], for those that are gathered, in turn */
     size_t n, rows, at; /* where the next go */
     struct rows coming; /* are being gathered; n 0: none */
     struct rows here;   /* were, and are not taken yet: from `next` on */
-    const float *next;
+    const char *next;
 };
 
 /* A part as the device sees it. */
@@ -46,7 +46,7 @@ static inline size_t rows_left(const struct feed *f, size_t start, size_t most)
 /* A micro-batch on its way. */
 struct lane {
     struct pass *pass;
-    float *room; /* [rows][in], for what the stage before gives; NULL of the first */
+    void *room; /* [rows][in], for what the stage before gives; NULL of the first */
 };
 
 struct trainer {
@@ -73,7 +73,7 @@ struct trainer {
     struct lane *lanes;     /* [n_lanes]: as many as are under way at once */
     size_t n_lanes;
     size_t most_rows;      /* in evaluation */
-    float *dx;             /* [rows][in], what goes to the stage before */
+    void *dx;              /* [rows][in], what goes to the stage before */
     float *partial;        /* [model->n], gradients of a micro-batch but the first */
     bool adding, reducing; /* this micro-batch's gradients are added, and summed */
     /* Of this step's gradients, those from `added` on are whole on this rank, and those
@@ -89,8 +89,8 @@ void loader_close(struct loader *l); /* one of zeros is fine */
 /* The samples `now` [rows][features], good until n - 1 others are taken. Begins to gather
  * of `rest`, with which the next calls must come, `rows` of them dividing it; n 0: with
  * any. Until then f's order and moves stay as they are. */
-const float *loader_take(struct loader *l, const struct feed *f, struct rows now,
-                         struct rows rest);
+const void *loader_take(struct loader *l, const struct feed *f, struct rows now,
+                        struct rows rest);
 
 /* Makes room for batches on their way: in as many micro-batches as were asked for, or as
  * fit into memory. All ranks at once, with the same result. */
