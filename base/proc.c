@@ -185,6 +185,30 @@ char *program_find(const char *name, const char *path)
     return found;
 }
 
+void plugin_find(const char *file, const char *variable, const char *directory,
+                 struct str *path)
+{
+    const char *given = getenv(variable);
+    char self[4096];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self));
+    size_t begin = path->len;
+
+    if (given) {
+        str_add(path, given);
+        return;
+    }
+    while (n > 0 && self[n - 1] != '/')
+        n--;
+    if (n > 0) {
+        str_addn(path, self, (size_t)n);
+        str_add(path, file);
+        if (access(path->p + begin, R_OK) == 0)
+            return;
+        str_cut(path, begin);
+    }
+    str_addf(path, "%s/%s", directory, file);
+}
+
 int proc_run(char *const argv[], const char *input, double seconds, struct proc_result *r,
              struct err *e)
 {

@@ -20,6 +20,11 @@ struct proc_result {
  * as in PATH, or NULL. NULL: there is none. free() it. */
 char *program_find(const char *name, const char *path);
 
+/* Where a plug-in of ours lies: where that environment variable says, or beside the
+ * program, as in a build tree, or in the directory. Appends its path. */
+void plugin_find(const char *file, const char *variable, const char *directory,
+                 struct str *path);
+
 /* Runs argv (argv[0] looked up on PATH) in a process group of its own, standard
  * input from /dev/null or the given text, until it has ended and its outputs are
  * closed, for at most `seconds` (INFINITY: no limit), then SIGKILL to the group.

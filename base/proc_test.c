@@ -500,6 +500,24 @@ static void test_find(void **state)
     dir_remove(dir, NULL);
 }
 
+static void test_plugin_find(void **state)
+{
+    struct str path = STR_INIT;
+    (void)state;
+    setenv("RUNG_TEST_PLUGIN", "/some/where.so", 1);
+    plugin_find("none.so", "RUNG_TEST_PLUGIN", "/usr/lib/rung", &path);
+    assert_string_equal(path.p, "/some/where.so");
+    unsetenv("RUNG_TEST_PLUGIN");
+    str_cut(&path, 0);
+    plugin_find("none.so", "RUNG_TEST_PLUGIN", "/usr/lib/rung", &path);
+    assert_string_equal(path.p, "/usr/lib/rung/none.so");
+    /* this program lies beside itself */
+    str_cut(&path, 0);
+    plugin_find("proc_test", "RUNG_TEST_PLUGIN", "/usr/lib/rung", &path);
+    assert_int_equal(access(path.p, X_OK), 0);
+    str_free(&path);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -521,6 +539,7 @@ int main(void)
         TEST(test_start),
         TEST(test_start_timeout),
         TEST(test_find),
+        TEST(test_plugin_find),
     };
     return cmocka_run_group_tests_name("base/proc", tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/proc.h"
 #include "gpu/plugin.h"
 #include "worker/train/cpu.h"
 
@@ -42,35 +43,6 @@ static int ask_driver(struct err *e)
                        "there is no GPU (or CUDA_VISIBLE_DEVICES hides it; in Slurm, ask "
                        "for one: --gres=gpu:1)");
     return 0;
-}
-
-/* Where this program lies: in a build tree the plug-in is beside it. */
-static void own_directory(struct str *path)
-{
-    char self[4096];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self));
-
-    if (n <= 0 || (size_t)n == sizeof(self))
-        return;
-    while (n > 0 && self[n - 1] != '/')
-        n--;
-    str_addn(path, self, (size_t)n);
-}
-
-static void find_plugin(struct str *path)
-{
-    const char *given = getenv("RUNG_CUDA_PLUGIN");
-
-    if (given) {
-        str_add(path, given);
-        return;
-    }
-    own_directory(path);
-    str_add(path, PLUGIN_FILE);
-    if (access(path->p, R_OK) == 0)
-        return;
-    str_cut(path, 0);
-    str_add(path, PLUGIN_DIRECTORY "/" PLUGIN_FILE);
 }
 
 static const struct plugin *load(const char *path, struct err *e)
@@ -112,7 +84,7 @@ static const struct plugin *find_gpus(int *n, struct err *e)
 
     if (ask_driver(e) < 0)
         return NULL;
-    find_plugin(&path);
+    plugin_find(PLUGIN_FILE, "RUNG_CUDA_PLUGIN", PLUGIN_DIRECTORY, &path);
     const struct plugin *plugin = load(path.p, e);
     str_free(&path);
     return plugin && plugin->count(n, e) == 0 ? plugin : NULL;
