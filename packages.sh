@@ -3,8 +3,8 @@
 # shellcheck shell=sh
 
 packages_build="gcc libc6-dev make autoconf automake libtool pkg-config
-    libdnnl-dev libhdf5-dev libopenblas-dev libopenmpi-dev libpcre2-dev librandom123-dev
-    libxxhash-dev libyaml-dev libzmq3-dev zlib1g-dev"
+    libdnnl-dev libhdf5-dev liblapacke-dev libnlopt-dev libopenblas-dev libopenmpi-dev
+    libpcre2-dev librandom123-dev libxxhash-dev libyaml-dev libzmq3-dev zlib1g-dev"
 packages_show="dataset-fashion-mnist python3 python3-h5py python3-pandas python3-tables"
 packages_check="clang clang-format groff-base hdf5-tools libclang-rt-dev libcmocka-dev
     locales openmpi-bin procps sharness shellcheck valgrind xz-utils"

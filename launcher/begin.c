@@ -5,6 +5,7 @@
 #include "launcher/batch.h"
 #include "launcher/earlier.h"
 #include "launcher/loaded.h"
+#include "sched/gp.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -129,6 +130,8 @@ int sweep_begin(const struct cli_command *self, const char *path, const char *di
         fputs(errors.p, stderr);
         status = EXIT_USAGE;
     } else if (slurm && batch_check(b->file, &e) != 0) {
+        status = cli_fail(self, EXIT_USAGE, "%s: %s", path, e.text);
+    } else if (b->file->spec.search == SEARCH_GP && !gp_open(&e)) {
         status = cli_fail(self, EXIT_USAGE, "%s: %s", path, e.text);
     } else if (check_earlier(b->file, &e) != 0) {
         status = cli_fail(self, EXIT_USAGE, "%s: %s", path, e.text);

@@ -55,7 +55,9 @@ const struct key keys[KEYS] = {
         .help = "`random`; `sobol`, which covers the space more evenly; `grid`, every "
                 "combination of the `grid(...)` values; `tpe`, which learns from the "
                 "trials so far where good ones are likely; `bohb`, which does so at one "
-                "rung, and draws a third at random; or `cmaes`, for spaces of numbers"},
+                "rung, and draws a third at random; `cmaes`, for spaces of numbers; or "
+                "`gp`, a Gaussian process, which needs the fewest trials and the most time "
+                "to think"},
     [KEY_SEARCH_TRIALS] = {"search.trials", WANT_INT, FIELD(spec.trials),
         .settable = true, .otherwise = "required, for `grid` 1", .lo = 1,
         .hi = TRIALS_MOST, .sample = "64",
@@ -274,8 +276,10 @@ static const struct {
     const char *path; /* of a key */
     const char *word; /* a value of it, or NULL */
 } later[] = {
-    {"metrics", NULL},         {"schedule.interval", NULL}, {"search.method", "gp"},
-    {"search.method", "auto"}, {"schedule.method", "pbt"},
+    {"metrics", NULL},
+    {"schedule.interval", NULL},
+    {"search.method", "auto"},
+    {"schedule.method", "pbt"},
 };
 
 static bool comes_later(const char *path, const char *word)

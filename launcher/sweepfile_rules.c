@@ -94,10 +94,10 @@ static void countable(const struct sweepfile *f, struct str *why)
 
 static void sobol_fits(const struct sweepfile *f, struct str *why)
 {
-    if (f->spec.search == SEARCH_SOBOL && space_dims(f->spec.space) > SOBOL_DIMS)
-        str_addf(why,
-                 "search.method sobol has %d dimensions at most, and the space has %d",
-                 SOBOL_DIMS, space_dims(f->spec.space));
+    bool sobol = f->spec.search == SEARCH_SOBOL || f->spec.search == SEARCH_GP;
+    if (sobol && space_dims(f->spec.space) > SOBOL_DIMS)
+        str_addf(why, "search.method %s has %d dimensions at most, and the space has %d",
+                 search_names[f->spec.search], SOBOL_DIMS, space_dims(f->spec.space));
 }
 
 static void cmaes_moves(const struct sweepfile *f, struct str *why)

@@ -2,6 +2,7 @@
  * target, method. */
 #include "base/clock.h"
 #include "base/rng.h"
+#include "sched/gp.h"
 #include "sched/tpe.h"
 
 #include <stdio.h>
@@ -146,6 +147,37 @@ static void bench_tpe(struct bench *b, const char *what)
                multivariate ? "multivariate" : "univariate");
 }
 
+/* Each of them runs and comes to a value before the next one, as in a sweep. */
+static void bench_gp(struct bench *b, const char *what)
+{
+    enum { DRAWS = 200 };
+    const struct gp_ops *ops = gp_open(NULL);
+    if (!ops) {
+        printf("-\t< 250 ms\tgp draw: left out of this build\n");
+        return;
+    }
+    struct observed *o = thousand(b->space);
+    struct gp *gp = gp_new(b->space, 1, ops);
+    double all = 0, most = 0;
+    b->draw.u = b->u;
+    b->draw.values = b->values;
+    for (uint32_t t = 1000; t < 1000 + DRAWS; t++) {
+        double start = clock_mono();
+        if (gp_draw(gp, o, t, &b->draw, NULL) != 0)
+            abort();
+        double took = clock_mono() - start;
+        all += took;
+        most = took > most ? took : most;
+        observed_add(o, b->u, b->values);
+        observed_value(o, (int32_t)t, 0, rng_unit(1, RNG_TEST, t, 0, 0));
+    }
+    printf("%.1f ms\t< 250 ms\tgp draw of %s after 1000 trials; mean of %d (the longest: "
+           "%.0f ms)\n",
+           1e3 * all / DRAWS, what, DRAWS, 1e3 * most);
+    gp_free(gp);
+    observed_free(o);
+}
+
 int main(void)
 {
     enum { REPEAT = 200000, RUNS = 5 };
@@ -182,6 +214,8 @@ int main(void)
     whole.space = built(integers, sizeof(integers) / sizeof(integers[0]));
     bench_tpe(&wide, "10 real parameters");
     bench_tpe(&whole, "10 integers of 100 values");
+    bench_gp(&wide, "10 real parameters");
+    bench_gp(&whole, "10 integers of 100 values");
     space_free(whole.space);
     space_free(small.space);
     space_free(wide.space);

@@ -8,18 +8,16 @@
 #define COUNTED_MAX 65536 /* points of a grid */
 
 const char *const search_names[] = {
-    [SEARCH_GRID] = "grid",
-    [SEARCH_RANDOM] = "random",
-    [SEARCH_SOBOL] = "sobol",
-    [SEARCH_TPE] = "tpe",
-    [SEARCH_BOHB] = "bohb",
-    [SEARCH_CMAES] = "cmaes",
-    NULL,
+    [SEARCH_GRID] = "grid",   [SEARCH_RANDOM] = "random",
+    [SEARCH_SOBOL] = "sobol", [SEARCH_TPE] = "tpe",
+    [SEARCH_BOHB] = "bohb",   [SEARCH_CMAES] = "cmaes",
+    [SEARCH_GP] = "gp",       NULL,
 };
 
 bool search_by_model(enum search_method method)
 {
-    return method == SEARCH_TPE || method == SEARCH_BOHB || method == SEARCH_CMAES;
+    return method == SEARCH_TPE || method == SEARCH_BOHB || method == SEARCH_CMAES ||
+           method == SEARCH_GP;
 }
 
 int search_method_of(const char *name)

@@ -1,6 +1,7 @@
 /* Searchers: which point of the unit cube the next trial tries.
  *
- * A draw is a pure function of (seed, spec, the events so far); the chosen point,
+ * A draw is a pure function of (seed, spec, the events so far), and for gp of the draws
+ * before it, from which it keeps what it has fitted; the chosen point,
  * its values and the bracket go into the journal as an event, and a replay
  * applies them, so nothing here needs to give the same bits on another CPU. */
 #ifndef SCHED_SEARCH_H
@@ -14,7 +15,8 @@ enum search_method {
     SEARCH_SOBOL,
     SEARCH_TPE,
     SEARCH_BOHB,
-    SEARCH_CMAES
+    SEARCH_CMAES,
+    SEARCH_GP
 };
 
 /* "grid", "random", ...; -1 for another. search_names[] is NULL-terminated. */

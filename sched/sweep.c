@@ -71,6 +71,7 @@ void sweep_free(struct sweep *sw)
     map_free(&sw->slots);
     observed_free(sw->seen);
     cmaes_free(sw->cmaes);
+    gp_free(sw->gp);
     free(sw->u);
     free(sw->values);
     str_free(&sw->params);

@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/vec.h"
 #include "sched/cmaes.h"
+#include "sched/gp.h"
 #include "sched/median.h"
 #include "sched/observed.h"
 #include "sched/rung.h"
@@ -40,6 +41,7 @@ struct sweep {
     /* what a search by a model knows: NULL with another one */
     struct observed *seen; /* the known trials, then the sweep's */
     struct cmaes *cmaes;
+    struct gp *gp;      /* made by the first draw */
     int32_t known;      /* trials of an earlier sweep */
     int32_t known_last; /* the number there of the last one; -1: none */
     bool exhausted;     /* a grid whose last points break constraints */

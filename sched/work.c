@@ -325,8 +325,19 @@ static void trial_event(struct sweep *sw, struct event *ev, int bracket)
     ev->drawn.params = (struct slice){sw->params.p, sw->params.len};
 }
 
+static int draw_gp(struct sweep *sw, uint32_t trial, struct draw *d, struct err *e)
+{
+    if (!sw->gp) {
+        const struct gp_ops *ops = gp_open(e);
+        if (!ops)
+            return ERR_UNSUPPORTED;
+        sw->gp = gp_new(sw->spec->space, sw->spec->seed, ops);
+    }
+    return gp_draw(sw->gp, sw->seen, trial, d, e);
+}
+
 /* d->next becomes the cursor after it. */
-static int draw_point(const struct sweep *sw, struct draw *d, struct err *e)
+static int draw_point(struct sweep *sw, struct draw *d, struct err *e)
 {
     const struct spec *spec = sw->spec;
     uint32_t trial = (uint32_t)sw->trials.n;
@@ -335,6 +346,8 @@ static int draw_point(const struct sweep *sw, struct draw *d, struct err *e)
 
     if (sw->cmaes)
         return cmaes_draw(sw->cmaes, trial, d, e);
+    if (spec->search == SEARCH_GP)
+        return draw_gp(sw, trial, d, e);
     if (sw->seen)
         return tpe_draw(
             spec->space, sw->seen, spec->seed, trial,

@@ -8,6 +8,8 @@ test_description='searches by a model: what they need not be measured long for'
 # Debian's python3: another one on PATH may lack its packages.
 /usr/bin/python3 -c '' 2>/dev/null && test_set_prereq PYTHON
 
+test -f "$top_builddir/librung_gp.so" && test_set_prereq GP
+
 PYTHONDONTWRITEBYTECODE=1
 export PYTHONDONTWRITEBYTECODE
 
@@ -67,6 +69,32 @@ test_expect_success 'cmaes moves, with a resume between' '
     test $(events moves trial | wc -l) = 40
 '
 
+test_expect_success GP 'gp finds what is good, with a resume between' '
+    learner process "{mode: stop, max_t: 4, grace_period: 2}" &&
+    sed -i "s/tpe/gp/; s/slots: 2/slots: 2\nstop: {trials: 20}/" process.yaml &&
+    run_sweep process &&
+    timeout 120 rung resume --quiet --set stop.trials=none process &&
+    sound process &&
+    test $(events process trial | wc -l) = 40 &&
+    rung best -n 1 process >best && cat best &&
+    rung replay --verify process
+'
+
+test_expect_success 'without its plug-in gp is refused' '
+    learner without "{method: none, max_t: 2}" &&
+    sed -i "s/tpe/gp/" without.yaml &&
+    for command in check run submit; do
+        (RUNG_GP_PLUGIN=/nowhere/gp.so && export RUNG_GP_PLUGIN &&
+         test_expect_code 2 rung $command without.yaml 2>err) && cat err &&
+        grep "gp is not in this rung: /nowhere/gp.so is not there" err || return 1
+    done
+'
+
+test_expect_success GP 'nor is it wanted for looking at such a sweep' '
+    (RUNG_GP_PLUGIN=/nowhere/gp.so && export RUNG_GP_PLUGIN &&
+     rung status process && rung replay --verify process && rung best process)
+'
+
 test_expect_success 'check shows what is drawn before anything is known, and says so' '
     rung check -n 40 learns.yaml >out && cat out &&
     grep -F "the next ones depend on what trials come to" out &&
@@ -97,12 +125,22 @@ test_expect_success 'status tells when early milestones say nothing' '
 
 test_expect_success PYTHON 'regret.py measures, and tpe is far below random' '
     /usr/bin/python3 "$top_srcdir/tests/quality/regret.py" "$top_builddir/rung" \
-        --seeds 5 --evaluations 100 --functions branin,mixed >table && cat table &&
+        --seeds 5 --evaluations 100 --functions branin,mixed \
+        --searchers random,sobol,tpe,bohb,cmaes,tpe-univariate >table && cat table &&
     awk "NR > 2 { at[\$1, \$2] = \$6 }
          END { exit !(at[\"branin\", \"tpe\"] < at[\"branin\", \"random\"] / 3 &&
                       at[\"mixed\", \"tpe\"] < at[\"mixed\", \"random\"] &&
                       at[\"branin\", \"tpe-univariate\"] < at[\"branin\", \"random\"]) }" table &&
     test $(wc -l <table) = 14
+'
+
+test_expect_success GP,PYTHON 'and gp far below tpe' '
+    /usr/bin/python3 "$top_srcdir/tests/quality/regret.py" "$top_builddir/rung" \
+        --seeds 5 --evaluations 50 --functions branin,mixed --searchers tpe,gp >table &&
+    cat table &&
+    awk "NR > 2 { at[\$1, \$2] = \$3 }
+         END { exit !(at[\"branin\", \"gp\"] < at[\"branin\", \"tpe\"] / 10 &&
+                      at[\"mixed\", \"gp\"] < at[\"mixed\", \"tpe\"]) }" table
 '
 
 test_expect_success PYTHON 'and says what it does not know' '

@@ -23,6 +23,7 @@ OURS = {
     "tpe": "{method: tpe",
     "bohb": "{method: bohb",
     "cmaes": "{method: cmaes",
+    "gp": "{method: gp",
     "tpe-univariate": "{method: tpe, multivariate: false",
 }
 THEIRS = ("optuna-tpe", "optuna-tpe-univariate", "optuna-gp", "optuna-cmaes")

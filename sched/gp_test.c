@@ -1,0 +1,379 @@
+#include "sched/gp.h"
+
+#include "base/rng.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define MOST 8
+
+struct line {
+    const char *name, *expr, *when;
+};
+
+static void refuse(void *ctx, size_t offset, const char *text)
+{
+    (void)ctx;
+    fail_msg("%zu: %s", offset, text);
+}
+
+static struct space *built(const struct line lines[], const char *constraint)
+{
+    static const struct space_errors errors = {refuse, NULL};
+    const char *names[MOST];
+    struct space *sp = space_new();
+    size_t n = 0;
+    for (; lines[n].name; n++)
+        names[n] = lines[n].name;
+    space_declare(sp, names, n);
+    for (size_t i = 0; i < n; i++)
+        space_define(sp, (int)i, lines[i].expr, lines[i].when, &errors, &errors);
+    if (constraint)
+        space_constrain(sp, constraint, &errors);
+    return sp;
+}
+
+struct world {
+    struct space *sp;
+    struct observed *o;
+    struct gp *gp;
+    double u[MOST];
+    struct value values[MOST];
+    struct draw d;
+    struct err e;
+};
+
+static void world_begin(struct world *w, const struct line lines[],
+                        const char *constraint)
+{
+    *w = (struct world){.sp = built(lines, constraint)};
+    const struct gp_ops *ops = gp_open(&w->e);
+    if (!ops)
+        fail_msg("%s", w->e.text);
+    w->gp = gp_new(w->sp, 7, ops);
+    w->o = observed_new(w->sp, 2);
+    w->d.u = w->u;
+    w->d.values = w->values;
+}
+
+static void world_end(struct world *w)
+{
+    gp_free(w->gp);
+    observed_free(w->o);
+    space_free(w->sp);
+}
+
+static int32_t put(struct world *w, double a, double b)
+{
+    double u[MOST] = {a, b};
+    struct value values[MOST];
+    assert_int_equal(space_eval(w->sp, u, values, NULL), SPACE_OK);
+    observed_add(w->o, u, values);
+    return observed_trials(w->o) - 1;
+}
+
+static void draw(struct world *w, uint32_t trial)
+{
+    if (gp_draw(w->gp, w->o, trial, &w->d, &w->e) != 0)
+        fail_msg("%s", w->e.text);
+}
+
+/* Draws a trial and tells its value at level 0. */
+static void run(struct world *w, double (*f)(const struct world *w))
+{
+    int32_t t = observed_trials(w->o);
+    draw(w, (uint32_t)t);
+    observed_add(w->o, w->u, w->values);
+    observed_value(w->o, t, 0, f(w));
+}
+
+static const struct line plane[] = {
+    {"x", "uniform(0, 1)", NULL},
+    {"y", "uniform(0, 1)", NULL},
+    {NULL, NULL, NULL},
+};
+
+static double spread(uint32_t i, uint32_t k)
+{
+    return rng_unit(3, RNG_TEST, i, k, 0);
+}
+
+static double bowl_at(double x, double y)
+{
+    return pow(x - 0.3, 2) + pow(y - 0.7, 2);
+}
+
+static double bowl(const struct world *w)
+{
+    return bowl_at(w->u[0], w->u[1]);
+}
+
+/* n trials all over the plane. */
+static void scatter(struct world *w, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        double x = spread(i, 0), y = spread(i, 1);
+        observed_value(w->o, put(w, x, y), 0, bowl_at(x, y));
+    }
+}
+
+static void a_plug_in_may_be_missing(void **state)
+{
+    char *path = getenv("RUNG_GP_PLUGIN");
+    struct err e;
+    (void)state;
+    assert_non_null(path);
+    path = strdup(path);
+    setenv("RUNG_GP_PLUGIN", "/nowhere/librung_gp.so", 1);
+    assert_null(gp_open(&e));
+    assert_non_null(strstr(e.text, "/nowhere/librung_gp.so is not there, since rung was "
+                                   "built without OpenBLAS"));
+    setenv("RUNG_GP_PLUGIN", "/dev/null", 1);
+    assert_null(gp_open(&e));
+    assert_non_null(strstr(e.text, "search.method gp: /dev/null"));
+    setenv("RUNG_GP_PLUGIN", path, 1);
+    assert_non_null(gp_open(&e));
+    free(path);
+}
+
+static void threads_are_as_the_user_set_them(void **state)
+{
+    struct err e;
+    (void)state;
+    setenv("OPENBLAS_NUM_THREADS", "3", 1);
+    assert_non_null(gp_open(&e));
+    assert_string_equal(getenv("OPENBLAS_NUM_THREADS"), "3");
+    unsetenv("OPENBLAS_NUM_THREADS");
+    assert_non_null(gp_open(&e));
+    assert_null(getenv("OPENBLAS_NUM_THREADS"));
+}
+
+static void the_first_ones_are_quasi_random(void **state)
+{
+    struct world w;
+    (void)state;
+    world_begin(&w, plane, NULL);
+    for (uint32_t t = 0; t < GP_STARTS; t++) {
+        run(&w, bowl);
+        assert_int_equal(w.d.next, t + 1);
+        assert_true(w.u[1] == sobol_unit(7, 1, t));
+    }
+    run(&w, bowl);
+    assert_int_equal(w.d.next, GP_STARTS); /* that draw took none */
+    world_end(&w);
+}
+
+static void it_finds_the_bottom(void **state)
+{
+    struct world w;
+    double least = 1;
+    (void)state;
+    world_begin(&w, plane, NULL);
+    for (int t = 0; t < 25; t++) {
+        run(&w, bowl);
+        least = fmin(least, bowl(&w));
+    }
+    assert_true(least < 1e-4);
+    world_end(&w);
+}
+
+/* Losses of 1e10 among them hide nothing. */
+static double cliff(const struct world *w)
+{
+    return w->u[0] > 0.6 ? 1e10 : bowl(w);
+}
+
+static void wild_values_hide_nothing(void **state)
+{
+    struct world w;
+    double least = 1;
+    (void)state;
+    world_begin(&w, plane, NULL);
+    for (int t = 0; t < 40; t++) {
+        run(&w, cliff);
+        least = fmin(least, cliff(&w));
+    }
+    assert_true(least < 1e-3);
+    world_end(&w);
+}
+
+static void failed_ones_are_bad(void **state)
+{
+    struct world w;
+    (void)state;
+    world_begin(&w, plane, NULL);
+    scatter(&w, 30);
+    for (uint32_t i = 0; i < 20; i++) /* where the bottom is */
+        observed_worst(w.o, put(&w, 0.2 + 0.2 * spread(i, 8), 0.6 + 0.2 * spread(i, 9)));
+    for (uint32_t t = 50; t < 60; t++) {
+        run(&w, bowl);
+        assert_false(fabs(w.u[0] - 0.3) < 0.05 && fabs(w.u[1] - 0.7) < 0.05);
+    }
+    world_end(&w);
+}
+
+static void pending_ones_repel(void **state)
+{
+    struct world w;
+    double first[2];
+    (void)state;
+    world_begin(&w, plane, NULL);
+    scatter(&w, 20);
+    draw(&w, 20);
+    memcpy(first, w.u, sizeof(first));
+    for (uint32_t t = 20; t < 28; t++) {
+        draw(&w, t);
+        for (int32_t i = 20; i < observed_trials(w.o); i++) {
+            const double *u = observed_point(w.o, i);
+            assert_true(hypot(u[0] - w.u[0], u[1] - w.u[1]) > 1e-4);
+        }
+        observed_add(w.o, w.u, w.values);
+    }
+    assert_true(observed_point(w.o, 20)[0] == first[0]);
+    world_end(&w);
+}
+
+/* One that is pending becomes told, and others come: as if the model had been made of
+ * these at once. */
+static void what_is_kept_changes_nothing(void **state)
+{
+    struct world w;
+    double kept[2];
+    (void)state;
+    world_begin(&w, plane, NULL);
+    scatter(&w, 30);
+    for (int i = 0; i < 3; i++)
+        put(&w, spread(50, (uint32_t)i), 0.5);
+    draw(&w, 33); /* fits with 30 values */
+    observed_value(w.o, 31, 0, 0.4);
+    draw(&w, 33); /* 31: not yet again */
+    memcpy(kept, w.u, sizeof(kept));
+    gp_free(w.gp);
+    w.gp = gp_new(w.sp, 7, gp_open(NULL));
+    struct observed *all = w.o;
+    w.o = observed_new(w.sp, 2);
+    scatter(&w, 30);
+    draw(&w, 33); /* the same fit */
+    observed_free(w.o);
+    w.o = all;
+    draw(&w, 33);
+    assert_true(fabs(kept[0] - w.u[0]) < 1e-3 && fabs(kept[1] - w.u[1]) < 1e-3);
+    world_end(&w);
+}
+
+static void the_best_are_modelled_however_old(void **state)
+{
+    struct world w;
+    (void)state;
+    world_begin(&w, plane, NULL);
+    scatter(&w, 300);
+    for (uint32_t i = 0; i < 600; i++) {
+        double x = spread(i, 4), y = 0.3 * spread(i, 5);
+        observed_value(w.o, put(&w, x, y), 0, bowl_at(x, y));
+    }
+    draw(&w, 900);
+    assert_true(hypot(w.u[0] - 0.3, w.u[1] - 0.7) < 0.02);
+    world_end(&w);
+}
+
+static void lower_levels_are_no_rivals(void **state)
+{
+    struct world w;
+    (void)state;
+    world_begin(&w, plane, NULL);
+    for (uint32_t i = 0; i < 12; i++) {
+        double x = spread(i, 0), y = spread(i, 1);
+        int32_t t = put(&w, x, y);
+        observed_value(w.o, t, 0, 100);
+        observed_value(w.o, t, 1, bowl_at(x, y));
+    }
+    for (uint32_t i = 0; i < 20; i++) /* a lower level's values are smaller here */
+        observed_value(w.o, put(&w, 0.8 + 0.2 * spread(i, 6), spread(i, 7)), 0, -50);
+    for (uint32_t t = 32; t < 40; t++) {
+        draw(&w, t);
+        assert_true(w.u[0] < 0.8);
+        int32_t added = observed_trials(w.o);
+        observed_add(w.o, w.u, w.values);
+        observed_value(w.o, added, 1, bowl(&w));
+    }
+    world_end(&w);
+}
+
+static const struct line kinds[] = {
+    {"opt", "choice(sgd, adam, none)", NULL},
+    {"n", "randint(1, 9)", NULL},
+    {"lr", "loguniform(1e-5, 1)", NULL},
+    {"many", "randint(0, 1000)", NULL},
+    {"momentum", "uniform(0, 1)", "opt == \"sgd\""},
+    {NULL, NULL, NULL},
+};
+
+static double training(const struct world *w)
+{
+    const struct value *v = w->values;
+    double loss = fabs((double)v[1].i - 3) / 4 + pow(log10(v[2].r) + 2, 2) +
+                  fabs((double)v[3].i - 400) / 1000;
+    if (v[4].kind == VALUE_ABSENT)
+        return loss + (strcmp(v[0].s, "adam") == 0 ? 0.5 : 1);
+    return loss + pow(v[4].r - 0.9, 2);
+}
+
+static void kinds_are_searched_as_they_are(void **state)
+{
+    struct world w;
+    double least = 10;
+    (void)state;
+    world_begin(&w, kinds, "n * lr < 5");
+    for (int t = 0; t < 60; t++) {
+        run(&w, training);
+        assert_true((double)w.values[1].i * w.values[2].r < 5);
+        assert_true(w.values[3].i >= 0 && w.values[3].i < 1000);
+        least = fmin(least, training(&w));
+    }
+    assert_true(least < 0.05);
+    world_end(&w);
+}
+
+static void a_narrow_space_is_still_drawn_from(void **state)
+{
+    struct world w;
+    (void)state;
+    world_begin(&w, plane, "x < 0.001");
+    for (int i = 0; i < 20; i++)
+        observed_value(w.o, put(&w, 0.0009, i / 20.0), 0, i);
+    for (uint32_t t = 20; t < 23; t++) {
+        draw(&w, t);
+        assert_true(w.values[0].r < 0.001);
+        assert_true(w.d.tries > 1000);
+    }
+    world_end(&w);
+    world_begin(&w, plane, "x > 2");
+    assert_int_equal(gp_draw(w.gp, w.o, 0, &w.d, &w.e), ERR_RANGE);
+    world_end(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_plug_in_may_be_missing),
+        cmocka_unit_test(threads_are_as_the_user_set_them),
+        cmocka_unit_test(the_first_ones_are_quasi_random),
+        cmocka_unit_test(it_finds_the_bottom),
+        cmocka_unit_test(wild_values_hide_nothing),
+        cmocka_unit_test(failed_ones_are_bad),
+        cmocka_unit_test(pending_ones_repel),
+        cmocka_unit_test(what_is_kept_changes_nothing),
+        cmocka_unit_test(the_best_are_modelled_however_old),
+        cmocka_unit_test(lower_levels_are_no_rivals),
+        cmocka_unit_test(kinds_are_searched_as_they_are),
+        cmocka_unit_test(a_narrow_space_is_still_drawn_from),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
