@@ -1,7 +1,8 @@
 /* A GPU by CUDA. Operations are queued on one stream, in order, so that memory which is
- * released can be given out again at once: who gets it comes later in the stream.
- * Products are cuBLAS's (cuda_blas.c), convolutions cuDNN's (cuda_conv.c), and the rest
- * kernels of ours (kernels.h). */
+ * released can be given out again at once: who gets it comes later in the stream. Some
+ * wait before, on the tape (cuda_ops.c), which all here runs first. Products are cuBLAS's
+ * (cuda_blas.c), convolutions cuDNN's (cuda_conv.c), and the rest kernels of ours
+ * (kernels.h). */
 #include "config.h"
 
 #include "gpu/cuda_private.h"
@@ -74,6 +75,12 @@ static int cuda_set_precision(struct device *d, enum device_precision p, struct 
     return 0;
 }
 
+cudaStream_t cuda_stream(struct cuda *cuda)
+{
+    tape_flush(cuda->tape);
+    return cuda->queue;
+}
+
 /* ---- memory ---- */
 
 /* The driver loads a kernel's code when it is launched first, and that has to find room:
@@ -118,12 +125,14 @@ static int cuda_allocate(struct device *d, size_t bytes, void **p, struct err *e
     int rc = cache_allocate(cuda->cache, bytes, p, e);
 
     if (rc == 0) /* download() says it if this fails */
-        cuda_ok(cuda, cudaMemsetAsync(*p, 0, bytes, cuda->stream), "zeroing of memory");
+        cuda_ok(cuda, cudaMemsetAsync(*p, 0, bytes, cuda_stream(cuda)),
+                "zeroing of memory");
     return rc;
 }
 
 static void cuda_release(struct device *d, void *p)
 {
+    tape_flush(((struct cuda *)d)->tape);
     cache_release(((struct cuda *)d)->cache, p);
 }
 
@@ -141,6 +150,7 @@ static void cuda_memory(const struct device *d, struct device_memory *m)
 
 static void release_space(struct cuda *cuda)
 {
+    tape_forget(cuda->tape);
     cache_release(cuda->cache, cuda->space);
     cuda->space = NULL;
     cuda->space_bytes = 0;
@@ -149,10 +159,11 @@ static void release_space(struct cuda *cuda)
 static void cuda_recover(struct device *d)
 {
     struct cuda *cuda = (struct cuda *)d;
+    cudaStream_t stream = cuda_stream(cuda);
 
     if (cuda->failure.code != ERR_FULL)
         return;
-    cudaStreamSynchronize(cuda->stream);
+    cudaStreamSynchronize(stream);
     cudaGetLastError();
     release_space(cuda);
     cuda_conv_forget(cuda);
@@ -166,6 +177,8 @@ int cuda_space_try(struct cuda *cuda, size_t bytes, void **p, struct err *e)
         *p = cuda->space;
         return 0;
     }
+    if (cuda->capturing) /* the same was run before: it does not happen */
+        return err_set(e, ERR_IO, "a step that is captured needs more memory");
     release_space(cuda);
     int rc = cache_allocate(cuda->cache, bytes, &cuda->space, e);
     if (rc < 0)
@@ -194,6 +207,7 @@ static size_t piece(size_t bytes, size_t at)
 static void cuda_upload(struct device *d, void *to, const void *host, size_t bytes)
 {
     struct cuda *cuda = (struct cuda *)d;
+    cudaStream_t stream = cuda_stream(cuda);
     bool ok = true;
 
     for (size_t at = 0, i = 0; at < bytes && ok; at += STAGING, i++) {
@@ -205,9 +219,9 @@ static void cuda_upload(struct device *d, void *to, const void *host, size_t byt
         memcpy(s->p, (const char *)host + at, n);
         ok = cuda_ok(cuda,
                      cudaMemcpyAsync((char *)to + at, s->p, n, cudaMemcpyHostToDevice,
-                                     cuda->stream),
+                                     stream),
                      "a copy to the GPU") &&
-             cuda_ok(cuda, cudaEventRecord(s->done, cuda->stream), "a copy to the GPU");
+             cuda_ok(cuda, cudaEventRecord(s->done, stream), "a copy to the GPU");
     }
 }
 
@@ -224,9 +238,9 @@ static void bring(struct cuda *cuda, char *host, const char *from, size_t bytes)
                 !cuda_ok(cuda,
                          cudaMemcpyAsync(s->p, from + i * STAGING,
                                          piece(bytes, i * STAGING),
-                                         cudaMemcpyDeviceToHost, cuda->stream),
+                                         cudaMemcpyDeviceToHost, cuda->queue),
                          what) ||
-                !cuda_ok(cuda, cudaEventRecord(s->done, cuda->stream), what))
+                !cuda_ok(cuda, cudaEventRecord(s->done, cuda->queue), what))
                 return;
         }
         if (i > 0) {
@@ -242,11 +256,12 @@ static int cuda_download(struct device *d, void *host, const void *from, size_t 
                          struct err *e)
 {
     struct cuda *cuda = (struct cuda *)d;
+    cudaStream_t stream = cuda_stream(cuda);
 
     if (!cuda->failure.code)
         bring(cuda, host, from, bytes);
     if (!cuda->failure.code)
-        cuda_ok(cuda, cudaStreamSynchronize(cuda->stream), "the GPU's work");
+        cuda_ok(cuda, cudaStreamSynchronize(stream), "the GPU's work");
     if (cuda->failure.code)
         return err_set(e, cuda->failure.code, "%s", cuda->failure.text);
     return 0;
@@ -290,12 +305,13 @@ static void cuda_detach(struct device *d, const void *p)
 {
     struct cuda *cuda = (struct cuda *)d;
 
+    tape_flush(cuda->tape);
     for (size_t i = 0; p && i < cuda->attachments.n; i++) {
         struct attachment a = cuda->attachments.v[i];
         if (a.p != p)
             continue;
         cudaStreamSynchronize(cuda->gatherer); /* which reads samples */
-        cudaStreamSynchronize(cuda->stream);   /* and this one labels */
+        cudaStreamSynchronize(cuda->queue);    /* and this one labels */
         if (a.host)
             cudaFreeHost(a.p);
         else
@@ -305,225 +321,24 @@ static void cuda_detach(struct device *d, const void *p)
     }
 }
 
-/* ---- operations ---- */
-
-static void cuda_gather_wait(struct device *d)
-{
-    struct cuda *cuda = (struct cuda *)d;
-
-    if (cuda->gathering)
-        cuda_ok(cuda, cudaStreamWaitEvent(cuda->stream, cuda->gathered, 0),
-                "the gathering of samples");
-    cuda->gathering = false;
-}
-
-static void cuda_gather(struct device *d, const struct device_gather *g, size_t rows,
-                        void *out)
-{
-    static const char what[] = "the gathering of samples";
-    struct cuda *cuda = (struct cuda *)d;
-
-    cuda_gather_wait(d);
-    cuda->gathering =
-        cuda_ok(cuda, cudaEventRecord(cuda->queued, cuda->stream), what) &&
-        cuda_ok(cuda, cudaStreamWaitEvent(cuda->gatherer, cuda->queued, 0), what) &&
-        cuda_ok(cuda, kernel_gather(cuda->gatherer, cuda->type, g, rows, out), what) &&
-        cuda_ok(cuda, cudaEventRecord(cuda->gathered, cuda->gatherer), what);
-}
-
-static void cuda_activation_backward(struct device *d, enum device_activation activation,
-                                     size_t rows, size_t cols, const void *y, void *dy,
-                                     float *dbias)
-{
-    struct cuda *cuda = (struct cuda *)d;
-    bool relu = activation == ACTIVATION_RELU;
-    void *space =
-        dbias ? cuda_space(cuda, kernel_sums_space(cuda->type, rows, cols)) : NULL;
-
-    if (space)
-        cuda_ok(cuda,
-                kernel_column_sums(cuda->stream, cuda->type, rows, cols, relu ? y : NULL,
-                                   dy, dy, dbias, space),
-                "an activation's gradient");
-    else if (!dbias && relu)
-        cuda_ok(cuda, kernel_relu_backward(cuda->stream, cuda->type, rows * cols, y, dy),
-                "an activation's gradient");
-}
-
-static void cuda_add(struct device *d, enum device_activation activation, size_t n,
-                     const void *a, const void *b, void *y)
-{
-    struct cuda *cuda = (struct cuda *)d;
-
-    cuda_ok(
-        cuda,
-        kernel_add(cuda->stream, cuda->type, activation == ACTIVATION_RELU, n, a, b, y),
-        "an addition");
-}
-
-static void cuda_add_backward(struct device *d, enum device_activation activation,
-                              size_t n, const void *y, const void *dy, void *da, void *db)
-{
-    struct cuda *cuda = (struct cuda *)d;
-
-    cuda_ok(cuda,
-            kernel_add_backward(cuda->stream, cuda->type, activation == ACTIVATION_RELU,
-                                n, y, dy, da, db),
-            "an addition's gradient");
-}
-
-static void cuda_dropout(struct device *d, const struct device_dropout *dropout,
-                         const void *x, void *y)
-{
-    struct cuda *cuda = (struct cuda *)d;
-
-    cuda_ok(cuda, kernel_dropout(cuda->stream, cuda->type, dropout, x, y), "dropout");
-}
-
-static void cuda_softmax_loss(struct device *d, size_t rows, size_t classes,
-                              const void *logits, const int32_t *labels,
-                              const uint32_t *index, float smoothing, float share,
-                              void *gradient, struct device_totals *totals)
-{
-    struct cuda *cuda = (struct cuda *)d;
-    void *space = cuda_space(cuda, kernel_loss_space(rows));
-
-    if (space)
-        cuda_ok(cuda,
-                kernel_softmax_loss(cuda->stream, cuda->type, rows, classes, logits,
-                                    labels, index, smoothing, share, gradient, totals,
-                                    space),
-                "the loss");
-}
-
-static void cuda_max_pool(struct device *d, const struct device_slide *s, const void *x,
-                          void *y)
-{
-    struct cuda *cuda = (struct cuda *)d;
-
-    cuda_ok(cuda, kernel_max_pool(cuda->stream, cuda->type, s, x, y), "pooling");
-}
-
-static void cuda_max_pool_backward(struct device *d, const struct device_slide *s,
-                                   const void *x, const void *y, const void *dy, void *dx)
-{
-    struct cuda *cuda = (struct cuda *)d;
-
-    cuda_ok(cuda, kernel_max_pool_backward(cuda->stream, cuda->type, s, x, y, dy, dx),
-            "pooling's gradient");
-}
-
-static void cuda_avg_pool(struct device *d, size_t rows, struct image in, const void *x,
-                          void *y)
-{
-    struct cuda *cuda = (struct cuda *)d;
-
-    cuda_ok(cuda, kernel_avg_pool(cuda->stream, cuda->type, rows, in, x, y), "pooling");
-}
-
-static void cuda_avg_pool_backward(struct device *d, size_t rows, struct image in,
-                                   const void *dy, void *dx)
-{
-    struct cuda *cuda = (struct cuda *)d;
-
-    cuda_ok(cuda, kernel_avg_pool_backward(cuda->stream, cuda->type, rows, in, dy, dx),
-            "pooling's gradient");
-}
-
-static void *norm_space(struct cuda *cuda, const struct device_batch_norm *b)
-{
-    return cuda_space(cuda, kernel_sums_space(cuda->type, b->n, b->channels));
-}
-
-static void cuda_batch_norm(struct device *d, const struct device_batch_norm *b,
-                            const void *x, void *y)
-{
-    struct cuda *cuda = (struct cuda *)d;
-    void *space = norm_space(cuda, b);
-
-    if (space)
-        cuda_ok(cuda, kernel_batch_norm(cuda->stream, cuda->type, b, x, y, space),
-                "batch normalisation");
-}
-
-static void cuda_batch_norm_running(struct device *d, const struct device_batch_norm *b,
-                                    const void *x, void *y)
-{
-    struct cuda *cuda = (struct cuda *)d;
-    void *space = norm_space(cuda, b);
-
-    if (space)
-        cuda_ok(cuda, kernel_batch_norm_running(cuda->stream, cuda->type, b, x, y, space),
-                "batch normalisation");
-}
-
-static void cuda_batch_norm_backward(struct device *d, const struct device_batch_norm *b,
-                                     const void *x, const void *dy, float *dweight,
-                                     float *dbias, void *dx)
-{
-    struct cuda *cuda = (struct cuda *)d;
-    void *space = norm_space(cuda, b);
-
-    if (space)
-        cuda_ok(cuda,
-                kernel_batch_norm_backward(cuda->stream, cuda->type, b, x, dy, dweight,
-                                           dbias, dx, space),
-                "batch normalisation's gradient");
-}
-
-static void cuda_accumulate(struct device *d, size_t n, float *g, const float *more)
-{
-    struct cuda *cuda = (struct cuda *)d;
-
-    cuda_ok(cuda, kernel_add(cuda->stream, KERNEL_FP32, false, n, g, more, g),
-            "an addition");
-}
-
-static int cuda_unscale(struct device *d, float by, size_t n, float *g, bool *finite,
-                        struct err *e)
-{
-    struct cuda *cuda = (struct cuda *)d;
-    uint32_t overflow = 0;
-
-    cuda_ok(cuda, cudaMemsetAsync(cuda->overflow, 0, sizeof(overflow), cuda->stream),
-            "unscaling");
-    cuda_ok(cuda, kernel_unscale(cuda->stream, by, n, g, cuda->overflow), "unscaling");
-    int rc = cuda_download(d, &overflow, cuda->overflow, sizeof(overflow), e);
-    *finite = overflow == 0;
-    return rc;
-}
-
-static void cuda_sgd(struct device *d, const struct device_sgd *s, size_t n, float *w,
-                     const float *g, float *v)
-{
-    struct cuda *cuda = (struct cuda *)d;
-
-    cuda_ok(cuda, kernel_sgd(cuda->stream, s, n, w, g, v), "the optimiser's step");
-}
-
-static void cuda_adam(struct device *d, const struct device_adam *s, size_t n, float *w,
-                      const float *g, float *m, float *v)
-{
-    struct cuda *cuda = (struct cuda *)d;
-
-    cuda_ok(cuda, kernel_adam(cuda->stream, s, n, w, g, m, v), "the optimiser's step");
-}
-
 /* ---- beginning and end ---- */
 
 static void cuda_close(struct device *d)
 {
     struct cuda *cuda = (struct cuda *)d;
 
+    if (cuda->tape)
+        tape_flush(cuda->tape);
     if (cuda->gatherer)
         cudaStreamSynchronize(cuda->gatherer);
-    if (cuda->stream)
-        cudaStreamSynchronize(cuda->stream);
+    if (cuda->queue)
+        cudaStreamSynchronize(cuda->queue);
     usage_end(cuda->usage);
     cuda_conv_close(cuda);
     cuda_blas_close(cuda);
     while (cuda->attachments.n)
         cuda_detach(d, cuda->attachments.v[0].p);
+    tape_close(cuda->tape);
     vec_free(&cuda->attachments);
     for (int i = 0; i < STAGINGS; i++) {
         if (cuda->staging[i].p)
@@ -538,8 +353,8 @@ static void cuda_close(struct device *d)
         cudaEventDestroy(cuda->gathered);
     if (cuda->gatherer)
         cudaStreamDestroy(cuda->gatherer);
-    if (cuda->stream)
-        cudaStreamDestroy(cuda->stream);
+    if (cuda->queue)
+        cudaStreamDestroy(cuda->queue);
     free(cuda);
 }
 
@@ -627,7 +442,7 @@ static int name_gpu(struct cuda *cuda, int number, uint64_t *id, struct err *e)
 
 static int open_streams(struct cuda *cuda, struct err *e)
 {
-    cudaError_t rc = cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking);
+    cudaError_t rc = cudaStreamCreateWithFlags(&cuda->queue, cudaStreamNonBlocking);
 
     if (rc == cudaSuccess)
         rc = cudaStreamCreateWithFlags(&cuda->gatherer, cudaStreamNonBlocking);
@@ -687,6 +502,8 @@ static int cuda_open(int number, struct device **d, uint64_t *id, struct err *e)
     rc = name_gpu(cuda, number, id, e);
     if (rc == 0)
         rc = open_streams(cuda, e);
+    if (rc == 0)
+        rc = cuda_graph_open(cuda, e);
     if (rc == 0)
         rc = try_out(cuda, e);
     if (rc == 0)

@@ -13,7 +13,7 @@ int cuda_blas_open(struct cuda *cuda, struct err *e)
     if (rc == 0)
         rc = cache_allocate(cuda->cache, BLAS_SPACE, &cuda->blas_space, e);
     if (rc == 0)
-        rc = fault_cublas(cublasSetStream(cuda->blas, cuda->stream), "cuBLAS", e);
+        rc = fault_cublas(cublasSetStream(cuda->blas, cuda->queue), "cuBLAS", e);
     if (rc == 0)
         rc = fault_cublas(cublasSetWorkspace(cuda->blas, cuda->blas_space, BLAS_SPACE),
                           "cuBLAS", e);
@@ -48,16 +48,15 @@ static const void *as_activation(struct cuda *cuda, const void *b, size_t n)
     void *to = cuda_space(cuda, 2 * n);
     bool ok =
         to &&
-        cuda_ok(cuda, kernel_convert(cuda->stream, KERNEL_FP32, cuda->type, n, b, to),
+        cuda_ok(cuda, kernel_convert(cuda->queue, KERNEL_FP32, cuda->type, n, b, to),
                 "a product");
     return ok ? to : NULL;
 }
 
 /* cuBLAS has columns where we have rows: what is [m][k] to us is to it k by m. So it is
  * asked for the transposed product, op(b)^T op(a)^T, of the transposed operands. */
-void cuda_gemm(struct device *d, const struct device_gemm *g)
+void cuda_blas_gemm(struct cuda *cuda, const struct device_gemm *g)
 {
-    struct cuda *cuda = (struct cuda *)d;
     const float one = 1, zero = 0;
     enum kernel_type to = g->weight_gradient ? KERNEL_FP32 : cuda->type;
     cudaDataType_t type = data_type(cuda->type);
@@ -75,7 +74,7 @@ void cuda_gemm(struct device *d, const struct device_gemm *g)
         CUBLAS_GEMM_DEFAULT);
     if (cuda_blas_ok(cuda, rc, "a product") && g->bias)
         cuda_ok(cuda,
-                kernel_bias(cuda->stream, to, g->m * g->n, g->n, g->bias,
+                kernel_bias(cuda->queue, to, g->m * g->n, g->n, g->bias,
                             g->activation == ACTIVATION_RELU, g->c),
                 "a bias");
 }

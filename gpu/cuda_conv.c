@@ -64,7 +64,7 @@ int cuda_conv_open(struct cuda *cuda, struct err *e)
     int rc = fault_cudnn(cudnnCreate(&cuda->dnn), "cuDNN", e);
 
     if (rc == 0)
-        rc = fault_cudnn(cudnnSetStream(cuda->dnn, cuda->stream), "cuDNN", e);
+        rc = fault_cudnn(cudnnSetStream(cuda->dnn, cuda->queue), "cuDNN", e);
     cuda->convolver = mem_alloc(sizeof(*cuda->convolver));
     return rc;
 }
@@ -362,13 +362,13 @@ static int attempt(struct cuda *cuda, const struct plan *p, void *const arrays[A
         at[a] = t == p->type ? arrays[a] : (char *)space + p->place[a];
         if (t != p->type && (enum array)a != result)
             rc = fault_cuda(
-                kernel_convert(cuda->stream, t, p->type, p->count[a], arrays[a], at[a]),
+                kernel_convert(cuda->queue, t, p->type, p->count[a], arrays[a], at[a]),
                 &cuda->versions, what, e);
     }
     if (rc == 0)
         rc = fault_cudnn(launch(cuda, p, at, (char *)space + p->space), what, e);
     if (rc == 0 && own != p->type)
-        rc = fault_cuda(kernel_convert(cuda->stream, p->type, own, p->count[result],
+        rc = fault_cuda(kernel_convert(cuda->queue, p->type, own, p->count[result],
                                        at[result], arrays[result]),
                         &cuda->versions, what, e);
     return rc;
@@ -392,37 +392,33 @@ static bool convolve(struct cuda *cuda, enum operation o, const struct device_sl
     return cuda_note(cuda, rc < 0 ? e.code : 0, &e);
 }
 
-void cuda_conv(struct device *d, const struct device_slide *s, const void *x,
-               const float *weight, const float *bias, enum device_activation activation,
-               void *y)
+void cuda_conv_forward(struct cuda *cuda, const struct device_slide *s, const void *x,
+                       const float *weight, const float *bias, bool relu, void *y)
 {
-    struct cuda *cuda = (struct cuda *)d;
-
     if (convolve(cuda, FORWARD, s, x, weight, y) && bias)
         cuda_ok(cuda,
-                kernel_bias(cuda->stream, cuda->type, s->rows * image_size(s->out),
-                            s->out.c, bias, activation == ACTIVATION_RELU, y),
+                kernel_bias(cuda->queue, cuda->type, s->rows * image_size(s->out),
+                            s->out.c, bias, relu, y),
                 "a bias");
 }
 
-void cuda_conv_backward_data(struct device *d, const struct device_slide *s,
+void cuda_conv_data_gradient(struct cuda *cuda, const struct device_slide *s,
                              const float *weight, const void *dy, void *dx)
 {
-    convolve((struct cuda *)d, BACKWARD_DATA, s, dx, weight, dy);
+    convolve(cuda, BACKWARD_DATA, s, dx, weight, dy);
 }
 
-void cuda_conv_backward_weight(struct device *d, const struct device_slide *s,
+void cuda_conv_weight_gradient(struct cuda *cuda, const struct device_slide *s,
                                const void *x, const void *dy, float *dweight,
                                float *dbias)
 {
-    struct cuda *cuda = (struct cuda *)d;
     size_t n = s->rows * s->out.h * s->out.w, c = s->out.c;
 
     convolve(cuda, BACKWARD_WEIGHT, s, x, dweight, dy);
     void *space = dbias ? cuda_space(cuda, kernel_sums_space(cuda->type, n, c)) : NULL;
     if (space)
         cuda_ok(cuda,
-                kernel_column_sums(cuda->stream, cuda->type, n, c, NULL, dy, NULL, dbias,
+                kernel_column_sums(cuda->queue, cuda->type, n, c, NULL, dy, NULL, dbias,
                                    space),
                 "a bias's gradient");
 }

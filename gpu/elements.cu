@@ -132,7 +132,8 @@ cudaError_t kernel_add_backward(cudaStream_t s, enum kernel_type t, bool relu, s
 /* A draw is for as many numbers as a pack has. */
 template <typename T>
 static cudaError_t dropout_of(cudaStream_t s, const struct device_dropout *dropout,
-                              const void *from, void *to)
+                              const void *from, void *to,
+                              const union kernel_values *later)
 {
     struct device_dropout d = *dropout;
     const T *x = (const T *)from;
@@ -144,44 +145,82 @@ static cudaError_t dropout_of(cudaStream_t s, const struct device_dropout *dropo
         uint32_t row = (uint32_t)i / packs, pack = (uint32_t)i - row * packs;
         size_t first = pack * PACK, at = row * d.cols + first;
         int m = d.cols - first < PACK ? (int)(d.cols - first) : (int)PACK;
+        struct device_dropout now = d;
         float v[PACK];
+        if (later) {
+            now.seed = later->dropout.seed;
+            now.row = later->dropout.row;
+        }
         load(x + at, m, v);
-        arith_dropout(&d, row, pack, v);
+        arith_dropout(&now, row, pack, v);
         store(y + at, m, v);
     });
 }
 
 cudaError_t kernel_dropout(cudaStream_t s, enum kernel_type t,
-                           const struct device_dropout *d, const void *x, void *y)
+                           const struct device_dropout *d, const void *x, void *y,
+                           const union kernel_values *later)
 {
-    return BY_TYPE(t, dropout_of, s, d, x, y);
+    return BY_TYPE(t, dropout_of, s, d, x, y, later);
 }
 
 /* ---- optimiser steps ---- */
 
 cudaError_t kernel_sgd(cudaStream_t s, const struct device_sgd *sgd, size_t n, float *w,
-                       const float *g, float *v)
+                       const float *g, float *v, const union kernel_values *later)
 {
-    struct device_sgd step = *sgd;
+    struct device_sgd given = *sgd;
 
-    return each(s, n, [=] __device__(size_t i) { arith_sgd(&step, i, w, g, v); });
+    return each(s, n, [=] __device__(size_t i) {
+        struct device_sgd step = later ? later->sgd : given;
+        arith_sgd(&step, i, w, g, v);
+    });
 }
 
 cudaError_t kernel_adam(cudaStream_t s, const struct device_adam *adam, size_t n,
-                        float *w, const float *g, float *m, float *v)
+                        float *w, const float *g, float *m, float *v,
+                        const union kernel_values *later)
 {
-    struct device_adam step = *adam;
+    struct device_adam given = *adam;
 
-    return each(s, n, [=] __device__(size_t i) { arith_adam(&step, i, w, g, m, v); });
+    return each(s, n, [=] __device__(size_t i) {
+        struct device_adam step = later ? later->adam : given;
+        arith_adam(&step, i, w, g, m, v);
+    });
 }
 
 cudaError_t kernel_unscale(cudaStream_t s, float by, size_t n, float *g,
-                           uint32_t *overflow)
+                           uint32_t *overflow, const union kernel_values *later)
 {
     return each(s, n, [=] __device__(size_t i) {
-        float x = g[i] * by;
+        float x = g[i] * (later ? later->by : by);
         g[i] = x;
         if (!isfinite(x))
             *overflow = 1; /* whoever of them writes it */
     });
+}
+
+/* ---- values ---- */
+
+struct values {
+    union kernel_values v[KERNEL_VALUES];
+};
+
+/* They travel with the launch: what they were copied from may change at once. */
+static __global__ void put_values(struct values given, union kernel_values *to)
+{
+    to[threadIdx.x] = given.v[threadIdx.x];
+}
+
+cudaError_t kernel_put_values(cudaStream_t s, size_t n, const union kernel_values *v,
+                              union kernel_values *to)
+{
+    struct values given;
+
+    if (n == 0)
+        return cudaSuccess;
+    for (size_t i = 0; i < n; i++)
+        given.v[i] = v[i];
+    put_values<<<1, (unsigned)n, 0, s>>>(given, to);
+    return cudaGetLastError();
 }

@@ -3,22 +3,28 @@
 
 template <typename T>
 static cudaError_t gather_of(cudaStream_t s, const struct device_gather *gather,
-                             size_t rows, void *to)
+                             size_t rows, void *to, const union kernel_values *later)
 {
-    struct device_gather g = *gather;
-    uint32_t features = (uint32_t)g.features;
+    struct device_gather given = *gather;
+    uint32_t features = (uint32_t)given.features;
     T *out = (T *)to;
 
     return each(s, rows * features, [=] __device__(size_t i) {
+        struct device_gather g = given;
         uint32_t r = (uint32_t)i / features;
+        if (later) {
+            g.index = later->gather.index;
+            g.moves = later->gather.moves;
+        }
         arith_narrow(arith_gather(&g, r, (uint32_t)i - r * features), &out[i]);
     });
 }
 
 cudaError_t kernel_gather(cudaStream_t s, enum kernel_type t,
-                          const struct device_gather *g, size_t rows, void *out)
+                          const struct device_gather *g, size_t rows, void *out,
+                          const union kernel_values *later)
 {
-    return BY_TYPE(t, gather_of, s, g, rows, out);
+    return BY_TYPE(t, gather_of, s, g, rows, out, later);
 }
 
 template <typename T>

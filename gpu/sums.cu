@@ -556,7 +556,8 @@ template <typename T>
 static __global__ void row_losses(size_t rows, uint32_t classes, const T *logits,
                                   const int32_t *labels, const uint32_t *index,
                                   float smoothing, float share, T *gradient,
-                                  struct outcome *outcome)
+                                  struct outcome *outcome,
+                                  const union kernel_values *later)
 {
     size_t r = own_element() / WARP;
     uint32_t lane = threadIdx.x % WARP;
@@ -565,6 +566,10 @@ static __global__ void row_losses(size_t rows, uint32_t classes, const T *logits
 
     if (r >= rows) /* the whole warp */
         return;
+    if (later) {
+        index = later->loss.index;
+        share = later->loss.share;
+    }
     const T *row = logits + r * classes;
     uint32_t label = (uint32_t)labels[index[r]], at = warp_best(row, classes, lane);
     float best = arith_widen(row[at]);
@@ -623,7 +628,7 @@ static cudaError_t softmax_loss_of(cudaStream_t s, size_t rows, size_t classes,
                                    const void *logits, const int32_t *labels,
                                    const uint32_t *index, float smoothing, float share,
                                    void *gradient, struct device_totals *totals,
-                                   void *space)
+                                   void *space, const union kernel_values *later)
 {
     struct outcome *outcome = (struct outcome *)space;
 
@@ -631,7 +636,7 @@ static cudaError_t softmax_loss_of(cudaStream_t s, size_t rows, size_t classes,
         return cudaSuccess;
     row_losses<<<blocks_for(rows * WARP), THREADS, 0, s>>>(
         rows, (uint32_t)classes, (const T *)logits, labels, index, smoothing, share,
-        (T *)gradient, outcome);
+        (T *)gradient, outcome, later);
     add_losses<<<1, THREADS, 0, s>>>(rows, outcome, totals);
     return cudaGetLastError();
 }
@@ -639,8 +644,9 @@ static cudaError_t softmax_loss_of(cudaStream_t s, size_t rows, size_t classes,
 cudaError_t kernel_softmax_loss(cudaStream_t s, enum kernel_type t, size_t rows,
                                 size_t classes, const void *logits, const int32_t *labels,
                                 const uint32_t *index, float smoothing, float share,
-                                void *gradient, struct device_totals *totals, void *space)
+                                void *gradient, struct device_totals *totals, void *space,
+                                const union kernel_values *later)
 {
     return BY_TYPE(t, softmax_loss_of, s, rows, classes, logits, labels, index, smoothing,
-                   share, gradient, totals, space);
+                   share, gradient, totals, space, later);
 }

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "worker/train/cpu.h"
 #include "worker/train/fixture.h"
+#include "worker/train/reference.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -107,6 +108,79 @@ static void test_an_operation_without_memory_is_forgiven(void **state)
     assert_int_equal(d->ops->download(d, one, c, sizeof(one), &e), 0);
     assert_true(one[0] == 0);
     device_close(d);
+}
+
+/* ---- steps that come again ---- */
+
+enum { NUMBERS = 1000 };
+
+/* A device and what steps on it work on: a, b, their sum with some dropped, gradients,
+ * what is added to them, weights and momentum. */
+struct stepping {
+    struct device *device;
+    float *of[7];
+};
+
+static struct stepping stepping_open(struct device *d)
+{
+    struct stepping s = {.device = d};
+
+    for (uint32_t i = 0; i < COUNT(s.of); i++) {
+        float *start = reference_numbers(NUMBERS, i);
+        void *p;
+        assert_int_equal(d->ops->allocate(d, NUMBERS * sizeof(*start), &p, NULL), 0);
+        d->ops->upload(d, p, start, NUMBERS * sizeof(*start));
+        s.of[i] = p;
+        free(start);
+    }
+    return s;
+}
+
+/* Calls that are the same each time, but for what changes from step to step. */
+static void one_step(const struct stepping *s, int k, float *weights)
+{
+    struct device *d = s->device;
+    const struct device_dropout dropout = {.rows = 10,
+                                           .cols = 100,
+                                           .seed = (uint64_t)k,
+                                           .row = 7 * (size_t)k,
+                                           .keep = 40000};
+    const struct device_sgd sgd = {1 / (float)(k + 1), 0.9f, 0.01f, k % 2};
+
+    for (int i = 0; i < 4; i++) {
+        d->ops->add(d, ACTIVATION_RELU, NUMBERS, s->of[0], s->of[1], s->of[0]);
+        d->ops->dropout(d, &dropout, s->of[0], s->of[2]);
+        d->ops->accumulate(d, NUMBERS, s->of[3], s->of[2]);
+    }
+    d->ops->sgd(d, &sgd, NUMBERS, s->of[5], s->of[3], s->of[6]);
+    assert_int_equal(
+        d->ops->download(d, weights, s->of[5], NUMBERS * sizeof(*weights), NULL), 0);
+}
+
+/* They are launched as one; and to the bit do what the CPU does one after another, also
+ * when another step comes between, and when an operation gets more memory. */
+static void test_steps_that_come_again_are_as_the_first(void **state)
+{
+    (void)state;
+    enum { ROWS = 70000, COLS = 8 };
+    struct device *cpu = cpu_open(1), *gpu = gpu_wanted();
+    struct stepping on_cpu = stepping_open(cpu), on_gpu = stepping_open(gpu);
+    float want[NUMBERS], got[NUMBERS];
+    void *large;
+
+    assert_int_equal(gpu->ops->allocate(gpu, ROWS * COLS * sizeof(float), &large, NULL),
+                     0);
+    for (int k = 0; k < 12; k++) {
+        one_step(&on_cpu, k, want);
+        one_step(&on_gpu, k, got);
+        assert_memory_equal(got, want, sizeof(want));
+        if (k % 4 == 3)
+            gpu->ops->activation_backward(gpu, ACTIVATION_NONE,
+                                          (size_t)ROWS * (k + 1) / 12, COLS, NULL, large,
+                                          on_gpu.of[4]);
+    }
+    device_close(cpu);
+    device_close(gpu);
 }
 
 /* ---- trainings ---- */
@@ -297,6 +371,7 @@ int main(void)
         cmocka_unit_test(test_copies_of_all_sizes),
         cmocka_unit_test(test_memory_is_counted_and_limited),
         cmocka_unit_test(test_an_operation_without_memory_is_forgiven),
+        cmocka_unit_test(test_steps_that_come_again_are_as_the_first),
         cmocka_unit_test(test_activations_of_16_bits_take_less_memory),
         cmocka_unit_test(test_a_training_is_the_cpus_to_rounding),
         cmocka_unit_test(test_a_training_gives_the_same_bits_again),
