@@ -156,7 +156,53 @@ void controller_account(struct controller *c, struct event *ev)
 
 /* ---- handing out work ---- */
 
-/* sweep_next(), drawing when a new trial is due. */
+/* Has the port make the next draw, where that takes time. */
+static int begin_draft(struct controller *c, struct err *e)
+{
+    struct draft *d;
+    int rc;
+
+    if (!c->port.draft || c->drafting)
+        return 0;
+    rc = draft_begin(c->sw, &d, e);
+    if (d) {
+        c->drafting = true;
+        c->superseded = false;
+        c->port.draft(c->ctx, d);
+    }
+    return rc;
+}
+
+void controller_drafted(struct controller *c, struct draft *d)
+{
+    c->drafting = false;
+    if (c->superseded) {
+        draft_free(d);
+        return;
+    }
+    draft_free(c->draft);
+    c->draft = d;
+}
+
+/* The event of the next trial; *wait: its draw is being made. */
+static int draw(struct controller *c, struct event *ev, bool *wait, struct err *e)
+{
+    int rc;
+
+    *wait = false;
+    if (c->draft) {
+        rc = draft_use(c->draft, c->sw, ev, e);
+        draft_free(c->draft);
+        c->draft = NULL;
+        c->superseded = true;
+        return rc;
+    }
+    rc = begin_draft(c, e);
+    *wait = rc == 0 && c->drafting;
+    return rc == 0 && !c->drafting ? sweep_draw(c->sw, ev, e) : rc;
+}
+
+/* sweep_next(), drawing when a new trial is due. WORK_DRAW: that is being done. */
 static struct work next_work(struct controller *c)
 {
     struct work w = sweep_next(c->sw);
@@ -164,16 +210,27 @@ static struct work next_work(struct controller *c)
     while (w.kind == WORK_DRAW) {
         struct event ev;
         struct err e = {0};
-        int rc = sweep_draw(c->sw, &ev, &e);
+        bool wait;
+        int rc = draw(c, &ev, &wait, &e);
 
         if (rc != 0 && rc != ERR_NOENT) {
             pause_sweep(c, e.text, true);
             return sweep_next(c->sw);
         }
+        if (wait)
+            return w;
         controller_happen(c, &ev);
         w = sweep_next(c->sw);
     }
     return w;
+}
+
+/* While slots are busy: the next draw is made with all that is known. What goes wrong is
+ * told when it is wanted. */
+static void draw_ahead(struct controller *c, const struct work *next)
+{
+    if (next->kind == WORK_DRAW && (!c->draft || draft_is_old(c->draft, c->sw)))
+        begin_draft(c, NULL);
 }
 
 static void hand_out(struct controller *c, struct peer *p, int32_t slot,
@@ -441,6 +498,7 @@ void controller_free(struct controller *c)
     vec_free(&c->bad_nodes);
     map_free(&c->by_id);
     packet_free(c->packet);
+    draft_free(c->draft);
     str_free(&c->text);
     free(c->refusal);
     free(c->reason);
@@ -470,6 +528,7 @@ void controller_tick(struct controller *c)
     check_end(c, &next);
     if (!controller_over(c))
         controller_want_jobs(c, &next);
+    draw_ahead(c, &next);
 }
 
 double controller_deadline(const struct controller *c)

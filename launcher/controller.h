@@ -10,6 +10,7 @@
 
 #include "launcher/costs.h"
 #include "launcher/gpu_rows.h"
+#include "sched/draft.h"
 #include "sched/sweep.h"
 #include "slurm/executor.h"
 #include "wire/msg.h"
@@ -32,6 +33,9 @@ struct controller_port {
     bool (*exclude)(void *ctx, const char *node);
     /* Adds where a job's output is and how it ends, if that is known; may be NULL. */
     void (*job_output)(void *ctx, const char *job, struct str *out);
+    /* draft_make() apart from us, then controller_drafted(). There is one at a time;
+     * until that it is the other side's. NULL: draws are made when they are wanted. */
+    void (*draft)(void *ctx, struct draft *d);
     /* A sentence for the person who watches, and for the log. */
     void (*say)(void *ctx, const char *text);
 };
@@ -79,6 +83,9 @@ void controller_known(struct controller *c, const struct event *ev);
 
 /* An ACCOUNT event, see launcher/accounts.h. */
 void controller_account(struct controller *c, struct event *ev);
+
+/* It was made, and is ours again. */
+void controller_drafted(struct controller *c, struct draft *d);
 
 /* What people ask. trial -1: the whole sweep. */
 void controller_stop(struct controller *c, int32_t trial, const char *reason);

@@ -89,6 +89,10 @@ struct controller {
     bool missed;         /* it was said that the metric is not reported */
     bool garbled;        /* it was said that a packet could not be read */
     int strangers;       /* peers that are */
+    /* draws made ahead */
+    struct draft *draft; /* to be used next; NULL: none */
+    bool drafting;       /* one is made by the port */
+    bool superseded;     /* and is of no use: another trial was drawn meanwhile */
     /* job steps */
     double launches, launches_at; /* how many may begin now, as of then */
     int64_t steps_begun;

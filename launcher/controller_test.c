@@ -74,10 +74,15 @@ struct world {
     enum steps_mode steps;
     int as_steps, as_processes; /* begun so */
     int most_open;
-    int room;     /* jobs that can be submitted */
-    int refused;  /* how often more were asked for */
-    int excluded; /* nodes */
-    int said;     /* sentences */
+    bool ahead; /* draws are made ahead, and take so many rounds: */
+    int draw_rounds;
+    struct draft *draft; /* the one that is being made */
+    int draft_left;      /* rounds */
+    int drafts;          /* that were begun */
+    int room;            /* jobs that can be submitted */
+    int refused;         /* how often more were asked for */
+    int excluded;        /* nodes */
+    int said;            /* sentences */
     char last_said[1000];
 };
 
@@ -341,15 +346,37 @@ static struct sweep *replay(struct world *w, struct costs **costs,
     return sw;
 }
 
+static void on_draft(void *ctx, struct draft *d)
+{
+    struct world *w = ctx;
+
+    assert_null(w->draft);
+    w->draft = d;
+    w->draft_left = w->draw_rounds;
+    w->drafts++;
+}
+
+static void make_draft(struct world *w)
+{
+    struct draft *d = w->draft;
+
+    if (!d || w->draft_left-- > 0)
+        return;
+    w->draft = NULL;
+    draft_make(d);
+    controller_drafted(w->controller, d);
+}
+
 static void begin_controller(struct world *w)
 {
-    static const struct controller_port port = {.append = on_append,
-                                                .send = on_send,
-                                                .submit = on_submit,
-                                                .job_state = on_job_state,
-                                                .job_left = on_job_left,
-                                                .exclude = on_exclude,
-                                                .say = on_say};
+    const struct controller_port port = {.append = on_append,
+                                         .send = on_send,
+                                         .submit = on_submit,
+                                         .job_state = on_job_state,
+                                         .job_left = on_job_left,
+                                         .exclude = on_exclude,
+                                         .draft = w->ahead ? on_draft : NULL,
+                                         .say = on_say};
     struct controller_config c = {.file = &w->file, .epoch = ++w->epoch, .release = "t"};
     struct event ev = {.kind = EVENT_EPOCH, .trial = -1};
 
@@ -413,6 +440,7 @@ static void round_of(struct world *w)
     controller_clock(w->controller, w->now, w->now);
     deliver(w);
     run_machines(w);
+    make_draft(w);
     controller_tick(w->controller);
     commit(w);
     controller_flush(w->controller);
@@ -458,6 +486,7 @@ static struct world *world_new(uint64_t seed, enum schedule_mode mode, int trial
 static void world_free(struct world *w)
 {
     controller_free(w->controller);
+    draft_free(w->draft);
     costs_free(w->costs);
     sweep_free(w->sw);
     for (int i = 0; i < w->machines; i++)
@@ -528,6 +557,35 @@ static void test_quiet(void **state)
         assert_true(sweep_totals(w->sw)->attempts >= 30);
         assert_true(sweep_totals(w->sw)->state[TRIAL_COMPLETED] > 0);
         assert_true(w->machines <= 4);
+        world_free(w);
+    }
+}
+
+/* However long draws take, the sweep goes on, no draft is used twice, and none that knows
+ * nothing of the trial drawn before it. */
+static void test_draws_ahead(void **state)
+{
+    static const int rounds[] = {0, 2, 40};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rounds) / sizeof(rounds[0]); i++) {
+        struct world *w = world_new(5, MODE_PROMOTE, 30, 4);
+
+        w->file.spec.search = SEARCH_TPE;
+        w->ahead = true;
+        w->draw_rounds = rounds[i];
+        controller_free(w->controller);
+        costs_free(w->costs);
+        sweep_free(w->sw);
+        begin_controller(w);
+        run_world(w);
+        assert_int_equal(controller_state(w->controller), CONTROLLER_FINISHED);
+        assert_int_equal(sweep_trials(w->sw), 30);
+        assert_true(w->drafts >= 30);
+        for (int32_t a = 0; a < 30; a++)
+            for (int32_t b = 0; b < a; b++)
+                assert_string_not_equal(sweep_trial(w->sw, a)->params,
+                                        sweep_trial(w->sw, b)->params);
         world_free(w);
     }
 }
@@ -932,6 +990,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_quiet),
+        cmocka_unit_test(test_draws_ahead),
         cmocka_unit_test(test_gpus),
         cmocka_unit_test(test_pause_and_resume),
         cmocka_unit_test(test_stop),

@@ -10,6 +10,7 @@
 #include "base/proc.h"
 #include "launcher/batch.h"
 #include "launcher/cli.h"
+#include "launcher/drafter.h"
 #include "launcher/earlier.h"
 #include "launcher/epoch.h"
 #include "launcher/jobs.h"
@@ -54,6 +55,7 @@ struct server {
     struct routes *routes; /* where socket_send() reaches agents */
     struct viewer *viewer;
     struct tidy *tidy;
+    struct drafter *drafter;  /* NULL: draws of this search take no time */
     struct succession *chain; /* NULL: we are no job of one */
     bool leaving;             /* it goes on, without us */
     int signals;              /* signalfd */
@@ -209,6 +211,21 @@ static void job_accounts(void *ctx, const char *why, bool passing)
     }
 }
 
+static void port_draft(void *ctx, struct draft *d)
+{
+    struct server *s = ctx;
+
+    drafter_make(s->drafter, d);
+}
+
+static void take_draft(struct server *s)
+{
+    struct draft *made = s->drafter ? drafter_take(s->drafter) : NULL;
+
+    if (made)
+        controller_drafted(s->ep.controller, made);
+}
+
 static const struct executor_news news = {.submitted = job_submitted,
                                           .refused = jobs_refused,
                                           .uncancelled = jobs_uncancelled,
@@ -334,15 +351,16 @@ static int make_executor(struct server *s, struct err *e)
 
 static int set_up_controller(struct server *s, struct err *e)
 {
-    static const struct controller_port port = {.append = port_append,
-                                                .send = port_send,
-                                                .submit = port_submit,
-                                                .job_state = port_job_state,
-                                                .job_left = port_job_left,
-                                                .passes = port_passes,
-                                                .exclude = port_exclude,
-                                                .job_output = port_job_output,
-                                                .say = port_say};
+    const struct controller_port port = {.append = port_append,
+                                         .send = port_send,
+                                         .submit = port_submit,
+                                         .job_state = port_job_state,
+                                         .job_left = port_job_left,
+                                         .passes = port_passes,
+                                         .exclude = port_exclude,
+                                         .job_output = port_job_output,
+                                         .draft = s->drafter ? port_draft : NULL,
+                                         .say = port_say};
     struct controller_config c = {.release = PACKAGE_VERSION,
                                   .slots_per_job = s->executor->ops->slots_per_job,
                                   .keeps_idle = s->executor->ops->keeps_idle,
@@ -405,6 +423,8 @@ static int set_up(struct server *s, struct err *e)
     s->viewer = viewer_new(&s->ep.sweep, &s->ep.who, &s->gpus, s->o->quiet,
                            journal_epoch(s->ep.journal), s->timers.s[TIMER_VIEW]);
     s->tidy = tidy_new(s->dir, s->ep.sweep.sw, s->ep.sweep.file);
+    if (search_by_model(s->ep.sweep.file->spec.search) && !(s->drafter = drafter_new(e)))
+        return ERR_IO;
     return set_up_controller(s, e);
 }
 
@@ -575,15 +595,17 @@ static int commit(struct server *s, double now, struct err *e)
 
 static int serve_round(struct server *s, struct err *e)
 {
-    struct pollfd fds[1] = {{.fd = s->signals, .events = POLLIN}};
+    struct pollfd fds[2] = {{.fd = s->signals, .events = POLLIN}, {.events = POLLIN}};
     double now = clock_mono(), until = epoch_deadline(&s->ep);
-    int rc;
+    int rc, n = 1;
 
     if (s->next_request < until)
         until = s->next_request;
     if (s->chain && succession_deadline(s->chain) < until)
         until = succession_deadline(s->chain);
-    rc = socket_wait(s->socket, fds, 1, until > now ? until - now : 0, e);
+    if (s->drafter)
+        fds[n++].fd = drafter_fd(s->drafter);
+    rc = socket_wait(s->socket, fds, n, until > now ? until - now : 0, e);
     if (rc < 0)
         return rc;
     now = clock_mono();
@@ -593,6 +615,7 @@ static int serve_round(struct server *s, struct err *e)
         return rc;
     take_signals(s);
     take_requests(s, now);
+    take_draft(s);
     s->executor->ops->poll(s->executor);
     if (s->chain)
         succession_poll(s->chain);
@@ -767,6 +790,7 @@ static void tear_down(struct server *s)
     tidy_free(s->tidy);
     succession_free(s->chain);
     socket_close(s->socket);
+    drafter_free(s->drafter);
     if (s->executor)
         s->executor->ops->free(s->executor);
     epoch_end(&s->ep);

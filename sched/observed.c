@@ -10,6 +10,7 @@ enum fate { PENDING, TOLD, WORST, DROPPED };
 struct observed {
     const struct space *space;
     int dims, levels;
+    uint64_t changes;
     VEC(uint8_t) fates; /* [trials] */
     VEC(double) points; /* [trials][dims] */
     VEC(double) values; /* [trials][levels], NaN: none */
@@ -37,6 +38,33 @@ void observed_free(struct observed *o)
     free(o);
 }
 
+#define COPY(from, to)                                                                   \
+    do {                                                                                 \
+        vec_reserve(&(to), (from).n);                                                    \
+        memcpy((to).v, (from).v, (from).n * sizeof((from).v[0]));                        \
+        (to).n = (from).n;                                                               \
+    } while (0)
+
+struct observed *observed_copy(const struct observed *o)
+{
+    struct observed *c = observed_new(o->space, o->levels);
+    c->changes = o->changes;
+    if (o->fates.n > 0) {
+        COPY(o->fates, c->fates);
+        COPY(o->points, c->points);
+        COPY(o->values, c->values);
+    }
+    memcpy(c->finite, o->finite, (size_t)o->levels * sizeof(*o->finite));
+    return c;
+}
+
+#undef COPY
+
+uint64_t observed_changes(const struct observed *o)
+{
+    return o->changes;
+}
+
 static double *values_of(const struct observed *o, int32_t trial)
 {
     return &o->values.v[(size_t)trial * (size_t)o->levels];
@@ -44,6 +72,7 @@ static double *values_of(const struct observed *o, int32_t trial)
 
 void observed_add(struct observed *o, const double u[], const struct value values[])
 {
+    o->changes++;
     for (int d = 0; d < o->dims; d++) {
         double cell[2] = {NAN, NAN};
         if (values[space_dim(o->space, d)->param].kind != VALUE_ABSENT && !isnan(u[d]))
@@ -58,6 +87,7 @@ void observed_add(struct observed *o, const double u[], const struct value value
 void observed_value(struct observed *o, int32_t trial, int level, double value)
 {
     double *at = &values_of(o, trial)[level];
+    o->changes++;
     if (!isfinite(value)) {
         observed_worst(o, trial);
         return;
@@ -71,6 +101,7 @@ void observed_value(struct observed *o, int32_t trial, int level, double value)
 
 void observed_worst(struct observed *o, int32_t trial)
 {
+    o->changes++;
     if (o->fates.v[trial] == TOLD)
         for (int l = 0; l < o->levels; l++)
             o->finite[l] -= !isnan(values_of(o, trial)[l]);
@@ -79,6 +110,7 @@ void observed_worst(struct observed *o, int32_t trial)
 
 void observed_over(struct observed *o, int32_t trial, bool beaten)
 {
+    o->changes++;
     if (o->fates.v[trial] == PENDING)
         o->fates.v[trial] = beaten ? WORST : DROPPED;
 }

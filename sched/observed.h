@@ -19,6 +19,9 @@ struct observed;
 
 struct observed *observed_new(const struct space *sp, int levels);
 void observed_free(struct observed *o); /* NULL is fine */
+struct observed *observed_copy(const struct observed *o);
+/* Another number after each change of what it knows. */
+uint64_t observed_changes(const struct observed *o);
 
 /* The next trial, numbered from 0, pending: point u[space_dims], of which only the
  * dimensions count whose parameter is present in values[space_count]. */

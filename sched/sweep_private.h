@@ -82,6 +82,15 @@ void halving_leaves(struct sweep *sw, const struct trial *t);
 /* Will the search make no more trials, as set now? */
 bool sweep_search_over(const struct sweep *sw);
 
+/* Makes sw->gp where draws need it. */
+int sweep_model(struct sweep *sw, struct err *e);
+/* A draw by what is seen; gp is NULL for other searchers. */
+int sweep_draw_learnt(const struct spec *spec, struct gp *gp, const struct observed *seen,
+                      uint32_t trial, struct draw *d, struct err *e);
+/* The event of a draw into sw->u and sw->values. */
+void sweep_drawn_event(struct sweep *sw, const struct draw *d, int bracket,
+                       struct event *ev);
+
 /* The milestone above rung k of the trial's bracket; max_t above the last. */
 int64_t sweep_next_milestone(const struct sweep *sw, const struct trial *t, int32_t k);
 

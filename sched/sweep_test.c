@@ -1,6 +1,7 @@
 /* The rules of doc/scheduling.md that an oracle of decisions (tests/oracle.py) does not
  * see: ends, retries, interruptions, overrides, replays. */
 #include "base/mem.h"
+#include "sched/draft.h"
 #include "sched/sweep_private.h"
 
 #include <math.h>
@@ -867,6 +868,44 @@ static void test_seen_by_cmaes(void **state)
     play_free(p);
 }
 
+/* A draft is the draw that sweep_draw() would make, whatever happens while it is made;
+ * then it is old, and can be used. */
+static void test_drafts(void **state)
+{
+    struct play *p = play_new("3", 9, 40);
+    struct event now, later;
+    struct draft *d;
+    double u[2];
+
+    (void)state;
+    play_begin(p);
+    assert_int_equal(draft_begin(p->sw, &d, NULL), 0);
+    assert_null(d); /* of a search that takes no time */
+    sweep_free(p->sw);
+    p->spec.search = SEARCH_TPE;
+    play_begin(p);
+    for (int i = 0; i < 15; i++) {
+        assert_int_equal(ask(p), i);
+        report(p, i, 1, i / 10.);
+    }
+    assert_int_equal(draft_begin(p->sw, &d, NULL), 0);
+    assert_non_null(d);
+    assert_false(draft_is_old(d, p->sw));
+    assert_int_equal(sweep_draw(p->sw, &now, NULL), 0);
+    assert_int_equal(now.drawn.u.n, 2);
+    memcpy(u, now.drawn.u.v, sizeof(u));
+    happen(p, &now);
+    assert_true(draft_is_old(d, p->sw));
+    draft_make(d);
+    assert_int_equal(draft_use(d, p->sw, &later, NULL), 0);
+    assert_int_equal(later.trial, now.trial + 1);
+    assert_memory_equal(later.drawn.u.v, u, sizeof(u));
+    happen(p, &later);
+    draft_free(d);
+    draft_free(NULL);
+    play_free(p);
+}
+
 static void know(struct play *p, int32_t trial, bool failed, const double values[])
 {
     struct event ev = {.kind = EVENT_KNOWN, .trial = trial};
@@ -1076,6 +1115,7 @@ int main(void)
         cmocka_unit_test(test_seen_values),
         cmocka_unit_test(test_seen_ends),
         cmocka_unit_test(test_seen_points),
+        cmocka_unit_test(test_drafts),
         cmocka_unit_test(test_known),
         cmocka_unit_test(test_known_impossible),
         cmocka_unit_test(test_seen_by_cmaes),

@@ -325,15 +325,24 @@ static void trial_event(struct sweep *sw, struct event *ev, int bracket)
     ev->drawn.params = (struct slice){sw->params.p, sw->params.len};
 }
 
-static int draw_gp(struct sweep *sw, uint32_t trial, struct draw *d, struct err *e)
+int sweep_model(struct sweep *sw, struct err *e)
 {
-    if (!sw->gp) {
-        const struct gp_ops *ops = gp_open(e);
-        if (!ops)
-            return ERR_UNSUPPORTED;
-        sw->gp = gp_new(sw->spec->space, sw->spec->seed, ops);
-    }
-    return gp_draw(sw->gp, sw->seen, trial, d, e);
+    if (sw->spec->search != SEARCH_GP || sw->gp)
+        return 0;
+    const struct gp_ops *ops = gp_open(e);
+    if (!ops)
+        return ERR_UNSUPPORTED;
+    sw->gp = gp_new(sw->spec->space, sw->spec->seed, ops);
+    return 0;
+}
+
+int sweep_draw_learnt(const struct spec *spec, struct gp *gp, const struct observed *seen,
+                      uint32_t trial, struct draw *d, struct err *e)
+{
+    struct tpe_rule rule = {spec->multivariate, spec->search == SEARCH_BOHB};
+    if (gp)
+        return gp_draw(gp, seen, trial, d, e);
+    return tpe_draw(spec->space, seen, spec->seed, trial, rule, d, e);
 }
 
 /* d->next becomes the cursor after it. */
@@ -346,12 +355,10 @@ static int draw_point(struct sweep *sw, struct draw *d, struct err *e)
 
     if (sw->cmaes)
         return cmaes_draw(sw->cmaes, trial, d, e);
-    if (spec->search == SEARCH_GP)
-        return draw_gp(sw, trial, d, e);
-    if (sw->seen)
-        return tpe_draw(
-            spec->space, sw->seen, spec->seed, trial,
-            (struct tpe_rule){spec->multivariate, spec->search == SEARCH_BOHB}, d, e);
+    if (sw->seen) {
+        rc = sweep_model(sw, e);
+        return rc ? rc : sweep_draw_learnt(spec, sw->gp, sw->seen, trial, d, e);
+    }
     for (;;) {
         rc = search_draw(spec->space, spec->search, spec->seed, trial, cursor,
                          spec->trials > 0 ? spec->trials : 1, d, e);
@@ -365,9 +372,17 @@ static int draw_point(struct sweep *sw, struct draw *d, struct err *e)
     }
 }
 
+void sweep_drawn_event(struct sweep *sw, const struct draw *d, int bracket,
+                       struct event *ev)
+{
+    trial_event(sw, ev, bracket);
+    ev->drawn.tries = d->tries;
+    ev->drawn.cursor = d->next;
+    ev->drawn.u = (struct numbers){sw->u, space_dims(sw->spec->space)};
+}
+
 static int draw_new(struct sweep *sw, int bracket, struct event *ev, struct err *e)
 {
-    const struct spec *spec = sw->spec;
     struct draw d = {.u = sw->u, .values = sw->values, .next = sw->cursor};
     int rc = draw_point(sw, &d, e);
 
@@ -378,10 +393,7 @@ static int draw_new(struct sweep *sw, int bracket, struct event *ev, struct err 
     }
     if (rc != 0)
         return rc;
-    trial_event(sw, ev, bracket);
-    ev->drawn.tries = d.tries;
-    ev->drawn.cursor = d.next;
-    ev->drawn.u = (struct numbers){sw->u, space_dims(spec->space)};
+    sweep_drawn_event(sw, &d, bracket, ev);
     return 0;
 }
 

@@ -1,13 +1,15 @@
 #!/usr/bin/python3
 """How good the best trial is after the same amount of training, by schedule, against tables
-of learning curves: `rung simulate` with 16 slots, many times. The regret is how far the
+of learning curves: `rung simulate` with 4 slots, many times. (With 16 the first budget is
+spent before any slot has trained one configuration to the end.) The regret is how far the
 best so far is from the best of all configurations and steps: median and quartiles after as
 many steps as 10, 20 and 50 trainings to max_t take.
 
     tests/quality/curves.py ./rung DIR/*.csv.gz --repeat 100
 
 The grace period is the one that `rung simulate` recommends for the table. '<' stands
-before what is worse than random search at the same budget."""
+before what is worse than random search at the same budget, '-' for a budget that is not
+reached."""
 import argparse
 import csv
 import gzip
@@ -24,7 +26,8 @@ SCHEDULES = {
     "asha promote": ("random", "asha", "mode: promote", 2000),
     "asha stop": ("random", "asha", "mode: stop", 2000),
     "hyperband": ("random", "hyperband", "", 2000),
-    "tpe + asha": ("tpe", "asha", "mode: promote", 400),
+    "bohb": ("bohb", "hyperband", "", 1000),
+    "tpe + asha": ("tpe", "asha", "mode: promote", 1000),
 }
 BUDGETS = (10, 20, 50)
 SWEEP = """
@@ -35,7 +38,7 @@ space:
 {space}
 search: {{method: {search}, trials: {trials}}}
 schedule: {{method: {method}, grace_period: {grace}, max_t: {max_t}{more}}}
-slots: 16
+slots: {slots}
 """
 
 
@@ -96,11 +99,11 @@ def simulate(rung, path, options, **sweep):
     return json.loads(done.stdout)
 
 
-def regrets(rung, path, known, grace, name, repeat):
+def regrets(rung, path, known, grace, name, repeat, slots):
     """{budget: (median, lower quartile, upper quartile)}"""
     search, method, more, trials = SCHEDULES[name]
     space = known["space"] if search != "random" else '  any: "uniform(0, 1)"'
-    out = simulate(rung, path, ["--repeat", str(repeat)], search=search, method=method,
+    out = simulate(rung, path, ["--repeat", str(repeat)], slots=slots, search=search, method=method,
                    more=more and ", " + more, trials=trials, grace=grace, mode=known["mode"],
                    max_t=known["max_t"], space=space)
     return {b["trainings"]: tuple(float(b["regret"][q]) for q in ("p50", "p25", "p75"))
@@ -113,6 +116,7 @@ def main():
     parser.add_argument("rung")
     parser.add_argument("tables", nargs="+")
     parser.add_argument("--repeat", type=int, default=100)
+    parser.add_argument("--slots", type=int, default=4)
     parser.add_argument("--schedules", default=",".join(SCHEDULES))
     o = parser.parse_args()
     names = o.schedules.split(",")
@@ -122,18 +126,18 @@ def main():
     print("table\tgrace\tschedule\t" + "\t".join(f"{b} trainings" for b in BUDGETS))
     for path in o.tables:
         known = table(path)
-        grace = simulate(o.rung, path, ["--repeat", "1"], search="random", method="none",
+        grace = simulate(o.rung, path, ["--repeat", "1"], slots=1, search="random", method="none",
                          more="", trials=1, grace=1, mode=known["mode"],
                          max_t=known["max_t"], space='  any: "uniform(0, 1)"')["grace_period"] or 1
         chance = None
         for name in names:
-            found = regrets(o.rung, path, known, grace, name, o.repeat)
+            found = regrets(o.rung, path, known, grace, name, o.repeat, o.slots)
             chance = chance or found
             cells = []
             for b in BUDGETS:
                 m, low, high = found.get(b, (math.nan,) * 3)
                 worse = "<" if b in chance and m > chance[b][0] else ""
-                cells.append(f"{worse}{m:.3g} [{low:.3g}, {high:.3g}]")
+                cells.append("-" if math.isnan(m) else f"{worse}{m:.3g} [{low:.3g}, {high:.3g}]")
             label = re.sub(r"\.csv(\.gz)?$", "", os.path.basename(path))
             print(label, grace, name, *cells, sep="\t", flush=True)
 

@@ -1,0 +1,73 @@
+#include "sched/draft.h"
+
+#include "base/mem.h"
+#include "sched/sweep_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct draft {
+    const struct spec *spec;
+    struct gp *gp; /* the sweep's, NULL with another searcher */
+    struct observed *seen;
+    uint32_t trial;
+    struct draw d;
+    int rc;
+    struct err e;
+};
+
+int draft_begin(struct sweep *sw, struct draft **out, struct err *e)
+{
+    const struct space *sp = sw->spec->space;
+    struct draft *d;
+    int rc;
+
+    *out = NULL;
+    if (!sw->seen || sw->starts_used < sw->spec->n_start)
+        return 0;
+    rc = sweep_model(sw, e);
+    if (rc != 0)
+        return rc;
+    d = mem_alloc(sizeof(*d));
+    d->spec = sw->spec;
+    d->gp = sw->gp;
+    d->seen = observed_copy(sw->seen);
+    d->trial = (uint32_t)sw->trials.n;
+    d->d.u = mem_alloc((size_t)space_dims(sp) * sizeof(d->d.u[0]));
+    d->d.values = mem_alloc((size_t)space_count(sp) * sizeof(d->d.values[0]));
+    d->d.next = sw->cursor;
+    *out = d;
+    return 0;
+}
+
+void draft_make(struct draft *d)
+{
+    d->rc = sweep_draw_learnt(d->spec, d->gp, d->seen, d->trial, &d->d, &d->e);
+}
+
+bool draft_is_old(const struct draft *d, const struct sweep *sw)
+{
+    return observed_changes(d->seen) != observed_changes(sw->seen);
+}
+
+int draft_use(struct draft *d, struct sweep *sw, struct event *ev, struct err *e)
+{
+    const struct space *sp = d->spec->space;
+
+    if (d->rc != 0)
+        return err_set(e, d->rc, "%s", d->e.text);
+    memcpy(sw->u, d->d.u, (size_t)space_dims(sp) * sizeof(sw->u[0]));
+    memcpy(sw->values, d->d.values, (size_t)space_count(sp) * sizeof(sw->values[0]));
+    sweep_drawn_event(sw, &d->d, -1, ev);
+    return 0;
+}
+
+void draft_free(struct draft *d)
+{
+    if (!d)
+        return;
+    observed_free(d->seen);
+    free(d->d.u);
+    free(d->d.values);
+    free(d);
+}
