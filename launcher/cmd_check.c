@@ -301,8 +301,9 @@ static void add_disk(const struct outlook *o, struct str *out)
 static void add_title(const struct outlook *o, struct str *out)
 {
     const struct spec *s = &o->f->spec;
-    str_addf(out, "%s: %lld trials, %s search", o->f->name, (long long)o->forecast.trials,
-             search_names[s->search]);
+    str_addf(out, "%s: %lld trials, %s search%s", o->f->name,
+             (long long)o->forecast.trials, search_names[s->search],
+             s->chosen ? " (auto)" : "");
     if (s->schedule == SCHEDULE_ASHA)
         str_addf(out, ", asha (%s)", mode_names[s->mode]);
     else if (s->schedule != SCHEDULE_NONE)

@@ -426,9 +426,9 @@ static void add_best(const struct simulator *s, struct str *out)
 
 static void add_text(const struct simulator *s, const struct levels *lv, struct str *out)
 {
-    str_addf(out, "%s: %lld trials, %s search, %s", s->file->name,
+    str_addf(out, "%s: %lld trials, %s search%s, %s", s->file->name,
              (long long)spec_planned(&s->spec), search_names[s->spec.search],
-             schedule_names[s->spec.schedule]);
+             s->spec.chosen ? " (auto)" : "", schedule_names[s->spec.schedule]);
     if (s->spec.schedule == SCHEDULE_ASHA)
         str_addf(out, " (%s)", mode_names[s->spec.mode]);
     str_addf(out, ", %lld slots; %s, %lld times\n\n", (long long)s->slots,

@@ -55,9 +55,9 @@ const struct key keys[KEYS] = {
         .help = "`random`; `sobol`, which covers the space more evenly; `grid`, every "
                 "combination of the `grid(...)` values; `tpe`, which learns from the "
                 "trials so far where good ones are likely; `bohb`, which does so at one "
-                "rung, and draws a third at random; `cmaes`, for spaces of numbers; or "
+                "rung, and draws a third at random; `cmaes`, for spaces of numbers; "
                 "`gp`, a Gaussian process, which needs the fewest trials and the most time "
-                "to think"},
+                "to think; or `auto`, the best of these for the space and the slots"},
     [KEY_SEARCH_TRIALS] = {"search.trials", WANT_INT, FIELD(spec.trials),
         .settable = true, .otherwise = "required, for `grid` 1", .lo = 1,
         .hi = TRIALS_MOST, .sample = "64",
@@ -278,7 +278,6 @@ static const struct {
 } later[] = {
     {"metrics", NULL},
     {"schedule.interval", NULL},
-    {"search.method", "auto"},
     {"schedule.method", "pbt"},
 };
 

@@ -2,6 +2,7 @@
  * from `rung resume --set`. */
 #include "launcher/sweepfile_read.h"
 #include "sched/cmaes.h"
+#include "sched/gp.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -125,6 +126,9 @@ static void starts_count(const struct sweepfile *f, struct str *why)
 
 void rules_derive(struct sweepfile *f)
 {
+    f->spec.chosen |= f->spec.search == SEARCH_AUTO;
+    if (f->spec.chosen)
+        f->spec.search = search_best(f->spec.space, f->slots, gp_present());
     if (f->spec.search == SEARCH_GRID && grids(f) == space_dims(f->spec.space))
         f->spec.trials = 1; /* a second draw of the same point would be the same */
     f->spec.in_place = f->trials_per_job != 1 && !f->command_has_until;

@@ -322,6 +322,15 @@ static void params(struct screen *s, int32_t trial, int indent)
     str_free(&value);
 }
 
+/* What auto took. */
+static void search_line(struct screen *s)
+{
+    const struct spec *spec = sweep_spec(s->v->sw);
+
+    if (spec->chosen)
+        str_addf(s->out, "search  %s (auto)\n", search_names[spec->search]);
+}
+
 static void best_lines(struct screen *s)
 {
     const struct sweep_totals *n = sweep_totals(s->v->sw);
@@ -520,6 +529,7 @@ void view_screen(const struct view *v, int width, bool colour, struct str *out)
     order_line(&s);
     trials_line(&s);
     gpu_lines(&s);
+    search_line(&s);
     best_lines(&s);
     cost_line(&s);
     saved_line(&s);

@@ -30,7 +30,7 @@ int draft_begin(struct sweep *sw, struct draft **out, struct err *e)
         return rc;
     d = mem_alloc(sizeof(*d));
     d->spec = sw->spec;
-    d->gp = sw->gp;
+    d->gp = sw->spec->search == SEARCH_GP ? sw->gp : NULL;
     d->seen = observed_copy(sw->seen);
     d->trial = (uint32_t)sw->trials.n;
     d->d.u = mem_alloc((size_t)space_dims(sp) * sizeof(d->d.u[0]));

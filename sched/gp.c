@@ -409,21 +409,31 @@ static bool climb_reals(struct candidates *c, struct spot *s, struct spot *tried
     return take(c, s, tried);
 }
 
-/* Tries the values of a dimension one by one: all, or some at random of a choice with
+/* Goes to the best value of a dimension: of all, or of some at random where a choice has
  * very many. */
 static bool step(struct candidates *c, struct spot *s, struct spot *tried, int d,
                  uint32_t trial)
 {
-    int64_t n = space_dim(c->g->space, d)->n;
-    bool moved = false;
-    for (int64_t k = 0; k < (n < STEPS_MOST ? n : STEPS_MOST); k++) {
-        copy(c->g, tried, s);
-        tried->u[d] = n > STEPS_MOST ? rng_unit(c->g->seed, RNG_MODEL, trial, (uint32_t)d,
-                                                (uint32_t)k)
-                                     : ((double)k + 0.5) / (double)n;
-        moved |= take(c, s, tried);
+    struct gp *g = c->g;
+    int64_t values = space_dim(g->space, d)->n;
+    size_t dims = (size_t)g->dims, coords = (size_t)g->coords;
+    double *x = mem_alloc(STEPS_MOST * (coords + 2) * sizeof(double));
+    double *promise = x + STEPS_MOST * coords, *u = promise + STEPS_MOST;
+    int n = 0, best = 0;
+    memcpy(tried->u, s->u, dims * sizeof(double));
+    for (int64_t k = 0; k < (values < STEPS_MOST ? values : STEPS_MOST); k++) {
+        tried->u[d] = values > STEPS_MOST
+                          ? rng_unit(g->seed, RNG_MODEL, trial, (uint32_t)d, (uint32_t)k)
+                          : ((double)k + 0.5) / (double)values;
+        u[n] = tried->u[d];
+        n += place(c, tried->u, &x[(size_t)n * coords]);
     }
-    return moved;
+    g->ops->promise(g->model, n, x, c->best, promise);
+    for (int k = 1; k < n; k++)
+        best = promise[k] > promise[best] ? k : best;
+    tried->u[d] = n > 0 ? u[best] : s->u[d];
+    free(x);
+    return take(c, s, tried);
 }
 
 static void improve(struct candidates *c, struct spot *s, struct spot *tried,

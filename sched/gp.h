@@ -40,6 +40,9 @@
  * this installation, has none, and *e says so. */
 const struct gp_ops *gp_open(struct err *e);
 
+/* Whether there is one; without opening it. */
+bool gp_present(void);
+
 struct gp;
 
 struct gp *gp_new(const struct space *sp, uint64_t seed, const struct gp_ops *ops);

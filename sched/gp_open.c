@@ -53,6 +53,15 @@ static const struct gp_ops *open_at(const char *path, struct err *e)
     return NULL;
 }
 
+bool gp_present(void)
+{
+    struct str path = STR_INIT;
+    plugin_find(GP_FILE, "RUNG_GP_PLUGIN", PLUGIN_DIRECTORY, &path);
+    bool there = access(path.p, R_OK) == 0;
+    str_free(&path);
+    return there;
+}
+
 const struct gp_ops *gp_open(struct err *e)
 {
     struct str path = STR_INIT;

@@ -8,11 +8,16 @@
 #define COUNTED_MAX 65536 /* points of a grid */
 
 const char *const search_names[] = {
-    [SEARCH_GRID] = "grid",   [SEARCH_RANDOM] = "random",
-    [SEARCH_SOBOL] = "sobol", [SEARCH_TPE] = "tpe",
-    [SEARCH_BOHB] = "bohb",   [SEARCH_CMAES] = "cmaes",
-    [SEARCH_GP] = "gp",       NULL,
+    [SEARCH_GRID] = "grid", [SEARCH_RANDOM] = "random", [SEARCH_SOBOL] = "sobol",
+    [SEARCH_TPE] = "tpe",   [SEARCH_BOHB] = "bohb",     [SEARCH_CMAES] = "cmaes",
+    [SEARCH_GP] = "gp",     [SEARCH_AUTO] = "auto",     NULL,
 };
+
+enum search_method search_best(const struct space *sp, int slots, bool gp)
+{
+    gp = gp && space_dims(sp) <= SEARCH_GP_DIMS && slots <= SEARCH_GP_SLOTS;
+    return gp ? SEARCH_GP : SEARCH_TPE;
+}
 
 bool search_by_model(enum search_method method)
 {

@@ -16,7 +16,8 @@ enum search_method {
     SEARCH_TPE,
     SEARCH_BOHB,
     SEARCH_CMAES,
-    SEARCH_GP
+    SEARCH_GP,
+    SEARCH_AUTO /* until search_best() was asked */
 };
 
 /* "grid", "random", ...; -1 for another. search_names[] is NULL-terminated. */
@@ -25,6 +26,12 @@ extern const char *const search_names[];
 /* Whether its draws depend on what trials came to; these are not made
  * by search_draw(), and a replay does not make them again. */
 bool search_by_model(enum search_method method);
+
+/* What is best, by tests/quality/regret.py, for a space and so many slots: gp, if there
+ * is one, up to SEARCH_GP_DIMS dimensions and SEARCH_GP_SLOTS slots; else tpe. */
+#define SEARCH_GP_DIMS  50
+#define SEARCH_GP_SLOTS 100
+enum search_method search_best(const struct space *sp, int slots, bool gp);
 
 #define SEARCH_REDRAWS 10000
 

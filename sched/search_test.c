@@ -80,6 +80,17 @@ static void methods_have_names(void **state)
     assert_int_equal(search_method_of("sobol"), SEARCH_SOBOL);
 }
 
+static void gp_is_best_where_it_can_be(void **state)
+{
+    struct space *sp = built(plain, NULL);
+    (void)state;
+    assert_int_equal(search_best(sp, 1, true), SEARCH_GP);
+    assert_int_equal(search_best(sp, SEARCH_GP_SLOTS, true), SEARCH_GP);
+    assert_int_equal(search_best(sp, SEARCH_GP_SLOTS + 1, true), SEARCH_TPE);
+    assert_int_equal(search_best(sp, 1, false), SEARCH_TPE);
+    space_free(sp);
+}
+
 static void nothing_satisfies(void **state)
 {
     static const enum search_method methods[] = {SEARCH_GRID, SEARCH_RANDOM,
@@ -329,6 +340,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(methods_have_names),
+        cmocka_unit_test(gp_is_best_where_it_can_be),
         cmocka_unit_test(nothing_satisfies),
         cmocka_unit_test(a_sequence_ends),
         cmocka_unit_test(sobol_has_its_limit),

@@ -28,6 +28,7 @@ struct spec {
     int n_start;
 
     enum search_method search;
+    bool chosen;       /* search is what auto took: search_best() */
     int64_t trials;    /* of the search; for grid: draws of the rest for each point */
     bool multivariate; /* tpe, bohb: all dimensions at once */
 

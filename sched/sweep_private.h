@@ -84,7 +84,8 @@ bool sweep_search_over(const struct sweep *sw);
 
 /* Makes sw->gp where draws need it. */
 int sweep_model(struct sweep *sw, struct err *e);
-/* A draw by what is seen; gp is NULL for other searchers. */
+/* A draw by what is seen; gp is NULL for other searchers (which auto may come to when
+ * slots are set). */
 int sweep_draw_learnt(const struct spec *spec, struct gp *gp, const struct observed *seen,
                       uint32_t trial, struct draw *d, struct err *e);
 /* The event of a draw into sw->u and sw->values. */

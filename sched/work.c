@@ -357,7 +357,9 @@ static int draw_point(struct sweep *sw, struct draw *d, struct err *e)
         return cmaes_draw(sw->cmaes, trial, d, e);
     if (sw->seen) {
         rc = sweep_model(sw, e);
-        return rc ? rc : sweep_draw_learnt(spec, sw->gp, sw->seen, trial, d, e);
+        return rc ? rc
+                  : sweep_draw_learnt(spec, spec->search == SEARCH_GP ? sw->gp : NULL,
+                                      sw->seen, trial, d, e);
     }
     for (;;) {
         rc = search_draw(spec->space, spec->search, spec->seed, trial, cursor,

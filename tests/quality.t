@@ -95,6 +95,20 @@ test_expect_success GP 'nor is it wanted for looking at such a sweep' '
      rung status process && rung replay --verify process && rung best process)
 '
 
+test_expect_success GP 'auto says what it took' '
+    learner auto "{mode: stop, max_t: 4}" &&
+    sed -i "s/tpe/auto/" auto.yaml &&
+    rung check auto.yaml >out && grep "40 trials, gp search (auto)" out &&
+    (RUNG_GP_PLUGIN=/nowhere/gp.so && export RUNG_GP_PLUGIN &&
+     rung check auto.yaml) >out && grep "40 trials, tpe search (auto)" out &&
+    sed "s/slots: 2/slots: 101/" auto.yaml >many.yaml &&
+    rung check many.yaml >out && grep "40 trials, tpe search (auto)" out &&
+    run_sweep auto && sound auto &&
+    rung status auto >out && cat out && grep "^search  gp (auto)" out &&
+    timeout 120 rung resume --quiet --set search.trials=42 --set slots=101 auto &&
+    rung status auto | grep "^search  tpe (auto)"
+'
+
 test_expect_success 'check shows what is drawn before anything is known, and says so' '
     rung check -n 40 learns.yaml >out && cat out &&
     grep -F "the next ones depend on what trials come to" out &&

@@ -24,6 +24,7 @@ OURS = {
     "bohb": "{method: bohb",
     "cmaes": "{method: cmaes",
     "gp": "{method: gp",
+    "auto": "{method: auto",
     "tpe-univariate": "{method: tpe, multivariate: false",
 }
 THEIRS = ("optuna-tpe", "optuna-tpe-univariate", "optuna-gp", "optuna-cmaes")
