@@ -31,6 +31,9 @@ struct comm {
     struct lifeline *lifeline;
     comm_lost *lost;
     void *lost_arg;
+    pthread_mutex_t losing; /* held while these change, and once a rank is lost */
+    void (*at_loss)(void *arg);
+    void *at_loss_arg;
     /* By `running`, which is held while reductions are taken on: of the first that is not
      * over, `now`, `step` of 2 (size - 1) exchanges are under way or over. */
     pthread_mutex_t running;
@@ -66,14 +69,41 @@ const char *comm_name(const struct comm *c)
 
 /* ---- one message out, one in ---- */
 
+/* Of whatever thread: the lifeline's, or one that waits for a transport. */
+static void lose(void *arg, const char *text)
+{
+    struct comm *c = arg;
+
+    pthread_mutex_lock(&c->losing);
+    if (c->at_loss)
+        c->at_loss(c->at_loss_arg);
+    c->lost(c->lost_arg, text);
+}
+
+void comm_at_loss(struct comm *c, void (*act)(void *arg), void *arg)
+{
+    if (!c)
+        return;
+    pthread_mutex_lock(&c->losing);
+    c->at_loss = act;
+    c->at_loss_arg = arg;
+    pthread_mutex_unlock(&c->losing);
+}
+
+void comm_wait_lost(struct comm *c)
+{
+    if (c)
+        lifeline_wait(c->lifeline);
+}
+
 /* Ends all where the transport fails. That is, as a rule, since a rank has died: then the
  * lifeline will say so. */
 static void insist(struct comm *c, int rc, const struct err *e)
 {
     if (rc == 0)
         return;
-    lifeline_wait(c->lifeline);
-    c->lost(c->lost_arg, e->text);
+    comm_wait_lost(c);
+    lose(c, e->text);
 }
 
 static void begin_send(struct comm *c, int to, const void *p, size_t bytes)
@@ -484,7 +514,7 @@ static int open_transport(struct transport **t, struct err *e)
     return 0;
 }
 
-static int open_lifeline(struct comm *c, void *arg, struct err *e)
+static int open_lifeline(struct comm *c, struct err *e)
 {
     int rank = comm_rank(c), size = comm_size(c), listening = -1;
     struct lifeline_call call;
@@ -494,15 +524,18 @@ static int open_lifeline(struct comm *c, void *arg, struct err *e)
     if (rc < 0)
         return rc;
     comm_broadcast(c, 0, &call, sizeof(call));
-    rc = lifeline_open(&c->lifeline, rank, size, &call, listening, c->lost, arg, e);
+    rc = lifeline_open(&c->lifeline, rank, size, &call, listening, lose, c, e);
     return comm_agree(c, rc, e);
 }
 
-struct comm *comm_over(struct transport *t)
+struct comm *comm_over(struct transport *t, comm_lost *lost, void *arg)
 {
     struct comm *c = mem_alloc(sizeof(*c));
 
     c->transport = t;
+    c->lost = lost;
+    c->lost_arg = arg;
+    pthread_mutex_init(&c->losing, NULL);
     pthread_mutex_init(&c->running, NULL);
     pthread_mutex_init(&c->mutex, NULL);
     pthread_cond_init(&c->changed, NULL);
@@ -515,7 +548,7 @@ void comm_threads(int n, struct comm *c[])
 
     transport_threads(n, t);
     for (int i = 0; i < n; i++)
-        c[i] = comm_over(t[i]);
+        c[i] = comm_over(t[i], NULL, NULL);
     free(t);
 }
 
@@ -533,10 +566,8 @@ int comm_open(struct comm **out, comm_lost *lost, void *arg, struct err *e)
             t->ops->close(t);
         return rc;
     }
-    c = comm_over(t);
-    c->lost = lost;
-    c->lost_arg = arg;
-    rc = open_lifeline(c, arg, e);
+    c = comm_over(t, lost, arg);
+    rc = open_lifeline(c, e);
     if (rc < 0)
         comm_close(c);
     else
@@ -552,6 +583,7 @@ void comm_close(struct comm *c)
     comm_agree(c, 0, NULL);
     c->transport->ops->close(c->transport);
     lifeline_close(c->lifeline);
+    pthread_mutex_destroy(&c->losing);
     pthread_mutex_destroy(&c->running);
     pthread_mutex_destroy(&c->mutex);
     pthread_cond_destroy(&c->changed);

@@ -29,6 +29,12 @@ void comm_threads(int n, struct comm *c[]);
 /* Waits for all ranks: those that end by themselves end together. */
 void comm_close(struct comm *c);
 
+/* What is done first, within seconds, where another rank is lost, by the thread that
+ * finds it out; NULL: nothing, from when this returns. */
+void comm_at_loss(struct comm *c, void (*act)(void *arg), void *arg);
+/* Gives time to find out whether one is lost: returns if none is. From any thread. */
+void comm_wait_lost(struct comm *c);
+
 int comm_rank(const struct comm *c);         /* 0 of one that is alone */
 int comm_size(const struct comm *c);         /* 1 */
 const char *comm_name(const struct comm *c); /* "MPI", "TCP"; NULL */

@@ -241,7 +241,7 @@ static int run_rank(const struct link *link, int rank, int pair)
     swap(pair, &all[rank], &all[1 - rank], sizeof(all[rank]));
     if (transport_tcp(&t, rank, RANKS, listening, all, &e) < 0)
         goto out;
-    struct comm *c = comm_over(t);
+    struct comm *c = comm_over(t, lost, NULL);
     measure(c, link);
     comm_close(c);
     return EXIT_SUCCESS;

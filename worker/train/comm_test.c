@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -39,6 +40,13 @@ static void *start(void *arg)
     return NULL;
 }
 
+static void nobody_is_lost(void *arg, const char *text)
+{
+    (void)arg;
+    fprintf(stderr, "lost: %s\n", text ? text : "-");
+    abort();
+}
+
 struct tcp_rank {
     struct rank *rank;
     int number, size, listening;
@@ -55,7 +63,7 @@ static void *start_tcp(void *arg)
         fprintf(stderr, "%s\n", e.text);
         abort();
     }
-    r->rank->comm = comm_over(t);
+    r->rank->comm = comm_over(t, nobody_is_lost, NULL);
     return start(r->rank);
 }
 
@@ -119,6 +127,8 @@ static void test_one_that_is_alone(void **state)
     assert_true(x == 3 && y == 4);
     assert_int_equal(comm_agree(NULL, 0, &e), 0);
     assert_int_equal(comm_agree(NULL, ERR_IO, &e), ERR_IO);
+    comm_at_loss(NULL, NULL, NULL);
+    comm_wait_lost(NULL);
     comm_close(NULL);
 }
 
@@ -384,14 +394,53 @@ static void test_a_peer_that_has_gone_is_an_error(void **state)
     t[0]->ops->close(t[0]);
 }
 
-/* ---- launched wrongly ---- */
+enum { ACTED = 1, ENDED = 2 }; /* of a process that lost a rank, together its status */
 
-static void nobody_is_lost(void *arg, const char *text)
+static void act(void *arg)
 {
-    (void)arg;
-    fprintf(stderr, "lost: %s\n", text ? text : "-");
-    abort();
+    *(int *)arg |= ACTED;
 }
+
+static void end(void *arg, const char *text)
+{
+    if (strcmp(text, "rank 1 has closed its connection") == 0)
+        *(int *)arg |= ENDED;
+    _exit(*(int *)arg);
+}
+
+/* In a process of its own rank 0 waits for rank 1, which is gone. */
+static int status_of_who_loses(bool acts)
+{
+    struct transport *t[2];
+    int status = 0;
+    pid_t child;
+
+    meet_two(t);
+    t[1]->ops->close(t[1]);
+    child = fork();
+    if (child == 0) {
+        struct comm *c = comm_over(t[0], end, &status);
+        char got;
+        comm_at_loss(c, act, &status);
+        if (!acts)
+            comm_at_loss(c, NULL, NULL);
+        comm_receive(c, 1, &got, 1);
+        abort();
+    }
+    assert_true(child > 0 && waitpid(child, &status, 0) == child);
+    assert_true(WIFEXITED(status));
+    t[0]->ops->close(t[0]);
+    return WEXITSTATUS(status);
+}
+
+static void test_at_a_loss_something_may_be_done_first(void **state)
+{
+    (void)state;
+    assert_int_equal(status_of_who_loses(true), ACTED | ENDED);
+    assert_int_equal(status_of_who_loses(false), ENDED);
+}
+
+/* ---- launched wrongly ---- */
 
 static void test_silent_singletons_are_refused(void **state)
 {
@@ -440,6 +489,7 @@ int main(void)
         OVER_TCP(test_sums_go_on_while_a_rank_is_busy),
         cmocka_unit_test(test_a_stranger_is_no_rank),
         cmocka_unit_test(test_a_peer_that_has_gone_is_an_error),
+        cmocka_unit_test(test_at_a_loss_something_may_be_done_first),
         cmocka_unit_test(test_silent_singletons_are_refused),
     };
 

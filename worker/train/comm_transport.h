@@ -5,6 +5,7 @@
 #define WORKER_TRAIN_COMM_TRANSPORT_H
 
 #include "base/err.h"
+#include "worker/train/lifeline.h"
 
 #include <poll.h>
 #include <stdbool.h>
@@ -43,7 +44,8 @@ int transport_pmi2(struct transport **t, struct err *e);
 /* For n threads of this process, one each. They cannot fail. */
 void transport_threads(int n, struct transport *transports[]);
 
-/* The ranks of a transport, which it takes over; without a lifeline. */
-struct comm *comm_over(struct transport *t);
+/* The ranks of a transport, which it takes over; without a lifeline. Where the transport
+ * can fail, lost() ends the process. */
+struct comm *comm_over(struct transport *t, comm_lost *lost, void *arg);
 
 #endif
