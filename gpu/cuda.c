@@ -262,6 +262,7 @@ static int cuda_download(struct device *d, void *host, const void *from, size_t 
         bring(cuda, host, from, bytes);
     if (!cuda->failure.code)
         cuda_ok(cuda, cudaStreamSynchronize(stream), "the GPU's work");
+    cuda_group_check(cuda);
     if (cuda->failure.code)
         return err_set(e, cuda->failure.code, "%s", cuda->failure.text);
     return 0;
@@ -334,6 +335,7 @@ static void cuda_close(struct device *d)
     if (cuda->queue)
         cudaStreamSynchronize(cuda->queue);
     usage_end(cuda->usage);
+    cuda_group_close(cuda);
     cuda_conv_close(cuda);
     cuda_blas_close(cuda);
     while (cuda->attachments.n)
@@ -364,6 +366,7 @@ static void cuda_usage(struct device *d, struct device_usage *u)
 }
 
 static const struct device_ops cuda_ops = {
+    .group = &cuda_group_ops,
     .close = cuda_close,
     .describe = cuda_describe,
     .set_precision = cuda_set_precision,

@@ -44,6 +44,7 @@ struct cuda {
     bool capturing;
 
     struct usage *usage;
+    struct cuda_group *group; /* NULL: NCCL was not looked for */
 
     struct cache *cache;
     void *space; /* what an operation needs while it runs */
@@ -170,5 +171,12 @@ void cuda_conv_data_gradient(struct cuda *cuda, const struct device_slide *s,
 void cuda_conv_weight_gradient(struct cuda *cuda, const struct device_slide *s,
                                const void *x, const void *dy, float *dweight,
                                float *dbias);
+
+/* ---- cuda_group.c ---- */
+extern const struct device_group_ops cuda_group_ops;
+/* Leaves the group, if there is one. */
+void cuda_group_close(struct cuda *cuda);
+/* Notes, as cuda_ok() does, that it has broken. */
+void cuda_group_check(struct cuda *cuda);
 
 #endif

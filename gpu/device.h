@@ -163,8 +163,54 @@ struct device {
     /* an implementation's own follows */
 };
 
+/* By which those who make up a group know it. */
+struct device_group_id {
+    char bytes[128];
+};
+
+/* The ranks of a training, whose devices give each other arrays without the host. */
+struct device_group {
+    int rank, size;
+    struct device_group_id id; /* which one of them has made */
+    double seconds;            /* that they have to come together */
+    /* Told, by a thread of the device's own, that it has broken: what was under way has
+     * no sensible end, and download() fails from then on. As a rule it ends the process.
+     */
+    void (*broken)(void *arg, const char *text);
+    void *arg;
+};
+
+/* What devices of a group do together. Each rank calls these in the same order. Like
+ * other operations they are queued, and download() says what failed. What waits for a
+ * rank that has died waits for ever, or until abandon(). */
+struct device_group_ops {
+    /* Whether there is what it takes, and its name, "NCCL 2.28.9". ERR_UNSUPPORTED. */
+    int (*find)(struct device *d, char *name, size_t size, struct err *e);
+    int (*make_id)(struct device *d, struct device_group_id *id, struct err *e);
+    /* ERR_TIMEOUT where others did not come. On failure nothing is left of it here. */
+    int (*join)(struct device *d, const struct device_group *g, struct err *e);
+    /* All at once; or after abandon(). Of one that has not joined: nothing happens. */
+    void (*leave)(struct device *d);
+    /* What is under way is given up, and download() fails from now on. From any thread,
+     * while another calls these; returns within seconds. */
+    void (*abandon)(struct device *d);
+
+    /* x [n] becomes its mean over the ranks, with the same bits on each. It begins when
+     * what was queued before is done, and goes on beside what is queued after it, until
+     * mean_wait(): what follows that sees it. Before, nobody touches x. */
+    void (*mean)(struct device *d, float *x, size_t n);
+    void (*mean_wait)(struct device *d);
+    /* x stays as it is until sent(): what follows that may change it. Another send(), and
+     * receive(), have sent() in them. Ranks that send to each other both send, and then
+     * receive. */
+    void (*send)(struct device *d, int to, const float *x, size_t n);
+    void (*sent)(struct device *d);
+    void (*receive)(struct device *d, int from, float *x, size_t n);
+};
+
 struct device_ops {
-    bool on_host; /* its memory is the host's */
+    bool on_host;                         /* its memory is the host's */
+    const struct device_group_ops *group; /* NULL: arrays go through the host alone */
     void (*close)(struct device *d);
     /* "cpu, 2 threads (oneDNN)" into text. */
     void (*describe)(const struct device *d, char *text, size_t size);
