@@ -89,4 +89,11 @@ test_expect_success 'what only GPUs have is refused on the CPU' '
     done
 '
 
+test_expect_success 'CPUs exchange through the host' '
+    test_expect_code 1 train . --exchange nccl 2>err &&
+    grep -q "^rung-train: --exchange nccl: NCCL is for GPUs, and there is none here$" err &&
+    train . --exchange host >out && test_expect_code 2 train . --exchange mpi 2>err &&
+    grep -q "^rung-train: --exchange: .mpi. is unknown: of GPUs: auto" err
+'
+
 test_done

@@ -669,6 +669,9 @@ static int open_trainer(struct app *a, struct err *e)
         .label_smoothing = o->label_smoothing,
         .schedule = a->schedule,
         .loss_scale = &t->progress.loss,
+        .exchange = o->exchange,
+        .lost = lost,
+        .lost_arg = a,
         .notes = &notes,
     };
 

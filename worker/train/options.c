@@ -5,6 +5,7 @@
 #include "base/units.h"
 #include "worker/train/alike.h"
 #include "worker/train/devices.h"
+#include "worker/train/exchange.h"
 #include "worker/train/model.h"
 #include "worker/train/schedule.h"
 
@@ -109,6 +110,8 @@ static const struct row rows[] = {
      AT(parallel), 0, 0, false, parallel_kinds},
     {"devices", "N", "of dp (all GPUs, or CPUs with --threads each)", WHOLE, 0,
      AT(devices), 1, 4096, false, NULL},
+    {"exchange", "KIND", "of GPUs: auto (NCCL if it can be), host or nccl", CHOICE, 0,
+     AT(exchange), 0, 0, false, exchange_kinds},
     {"micro_batches", "N", "take batches in N parts (1; mp: 4 a rank)", WHOLE, 0,
      AT(micro_batches), 1, COUNT_MAX, false, NULL},
     {"max_memory", "SIZE", "cut batches so that no process, or GPU, has more", BYTES, OWN,
@@ -156,6 +159,7 @@ static void set_defaults(struct options *o)
         .lr_factor = 0.1,
         .val_fraction = NAN,
         .parallel = "ddp",
+        .exchange = "auto",
     };
 }
 

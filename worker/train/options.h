@@ -41,6 +41,7 @@ struct options {
     const char *device;         /* one of device_kinds */
     const char *precision;      /* one of precision_kinds */
     const char *parallel;       /* one of parallel_kinds */
+    const char *exchange;       /* one of exchange_kinds */
     int64_t devices;            /* of dp; 0: not said */
     int64_t micro_batches;      /* 0: not said */
     int64_t max_memory;         /* bytes; 0: not said */

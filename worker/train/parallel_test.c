@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "worker/train/cpu.h"
+#include "worker/train/grouped.h"
 #include "worker/train/stages.h"
 
 #include <math.h>
@@ -29,9 +30,16 @@ struct way {
     size_t micro_batches;
 };
 
+/* Where arrays are. */
+enum memory {
+    HOST,
+    APART,   /* in memory of the device's own: what ranks exchange is copied */
+    GROUPED, /* and the devices exchange it by themselves */
+};
+
 struct rank {
     const struct way *way;
-    bool apart; /* its device says that it has memory of its own */
+    enum memory memory; /* what its device says */
     struct comm *comm;
     struct device *device;
     struct device_ops ops; /* its own, if it is changed */
@@ -39,14 +47,6 @@ struct rank {
     struct err e;
     pthread_t thread;
 };
-
-/* Then what ranks exchange is copied. (And is not used otherwise before it is back.) */
-static void set_apart(struct rank *r)
-{
-    r->ops = *r->device->ops;
-    r->ops.on_host = false;
-    r->device->ops = &r->ops;
-}
 
 static void *train_rank(void *arg)
 {
@@ -59,25 +59,30 @@ static void *train_rank(void *arg)
                                     .seed = 5};
 
     r->device = cpu_open(1);
-    if (r->apart)
-        set_apart(r);
+    if (r->memory != HOST)
+        grouped_make(r->device, &r->ops, r->memory == GROUPED ? &grouped_ops : NULL,
+                     r->comm);
     bench_open_on(&r->bench, r->device, w->model, w->dropout, w->optimizer, 0.002,
                   &config, &r->e);
     if (r->bench.trainer)
         train(&r->bench, EPOCHS);
+    if (r->memory == GROUPED) { /* the group is left while there are ranks */
+        trainer_destroy(r->bench.trainer);
+        r->bench.trainer = NULL;
+    }
     comm_close(r->comm);
     return NULL;
 }
 
 /* Trains on n ranks. */
-static void run_on(struct rank ranks[], int n, const struct way *way, bool apart)
+static void run_on(struct rank ranks[], int n, const struct way *way, enum memory memory)
 {
     struct comm *comms[RANKS_MAX] = {NULL};
 
     if (n > 1)
         comm_threads(n, comms);
     for (int i = 0; i < n; i++) {
-        ranks[i] = (struct rank){.way = way, .apart = apart, .comm = comms[i]};
+        ranks[i] = (struct rank){.way = way, .memory = memory, .comm = comms[i]};
         assert_int_equal(pthread_create(&ranks[i].thread, NULL, train_rank, &ranks[i]),
                          0);
     }
@@ -87,7 +92,7 @@ static void run_on(struct rank ranks[], int n, const struct way *way, bool apart
 
 static void run(struct rank ranks[], int n, const struct way *way)
 {
-    run_on(ranks, n, way, false);
+    run_on(ranks, n, way, HOST);
 }
 
 static void done(struct rank ranks[], int n)
@@ -233,11 +238,45 @@ static void test_copies_of_what_is_exchanged_change_nothing(void **state)
         enum { RANKS = 3 };
         struct rank plain[RANKS], copied[RANKS];
         run(plain, RANKS, &ways[i]);
-        run_on(copied, RANKS, &ways[i], true);
+        run_on(copied, RANKS, &ways[i], APART);
         for (int r = 0; r < RANKS; r++)
             assert_true(same_state(&plain[r].bench.t, &copied[r].bench.t));
         done(plain, RANKS);
         done(copied, RANKS);
+    }
+}
+
+/* Gradients are weighted by the number of ranks there, and their mean is taken: of 2 or 4
+ * the same bits. */
+static void test_devices_that_exchange_by_themselves_learn_the_same(void **state)
+{
+    (void)state;
+    static const struct {
+        struct way way;
+        int ranks;
+    } vectors[] = {
+        {{"mlp", "adam", 0.5, 32, false, 1}, 2},
+        {{"cnn", "sgd", 0, 64, false, 2}, 4},
+        {{"mlp", "sgd", 0, 32, false, 1}, 3},
+        {{"resnet18", "sgd", 0, 16, false, 1}, 2},
+        {{"cnn", "sgd", 0, 64, true, 0}, 3},
+        {{"resnet18", "sgd", 0, 16, true, 3}, 4},
+    };
+
+    for (size_t i = 0; i < COUNT(vectors); i++) {
+        struct rank plain[RANKS_MAX], grouped[RANKS_MAX];
+        const struct way *way = &vectors[i].way;
+        int n = vectors[i].ranks;
+        run(plain, n, way);
+        run_on(grouped, n, way, GROUPED);
+        for (int r = 0; r < n; r++) {
+            if (way->staged || n != 3)
+                assert_true(same_state(&plain[r].bench.t, &grouped[r].bench.t));
+            else
+                assert_near(&plain[r].bench.t, &grouped[r].bench.t);
+        }
+        done(plain, n);
+        done(grouped, n);
     }
 }
 
@@ -423,6 +462,7 @@ int main(void)
         cmocka_unit_test(test_by_themselves_stages_take_four_pieces_each),
         cmocka_unit_test(test_more_stages_than_layers_are_refused),
         cmocka_unit_test(test_copies_of_what_is_exchanged_change_nothing),
+        cmocka_unit_test(test_devices_that_exchange_by_themselves_learn_the_same),
         cmocka_unit_test(test_with_little_memory_batches_are_cut),
         cmocka_unit_test(test_memory_that_operations_need_cuts_batches),
     };

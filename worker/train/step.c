@@ -265,8 +265,9 @@ void step_close(struct trainer *t)
 static float share(const struct trainer *t, size_t batch)
 {
     const struct loss_scale *s = t->config.loss_scale;
+    float weight = t->config.staged ? 1 : exchange_weight(t->exchange);
 
-    return (s ? (float)s->factor : 1) / (float)batch;
+    return (s ? (float)s->factor : 1) * weight / (float)batch;
 }
 
 /* Rows on their way, behind which `rest` come next: `batch` samples are trained on
@@ -346,7 +347,7 @@ static void layer_done(void *arg, size_t layer)
     if (l->n_parameters)
         gradients_ready(t, l->parameters[0].offset);
     if (t->reducing)
-        comm_progress(t->config.comm);
+        exchange_progress(t->exchange);
 }
 
 /* Of micro-batch i of n. */

@@ -9,6 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Seconds that devices have to come together: of thousands of ranks it takes minutes. */
+#define JOIN_SECONDS        60
+#define JOIN_SECONDS_A_RANK 0.1
+
 #define METRIC_NAME_(id, name) #name,
 const char *const metric_names[METRICS] = {METRIC_MAP(METRIC_NAME_)};
 #undef METRIC_NAME_
@@ -90,13 +94,37 @@ static int open_moves(struct trainer *t, struct err *e)
     return rc;
 }
 
+/* All ranks at once, with the same result. */
+static int open_exchange(struct trainer *t, struct err *e)
+{
+    const struct trainer_config *c = &t->config;
+
+    return exchange_open(
+        &t->exchange,
+        &(struct exchange_config){
+            .kind = c->exchange ? c->exchange : "auto",
+            .comm = c->comm,
+            .device = t->device,
+            .gradients = t->model->gradients,
+            .n = t->model->n,
+            .seconds = JOIN_SECONDS + JOIN_SECONDS_A_RANK * comm_size(c->comm),
+            .lost = c->lost,
+            .arg = c->lost_arg,
+            .notes = c->notes,
+        },
+        e);
+}
+
 static int open_all(struct trainer *t, struct err *e)
 {
     struct device *d = t->device;
     size_t features = t->data->train.features;
     void *totals;
-    int rc = attach_samples(d, &t->data->train, &t->attached[0], e);
+    int rc = open_exchange(t, e);
 
+    if (rc < 0)
+        return rc;
+    rc = attach_samples(d, &t->data->train, &t->attached[0], e);
     if (rc == 0)
         rc = attach_samples(d, &t->data->test, &t->attached[1], e);
     if (rc == 0)
@@ -128,7 +156,6 @@ struct trainer *trainer_create(struct device *device, struct data *data,
     t->model = model;
     t->optimizer = optimizer;
     t->config = *config;
-    t->exchange = exchange_open(config->comm, device, model->gradients, model->n);
     t->shuffled = mem_resize(NULL, data->training.n, sizeof(*t->shuffled));
     if (open_all(t, e) < 0) {
         trainer_destroy(t);
@@ -217,7 +244,7 @@ static int totals_take(struct trainer *t, struct device_totals *totals, struct e
     int rc = t->device->ops->download(t->device, totals, t->totals, sizeof(*totals), e);
     double sums[] = {totals->loss, totals->correct};
 
-    rc = comm_agree(c, rc, e);
+    rc = exchange_agree(t->exchange, rc, e);
     if (rc < 0)
         return rc;
     comm_sum(c, sums, 2);

@@ -57,7 +57,12 @@ struct trainer_config {
     double label_smoothing;        /* 0 to 1, in the loss that is trained on */
     struct schedule schedule;      /* checked; of the optimiser's learning rate */
     struct loss_scale *loss_scale; /* the caller's; NULL: none */
-    struct str *notes; /* gets a line each time that memory is short; NULL: none */
+    const char *exchange;          /* one of exchange_kinds; NULL: "auto" */
+    comm_lost *lost; /* ends the process where devices that exchange break */
+    void *lost_arg;
+    /* Gets a line on how devices exchange, and each time that memory is short; NULL: none
+     */
+    struct str *notes;
 };
 
 struct trainer;
@@ -67,7 +72,7 @@ struct trainer;
  * step; as stages their own, and rank 0 has all at the end of an epoch. NULL on failure:
  * ERR_FULL without memory, ERR_INVAL for batches that are too large, or samples that are
  * no images, or too small ones, where those are to be moved, or for more stages than the
- * model can be cut into. */
+ * model can be cut into; exchange_open()'s. */
 struct trainer *trainer_create(struct device *device, struct data *data,
                                struct model *model, struct optimizer *optimizer,
                                const struct trainer_config *config, struct err *e);
