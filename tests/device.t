@@ -96,4 +96,15 @@ test_expect_success 'CPUs exchange through the host' '
     grep -q "^rung-train: --exchange: .mpi. is unknown: of GPUs: auto" err
 '
 
+# By a plug-in that says what it finds in its environment.
+test_expect_success '--deterministic leaves algorithms out, unless they are said' '
+    export FAKE_GPUS=1 FAKE_PLUGIN=algorithms \
+        RUNG_CUDA_PLUGIN="$top_builddir/tests/nvml/librung_cuda.so" &&
+    train "$fake" 2>err && grep -q "no GPU is used: NCCL uses all$" err &&
+    train "$fake" --deterministic 2>err &&
+    grep -q "no GPU is used: NCCL uses ^NVLS,NVLSTree$" err &&
+    NCCL_ALGO=Ring train "$fake" --deterministic 2>err &&
+    grep -q "no GPU is used: NCCL uses Ring$" err
+'
+
 test_done

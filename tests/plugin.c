@@ -1,5 +1,6 @@
 /* A librung_cuda.so for tests. FAKE_PLUGIN says what is wrong with it: "old" (it is of
- * another rung), "driver" (which is too old for it), "crash"; else it finds a GPU. */
+ * another rung), "driver" (which is too old for it), "algorithms" (it says, as what is
+ * wrong, those that NCCL may use), "crash"; else it finds a GPU. */
 #include "gpu/plugin.h"
 
 #include "config.h"
@@ -19,8 +20,13 @@ static int count(int *n, struct err *e)
 {
     if (is("crash"))
         abort();
-    if (is("driver")) {
-        snprintf(e->text, sizeof(e->text), "CUDA: the driver is too old");
+    if (is("driver") || is("algorithms")) {
+        const char *algorithms = getenv("NCCL_ALGO");
+        if (is("driver"))
+            snprintf(e->text, sizeof(e->text), "CUDA: the driver is too old");
+        else
+            snprintf(e->text, sizeof(e->text), "NCCL uses %s",
+                     algorithms ? algorithms : "all");
         return e->code = ERR_UNSUPPORTED;
     }
     *n = 1;

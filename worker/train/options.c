@@ -112,6 +112,8 @@ static const struct row rows[] = {
      AT(devices), 1, 4096, false, NULL},
     {"exchange", "KIND", "of GPUs: auto (NCCL if it can be), host or nccl", CHOICE, 0,
      AT(exchange), 0, 0, false, exchange_kinds},
+    {"deterministic", NULL, "the same bits again, of sums by NCCL, too", FLAG, 0,
+     AT(deterministic), 0, 0, false, NULL},
     {"micro_batches", "N", "take batches in N parts (1; mp: 4 a rank)", WHOLE, 0,
      AT(micro_batches), 1, COUNT_MAX, false, NULL},
     {"max_memory", "SIZE", "cut batches so that no process, or GPU, has more", BYTES, OWN,

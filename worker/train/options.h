@@ -47,6 +47,7 @@ struct options {
     int64_t max_memory;         /* bytes; 0: not said */
     int64_t limit;              /* 0: all */
     double val_fraction;        /* NaN: not said */
+    bool deterministic;
     bool quiet, help, version;
 };
 
