@@ -20,6 +20,8 @@
 #define GPUS_MAX 64 /* described; /dev/nvidia0 and so on */
 /* Bytes of NCCL: its constants come first, and hundreds of MB of kernels after them. */
 #define NCCL_LOOK (8 << 20)
+/* 2.14: see gpu/nccl.h. */
+#define NCCL_LEAST 21400
 
 struct gpu_facts {
     struct err nvml; /* why it does not open */
@@ -272,7 +274,9 @@ static void say_nccl(struct doctor *d, const struct gpu_facts *f)
     struct str text = STR_INIT;
 
     if (!f->has_nccl) {
-        doctor_say(d, MARK_OK, "NCCL", NULL, "not found; PyTorch brings its own");
+        doctor_say(d, MARK_OK, "NCCL", NULL,
+                   "not found: ranks of rung-train exchange through the host; PyTorch "
+                   "brings its own");
         return;
     }
     str_addf(&text, "%d.%d.%d", v / major, v % major / 100, v % 100);
@@ -283,6 +287,10 @@ static void say_nccl(struct doctor *d, const struct gpu_facts *f)
                    "update the driver, or take an NCCL of the CUDA that it has",
                    "%s: too new for the driver, which has CUDA %d.%d", text.p,
                    f->driver.cuda / 1000, f->driver.cuda % 1000 / 10);
+    else if (v < NCCL_LEAST)
+        doctor_say(d, MARK_NOTE, "NCCL", "update it",
+                   "%s: too old for rung-train, whose ranks exchange through the host",
+                   text.p);
     else
         doctor_say(d, MARK_OK, "NCCL", NULL, "%s", text.p);
     str_free(&text);
