@@ -71,11 +71,85 @@ test_expect_success TWO 'two GPUs learn what two CPUs do, to rounding, and the s
     for run in 1.cpu 2.cuda 3.cuda
     do
         rung-train --data "$data" --model cnn --parallel dp --devices 2 --epochs 2 \
-            --lr 1e-3 --device ${run#*.} >$run 2>err &&
+            --lr 1e-3 --deterministic --device ${run#*.} >$run 2>err &&
             sed "s/.* val_loss \([0-9.]*\).*/\1/" $run >$run.loss || return 1
     done &&
     test_cmp 2.cuda.loss 3.cuda.loss &&
     paste 1.cpu.loss 2.cuda.loss | awk "{ d = \$1 - \$2; if (d * d > 1e-4) exit 1 }"
+'
+
+test_expect_success 'one GPU by NCCL learns what it does without' '
+    for exchange in host nccl
+    do
+        rung-train --data "$data" --model cnn --epochs 2 --exchange $exchange >out 2>err &&
+            sed "s/  [0-9]* samples.*//" out >$exchange || return 1
+    done &&
+    grep -q "^what ranks exchange goes from device to device, by NCCL 2\.[0-9.]*$" err &&
+    test_cmp host nccl
+'
+
+test_expect_success 'what NCCL cannot do is said' '
+    NCCL_SOCKET_IFNAME==none test_expect_code 1 rung-train --data "$data" --limit 100 \
+        --epochs 1 --exchange nccl 2>err &&
+    grep "^rung-train: --exchange nccl: NCCL, .*NCCL_DEBUG=WARN tells more" err
+'
+
+OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+OMPI_MCA_rmaps_base_oversubscribe=1
+export OMPI_ALLOW_RUN_AS_ROOT OMPI_ALLOW_RUN_AS_ROOT_CONFIRM \
+    OMPI_MCA_rmaps_base_oversubscribe
+PMIX_RANK=0 rung-train --version 2>err
+test_have_prereq TWO && command -v mpirun >/dev/null &&
+    ! grep -q "built without MPI" err && test_set_prereq TWO_RANKS
+
+for parallel in ddp mp
+do
+    test_expect_success TWO_RANKS "$parallel: two processes by NCCL, and through the host" '
+        for exchange in host nccl
+        do
+            mpirun -n 2 rung-train --data "$data" --model cnn --lr 1e-3 --epochs 2 \
+                --parallel $parallel --device cuda --exchange $exchange >out 2>err &&
+                sed "s/.* val_loss \([0-9.]*\).*/\1/" out >$exchange || return 1
+        done &&
+        grep -q "from device to device, by NCCL" err &&
+        paste host nccl | awk "{ d = \$1 - \$2; if (d * d > 1e-4) exit 1 }"
+    '
+done
+
+# alive PID: it may be nobody's child by now, and not yet buried.
+alive() {
+    case $(ps -o stat= -p "$1") in
+    "" | Z*) return 1 ;;
+    esac
+}
+
+# doom SIGNAL: rank 1 of two is sent it in the middle of a training. mpirun, which would
+# end the other itself, leaves it alone; it ends within $took seconds.
+doom() {
+    rm -f out pid.*
+    mpirun --enable-recovery -n 2 sh -c "echo \$\$ >pid.\$OMPI_COMM_WORLD_RANK
+        exec rung-train --data $data --model cnn --epochs 1000000 --device cuda \
+            --exchange nccl" >out 2>err &
+    mpirun=$!
+    for i in $(seq 1200); do
+        grep -q "^epoch 2 " out && break
+        sleep 0.1
+    done
+    began=$(date +%s)
+    kill -"$1" "$(cat pid.1)"
+    for i in $(seq 400); do
+        alive "$(cat pid.0)" || break
+        sleep 0.1
+    done
+    took=$(($(date +%s) - began))
+    kill -KILL "$(cat pid.0)" "$(cat pid.1)" 2>/dev/null
+    wait "$mpirun"
+    cat err
+}
+
+test_expect_success TWO_RANKS 'where a rank dies, or stops, the other ends within 30 s' '
+    doom KILL && test "$took" -le 10 && grep -q "^rung-train: rank 1 .* has died: all" err &&
+    doom STOP && test "$took" -le 30 && grep -q "^rung-train: rank 1 .* is silent: " err
 '
 
 test_done

@@ -114,6 +114,24 @@ def theirs(torch, name, batch, precision):
     return 1 / statistics.median(seconds)
 
 
+def ranks(figures):
+    """What exchange costs: of one GPU, that there is a communicator at all."""
+    n, alone = int(figures["ranks"]), figures["step alone"]
+    step = "step of resnet18, 256 images a rank, bf16"
+    if n == 1:
+        line(f"{100 * figures['step overlapped'] / alone:.1f} %", "< 2 %",
+             f"more for a {step}, with an NCCL communicator of one rank")
+        return
+    line(f"{figures['bus'] / 1e9:.0f} GB/s", "-", f"over each GPU's links while {n} take a mean of "
+         "256 MB by NCCL, as nccl-tests count (8 H200: 475)")
+    line(f"{100 * (1 - figures['step overlapped'] / figures['step after']):.0f} %", ">= 50 %",
+         f"of the time of {n} GPUs' mean is hidden behind backward: it adds "
+         f"{1e3 * figures['step overlapped']:.2f} ms, after backward "
+         f"{1e3 * figures['step after']:.2f} ms, to {1e3 * alone:.1f} ms of a {step}")
+    line(f"{figures['step host'] / figures['step overlapped']:.1f}", "> 1",
+         "times as much is added where the same goes through the host")
+
+
 def main():
     figures = ours(sys.argv[1])
     try:
@@ -133,6 +151,7 @@ def main():
         line(f"{100 * figures[key + ' queued']:.0f} %", "< 95 %",
              f"of an epoch's time the host queues its work ({key}): at 100 % the GPU waits "
              "for it")
+    ranks(figures)
     most = bandwidth()
     for name in ("sgd", "adam"):
         share = f"{100 * figures[name] / most:.0f} %" if most else "-"

@@ -6,12 +6,14 @@
  *     ... queued              the share of that time that the host takes to queue the
  * work sgd, adam               bytes a second that optimiser steps read and write
  *     checkpoint              seconds that a training waits for one of resnet18
+ *     and what gpu_bench.h has of ranks
  *
  * Medians, each after one run that does not count. */
 #include "base/clock.h"
 #include "base/rank.h"
 #include "base/mem.h"
 #include "worker/train/content.h"
+#include "worker/train/gpu_bench.h"
 #include "worker/train/gpu_wanted.h"
 #include "worker/train/trainer.h"
 
@@ -31,7 +33,7 @@ static const struct image_case {
     {"cnn", 512, PRECISION_TF32, "tf32"},
 };
 
-static void quit(const struct err *e)
+void gpu_bench_quit(const struct err *e)
 {
     fprintf(stderr, "gpu_bench: %s\n", e->text);
     exit(EXIT_FAILURE);
@@ -53,7 +55,7 @@ static struct bench bench_open(struct device *d, struct data *data,
     struct err e;
 
     if (d->ops->set_precision(d, c->precision, &e) < 0)
-        quit(&e);
+        gpu_bench_quit(&e);
     b.t.model = model_create(d,
                              &(struct model_config){
                                  .kind = c->model,
@@ -65,16 +67,16 @@ static struct bench bench_open(struct device *d, struct data *data,
                              },
                              &e);
     if (!b.t.model)
-        quit(&e);
+        gpu_bench_quit(&e);
     b.t.optimizer = optimizer_create(
         d, &(struct optimizer_config){"sgd", 0.01, 0.9, 5e-4, false}, b.t.model->n, &e);
     if (!b.t.optimizer)
-        quit(&e);
+        gpu_bench_quit(&e);
     b.trainer =
         trainer_create(d, data, b.t.model, b.t.optimizer,
                        &(struct trainer_config){.batch_size = c->batch, .seed = 1}, &e);
     if (!b.trainer)
-        quit(&e);
+        gpu_bench_quit(&e);
     return b;
 }
 
@@ -104,7 +106,7 @@ static void run_case(const struct image_case *c, struct data *data)
         struct err e;
         double begun = clock_mono(), last = begun;
         if (trainer_epoch(b.trainer, (uint32_t)run + 2, note_time, &last, &m, &e) < 0)
-            quit(&e);
+            gpu_bench_quit(&e);
         if (run < 0)
             continue;
         rate[run] = m.v[METRIC_SAMPLES_PER_SECOND];
@@ -125,7 +127,7 @@ static float *floats(struct device *d, size_t n)
     void *p;
 
     if (d->ops->allocate(d, n * sizeof(float), &p, &e) < 0)
-        quit(&e);
+        gpu_bench_quit(&e);
     return p;
 }
 
@@ -151,7 +153,7 @@ static void run_optimizer(bool adam)
                 d->ops->sgd(d, &sgd, n, w, g, m);
         }
         if (d->ops->download(d, &wait, w, sizeof(wait), &e) < 0)
-            quit(&e);
+            gpu_bench_quit(&e);
         if (run >= 0)
             rate[run] = (double)(STEPS * n * sizeof(float)) * (adam ? 7 : 5) /
                         (clock_mono() - begun);
@@ -175,7 +177,7 @@ static void run_checkpoint(struct data *data)
         struct err e;
         double begun = clock_mono();
         if (content_copy(&c, &b.t, &e) < 0)
-            quit(&e);
+            gpu_bench_quit(&e);
         if (run >= 0)
             seconds[run] = clock_mono() - begun;
     }
@@ -194,7 +196,7 @@ int main(void)
     snprintf(source, sizeof(source), "synthetic:32x32x3,samples=%d", SAMPLES);
     data = data_open(&(struct data_config){.source = source, .val_fraction = 0.02}, &e);
     if (!data)
-        quit(&e);
+        gpu_bench_quit(&e);
     data_measure(data);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
         run_case(&cases[i], data);
@@ -202,5 +204,6 @@ int main(void)
     run_optimizer(true);
     run_checkpoint(data);
     data_close(data);
+    gpu_bench_group();
     return 0;
 }
