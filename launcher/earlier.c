@@ -61,34 +61,13 @@ static void take_end(const struct trial *t, const struct levels *lv, bool same_m
 
 /* ---- parameters ---- */
 
-static double number(struct value v)
+/* Those that the space could make; false also where there is none that both have. */
+static bool inside(const struct space *sp, const struct value given[])
 {
-    return v.kind == VALUE_REAL ? v.r : v.kind == VALUE_INT ? (double)v.i : NAN;
-}
-
-static bool same_value(struct value a, struct value b)
-{
-    double x = number(a), y = number(b);
-    return value_equal(a, b) || fabs(x - y) <= SAME_VALUE * fmax(fabs(x), fabs(y));
-}
-
-/* Could the space have made these values, whatever it has beside them? */
-static bool inside(const struct space *sp, const struct value given[], double u[],
-                   struct value made[])
-{
-    bool whole = true, same = true;
-    space_locate(sp, given, u);
-    for (int d = 0; d < space_dims(sp); d++) {
-        whole &= !isnan(u[d]) || space_conditional(sp, space_dim(sp, d)->param);
-        u[d] = isnan(u[d]) ? 0.5 : u[d];
-    }
-    enum space_verdict verdict = space_eval(sp, u, made, NULL);
-    if (verdict == SPACE_BROKEN || (verdict == SPACE_REDRAW && whole))
-        return false;
+    bool any = false;
     for (int i = 0; i < space_count(sp); i++)
-        if (given[i].kind != VALUE_ABSENT)
-            same &= made[i].kind != VALUE_ABSENT && same_value(given[i], made[i]);
-    return same;
+        any |= given[i].kind != VALUE_ABSENT;
+    return any && space_could(sp, given);
 }
 
 /* ---- events ---- */
@@ -118,6 +97,7 @@ static void point_events(struct earlier *a)
         struct event *ev = &a->known.v[i];
         ev->known.params.p = text;
         ev->known.values.v = values;
+        ev->known.more = i + 1 < a->known.n;
         text += ev->known.params.len;
         values += ev->known.values.n;
     }
@@ -137,22 +117,18 @@ static void take_trials(struct earlier *a, const struct loaded *l, const struct 
     const struct space *sp = s->space;
     int n = space_count(sp);
     bool same_metric = strcmp(l->file->spec.metric, s->metric) == 0;
-    struct value *values = mem_alloc((size_t)n * sizeof(*values)),
-                 *made = mem_alloc((size_t)n * sizeof(*made));
-    double *u = mem_alloc((size_t)space_dims(sp) * sizeof(*u));
+    struct value *values = mem_alloc((size_t)n * sizeof(*values));
     for (int32_t i = 0; i < a->trials; i++) {
         const struct trial *t = sweep_trial(l->sw, i);
         take_end(t, lv, same_metric, &all[i]);
         space_scan_shared(sp, t->params, strlen(t->params), values);
-        if (!inside(sp, values, u, made))
+        if (!inside(sp, values))
             a->outside++;
         else if (anything(&all[i], lv->n))
             add_known(a, i, &all[i], sp, values, lv->n);
         values_free(values, n);
     }
     point_events(a);
-    free(u);
-    free(made);
     free(values);
 }
 
@@ -174,14 +150,14 @@ static int take(struct earlier *a, const struct loaded *l, const struct sweepfil
     take_trials(a, l, &f->spec, &lv, all);
     free(values);
     free(all);
+    long long first = lv.step[0];
     levels_free(&lv);
     if (a->known.n == 0)
         return err_set(e, ERR_NOENT,
                        "search.from: of the %d trials of %s none is of use here: %d lie "
                        "outside the space, and the others reported no %s at step %lld or "
                        "later",
-                       a->trials, f->from, a->outside, f->spec.metric,
-                       (long long)f->spec.grace_period);
+                       a->trials, f->from, a->outside, f->spec.metric, first);
     return 0;
 }
 
@@ -216,13 +192,12 @@ int earlier_tell(const struct earlier *a, const struct sweep *sw,
                  int (*apply)(void *ctx, const struct event *ev, struct err *e),
                  void *ctx, struct err *e)
 {
-    int32_t last;
+    int32_t after;
     int rc = 0;
-    sweep_known(sw, &last);
-    if (sweep_trials(sw) > 0)
+    if (!sweep_wants_known(sw, &after))
         return 0;
     for (size_t i = 0; rc == 0 && i < a->known.n; i++)
-        if (a->known.v[i].trial > last)
+        if (a->known.v[i].trial > after)
             rc = apply(ctx, &a->known.v[i], e);
     return rc;
 }

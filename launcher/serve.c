@@ -866,8 +866,9 @@ static void take_earlier(struct server *s)
     struct str text = STR_INIT;
     struct earlier earlier;
     struct err e = {0};
+    int32_t after;
 
-    if (!f->from || !s->o->submit || sweep_trials(s->ep.sweep.sw) > 0)
+    if (!f->from || !s->o->submit || !sweep_wants_known(s->ep.sweep.sw, &after))
         return;
     if (earlier_load(&earlier, f, &e) != 0) {
         controller_trouble(s->ep.controller, e.text);

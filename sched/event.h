@@ -221,8 +221,8 @@ struct event {
             double energy; /* and its nodes were its own */
         } account;
         struct {
-            struct slice params; /* JSON object, of those that this sweep has, too */
-            bool failed;
+            struct slice params;   /* JSON object, of those that this sweep has, too */
+            bool failed, more;     /* more: the next trial of it follows */
             struct numbers values; /* of the metric, in the user's sign, at each of this
                                       sweep's levels; NaN: it did not get there */
         } known; /* trial: its number in that sweep, where they ascend */

@@ -368,16 +368,22 @@ enum space_verdict space_complete(const struct space *sp, const struct value giv
 #define LOCATE_CELLS 4096 /* of a rounded dimension: all of them are tried */
 #define LOCATE_STEPS 1024 /* of any other: so many parts of it */
 
+static double number(struct value v)
+{
+    switch (v.kind) {
+    case VALUE_INT: return (double)v.i;
+    case VALUE_REAL: return v.r;
+    case VALUE_BOOL: return v.b;
+    default: return NAN;
+    }
+}
+
 static double distance(struct value a, struct value b)
 {
-    double x, y;
+    double d = number(a) - number(b);
     if (value_equal(a, b))
         return 0;
-    if (a.kind == VALUE_STR || b.kind == VALUE_STR || a.kind == VALUE_ABSENT)
-        return INFINITY;
-    x = a.kind == VALUE_REAL ? a.r : a.kind == VALUE_BOOL ? a.b : (double)a.i;
-    y = b.kind == VALUE_REAL ? b.r : b.kind == VALUE_BOOL ? b.b : (double)b.i;
-    return isnan(x - y) ? INFINITY : fabs(x - y);
+    return isnan(d) ? INFINITY : fabs(d);
 }
 
 /* How far parameter i at coordinate u is from its value. */
@@ -387,6 +393,15 @@ static double miss(const struct space *sp, int i, const struct value values[], d
     if (expr_eval(sp->params[i].expr, values, u, &v, NULL) != 0)
         return INFINITY;
     return distance(v, values[i]);
+}
+
+/* The same with a sign; NaN where one of them is no number. */
+static double off(const struct space *sp, int i, const struct value values[], double u)
+{
+    struct value v;
+    if (expr_eval(sp->params[i].expr, values, u, &v, NULL) != 0)
+        return NAN;
+    return value_equal(v, values[i]) ? 0 : number(v) - number(values[i]);
 }
 
 static double locate_rounded(const struct space *sp, int d, const struct value values[])
@@ -404,7 +419,34 @@ static double locate_rounded(const struct space *sp, int d, const struct value v
     return found;
 }
 
-/* The best of LOCATE_STEPS points, and then by golden sections between its neighbours. */
+/* Where the parameter passes its value between lo and hi, by bisection, which steps do
+ * not mislead; NaN: it does not. */
+static double locate_crossing(const struct space *sp, int i, const struct value values[],
+                              double lo, double hi)
+{
+    double a = off(sp, i, values, lo), b = off(sp, i, values, hi);
+    if (a == 0 || b == 0)
+        return a == 0 ? lo : hi;
+    if (!(a < 0 ? b > 0 : a > 0 && b < 0))
+        return NAN;
+    for (;;) {
+        double middle = (lo + hi) / 2, m = off(sp, i, values, middle);
+        if (m == 0)
+            return middle;
+        if (isnan(m) || middle <= lo || middle >= hi)
+            return fabs(a) <= fabs(b) ? lo : hi;
+        if ((m < 0) == (a < 0)) {
+            lo = middle;
+            a = m;
+        } else {
+            hi = middle;
+            b = m;
+        }
+    }
+}
+
+/* The best of LOCATE_STEPS points, then what lies between its neighbours: where the value
+ * is passed there, or else by golden sections. */
 static double locate_continuous(const struct space *sp, int d,
                                 const struct value values[])
 {
@@ -420,6 +462,9 @@ static double locate_continuous(const struct space *sp, int d,
     }
     double lo = fmax(found - 1.0 / LOCATE_STEPS, 0),
            hi = fmin(found + 1.0 / LOCATE_STEPS, 1 - 0x1p-53);
+    double crossing = isnan(found) ? NAN : locate_crossing(sp, i, values, lo, hi);
+    if (!isnan(crossing))
+        return crossing;
     while (hi - lo > 1e-13) {
         double left = hi - golden * (hi - lo), right = lo + golden * (hi - lo);
         if (miss(sp, i, values, left) <= miss(sp, i, values, right))
@@ -430,17 +475,65 @@ static double locate_continuous(const struct space *sp, int d,
     return isnan(found) ? NAN : (lo + hi) / 2;
 }
 
+static double locate(const struct space *sp, int d, const struct value values[])
+{
+    const struct dim *dim = &sp->dims.v[d];
+    double u, cell[2];
+    if (values[dim->param].kind == VALUE_ABSENT ||
+        !all_present(sp->params[dim->param].expr, values))
+        return NAN;
+    if (dim->n > 0 && dim->n <= LOCATE_CELLS)
+        return locate_rounded(sp, d, values);
+    u = locate_continuous(sp, d, values);
+    if (isnan(u))
+        return NAN;
+    space_cell(sp, d, u, cell);
+    return (cell[0] + cell[1]) / 2;
+}
+
 void space_locate(const struct space *sp, const struct value values[], double u[])
 {
-    for (int d = 0; d < space_dims(sp); d++) {
-        const struct dim *dim = &sp->dims.v[d];
-        u[d] = NAN;
-        if (values[dim->param].kind == VALUE_ABSENT ||
-            !all_present(sp->params[dim->param].expr, values))
+    for (int d = 0; d < space_dims(sp); d++)
+        u[d] = locate(sp, d, values);
+}
+
+/* ---- values of another space ---- */
+
+#define SAME                                                                             \
+    1e-9 /* of a value, or of what it changes by in the next part of a dimension */
+
+/* Is the value that a parameter with all that it refers to has one that it could have? */
+static bool could_be(const struct space *sp, int i, const struct value given[])
+{
+    const struct param *p = &sp->params[i];
+    double u = p->dim >= 0 ? locate(sp, p->dim, given) : 0, least, span = 0;
+    if (isnan(u))
+        return false;
+    least = miss(sp, i, given, u);
+    if (p->dim >= 0 && sp->dims.v[p->dim].n == 0 && sp->dims.v[p->dim].q == 0)
+        span = fabs(off(sp, i, given, fmax(u - 1.0 / LOCATE_STEPS, 0)) -
+                    off(sp, i, given, fmin(u + 1.0 / LOCATE_STEPS, 1 - 0x1p-53)));
+    return least <= SAME * fabs(number(given[i])) || least == 0 ||
+           (isfinite(span) && least <= SAME * span);
+}
+
+bool space_could(const struct space *sp, const struct value given[])
+{
+    for (int i = 0; i < sp->n; i++) {
+        const struct param *p = &sp->params[i];
+        struct value v;
+        if (given[i].kind == VALUE_ABSENT)
             continue;
-        u[d] = dim->n > 0 && dim->n <= LOCATE_CELLS ? locate_rounded(sp, d, values)
-                                                    : locate_continuous(sp, d, values);
+        if (p->when && all_present(p->when, given) &&
+            (expr_eval(p->when, given, 0, &v, NULL) != 0 || !value_truth(v)))
+            return false;
+        if (all_present(p->expr, given) && !could_be(sp, i, given))
+            return false;
     }
+    for (size_t i = 0; i < sp->constraints.n; i++)
+        if (eval_constraint(&sp->constraints.v[i], given, NULL) != SPACE_OK)
+            return false;
+    return true;
 }
 
 /* ---- grids ---- */

@@ -93,6 +93,11 @@ enum space_verdict space_complete(const struct space *sp, const struct value giv
  * Rounded dimensions get the middle of the value's interval. */
 void space_locate(const struct space *sp, const struct value values[], double u[]);
 
+/* Could the space make a configuration with these values, whatever those come to that are
+ * absent? Each present one is held against its own expression and `when`, and against the
+ * constraints, as far as these refer to present ones alone. Reals to 1e-9. */
+bool space_could(const struct space *sp, const struct value given[]);
+
 /* Grids. A grid parameter that is absent takes part in the product with its first
  * alternative only: true when u has another one of an absent parameter, and so is a
  * repetition. */

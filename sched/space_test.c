@@ -552,6 +552,66 @@ static void what_two_spaces_share(void **state)
     space_free(sp);
 }
 
+/* What could have been drawn here, of a sweep that had other parameters. */
+static void what_could_be(void **state)
+{
+    static const struct line lines[] = {
+        {"new", "log(uniform(-1, 1))", NULL},
+        {"opt", "choice(sgd, adam)", NULL},
+        {"n", "randint(0, 100000)", NULL},
+        {"q", "quniform(0, 1, 0.0001)", NULL},
+        {"x", "uniform(0, 1)", "opt == \"sgd\""},
+        {"y", "-loguniform(1e-9, 1) * 2", NULL},
+        {"twice", "n * 2", NULL},
+        {NULL, NULL, NULL},
+    };
+    static const struct {
+        const char *json;
+        bool could;
+    } table[] = {
+        {"{}", true},
+        {"{\"n\":0}", true},
+        {"{\"n\":77777}", true},
+        {"{\"n\":99999}", true},
+        {"{\"n\":100000}", false},
+        {"{\"n\":-1}", false},
+        {"{\"n\":5.5}", false},
+        {"{\"n\":5,\"twice\":10}", true},
+        {"{\"n\":5,\"twice\":11}", false},
+        {"{\"twice\":11}", true},
+        {"{\"q\":0.1234}", true},
+        {"{\"q\":0.12345}", false},
+        {"{\"x\":0}", true},
+        {"{\"x\":1e-14}", true},
+        {"{\"x\":-1e-6}", false},
+        {"{\"x\":0.25,\"opt\":\"sgd\"}", true},
+        {"{\"x\":0.25,\"opt\":\"adam\"}", false},
+        {"{\"opt\":\"lion\"}", false},
+        {"{\"y\":-3e-9}", true},
+        {"{\"y\":-1e-9}", false},
+        {"{\"x\":0.75,\"q\":0.5}", true},
+        {"{\"x\":0.25,\"q\":0.5}", false},
+    };
+    struct space *sp = built(lines, (const char *const[]){"x > q or q == 0", NULL});
+    (void)state;
+    for (size_t i = 0; i < COUNT(table); i++) {
+        struct value given[COUNT(lines)];
+        space_scan_shared(sp, table[i].json, strlen(table[i].json), given);
+        if (space_could(sp, given) != table[i].could)
+            fail_msg("%s", table[i].json);
+        values_free(given, space_count(sp));
+    }
+    /* and all that is drawn */
+    for (uint32_t trial = 0; trial < 300; trial++) {
+        struct value values[COUNT(lines)];
+        double u[COUNT(lines)];
+        space_point(sp, 1, trial, 0, u);
+        if (space_eval(sp, u, values, NULL) == SPACE_OK)
+            assert_true(space_could(sp, values));
+    }
+    space_free(sp);
+}
+
 /* Every coordinate gives the value that its interval stands for, and no other does. */
 static void cells_are_what_gives_the_same(void **state)
 {
@@ -686,6 +746,7 @@ int main(void)
         cmocka_unit_test(wrong_parameters_are_refused),
         cmocka_unit_test(json_round_trip),
         cmocka_unit_test(what_two_spaces_share),
+        cmocka_unit_test(what_could_be),
         cmocka_unit_test(cells_are_what_gives_the_same),
         cmocka_unit_test(real_cells_are_empty),
         cmocka_unit_test(points_are_found_again),

@@ -247,7 +247,7 @@ static int apply_known(struct sweep *sw, const struct event *ev, struct verdict 
     (void)v;
     if (!search_by_model(sw->spec->search))
         return impossible(e, ev, "the search makes no use of it");
-    if (sw->trials.n > 0 || ev->trial <= sw->known_last)
+    if (sw->trials.n > 0 || sw->known_all || ev->trial <= sw->known_last)
         return impossible(e, ev, "what is known comes in its order, before all trials");
     if (values->n != (ev->known.failed ? 0 : sw->levels.n))
         return impossible(e, ev, "the levels are others");
@@ -265,6 +265,7 @@ static int apply_known(struct sweep *sw, const struct event *ev, struct verdict 
         observed_worst(sw->seen, sw->known);
     sw->known++;
     sw->known_last = ev->trial;
+    sw->known_all = !ev->known.more;
     return 0;
 }
 
@@ -783,11 +784,10 @@ const struct trial *sweep_trial(const struct sweep *sw, int32_t trial)
     return &sw->trials.v[trial];
 }
 
-int32_t sweep_known(const struct sweep *sw, int32_t *last)
+bool sweep_wants_known(const struct sweep *sw, int32_t *after)
 {
-    if (last)
-        *last = sw->known_last;
-    return sw->known;
+    *after = sw->known_last;
+    return sw->trials.n == 0 && !sw->known_all;
 }
 
 const struct spec *sweep_spec(const struct sweep *sw)

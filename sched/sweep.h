@@ -140,9 +140,10 @@ enum outcome sweep_outcome(const struct sweep *sw, int32_t trial,
 
 int32_t sweep_trials(const struct sweep *sw);
 const struct trial *sweep_trial(const struct sweep *sw, int32_t trial);
-/* How many trials of an earlier sweep the searcher knows (KNOWN events); *last, if given,
- * is the number there of the last one, -1: none. */
-int32_t sweep_known(const struct sweep *sw, int32_t *last);
+/* Can the searcher be told what an earlier sweep came to (KNOWN events)? It was not, or
+ * not to the end, and there are no trials yet. It knows those up to number *after, -1: of
+ * none. */
+bool sweep_wants_known(const struct sweep *sw, int32_t *after);
 const struct spec *sweep_spec(const struct sweep *sw);
 const struct levels *sweep_levels(const struct sweep *sw);
 /* Hyperband opens one after another. */

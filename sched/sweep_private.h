@@ -44,6 +44,7 @@ struct sweep {
     struct gp *gp;      /* made by the first draw */
     int32_t known;      /* trials of an earlier sweep */
     int32_t known_last; /* the number there of the last one; -1: none */
+    bool known_all;     /* and no more follow */
     bool exhausted;     /* a grid whose last points break constraints */
     struct queue again; /* interrupted or to be retried: promoted, higher ones first */
     struct queue fresh; /* drawn, never started */

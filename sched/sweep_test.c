@@ -912,6 +912,7 @@ static void know(struct play *p, int32_t trial, bool failed, const double values
 
     ev.known.params = SLICE("{\"lr\":0.75}");
     ev.known.failed = failed;
+    ev.known.more = !failed;
     ev.known.values = (struct numbers){values, failed ? 0 : 3};
     happen(p, &ev);
 }
@@ -927,11 +928,13 @@ static void test_known(void **state)
     p->spec.search = SEARCH_TPE;
     p->spec.maximize = true;
     play_begin(p);
-    assert_int_equal(sweep_known(p->sw, &last), 0);
+    assert_true(sweep_wants_known(p->sw, &last));
     assert_int_equal(last, -1);
     know(p, 4, false, (const double[]){.5, .7, NAN});
+    assert_true(sweep_wants_known(p->sw, &last));
+    assert_int_equal(last, 4);
     know(p, 9, true, NULL);
-    assert_int_equal(sweep_known(p->sw, &last), 2);
+    assert_false(sweep_wants_known(p->sw, &last));
     assert_int_equal(last, 9);
     run_together(p, 1, (const double[]){.1});
     assert_int_equal(sweep_trials(p->sw), 1);
@@ -969,12 +972,19 @@ static void test_known_impossible(void **state)
     ev.known.values.n = 2;
     assert_int_equal(sweep_apply(p->sw, &ev, NULL, NULL), ERR_PROTO);
     ev.known.values.n = 3;
+    ev.known.more = true;
     assert_int_equal(sweep_apply(p->sw, &ev, NULL, NULL), 0);
     assert_int_equal(sweep_apply(p->sw, &ev, NULL, NULL), ERR_PROTO); /* again */
-    assert_int_equal(ask(p), 0);
     ev.trial = 5;
+    ev.known.more = false;
+    assert_int_equal(sweep_apply(p->sw, &ev, NULL, NULL), 0);
+    ev.trial = 6;
+    assert_int_equal(sweep_apply(p->sw, &ev, NULL, NULL), ERR_PROTO); /* it was all */
+    assert_int_equal(p->sw->known, 2);
+    sweep_free(p->sw);
+    play_begin(p);
+    assert_int_equal(ask(p), 0);
     assert_int_equal(sweep_apply(p->sw, &ev, NULL, NULL), ERR_PROTO); /* too late */
-    assert_int_equal(sweep_known(p->sw, NULL), 1);
     play_free(p);
 }
 

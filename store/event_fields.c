@@ -128,6 +128,7 @@ static const struct field account_fields[] = {
 static const struct field known_fields[] = {
     FIELD("trial", I32, trial, FAIL),
     FIELD("failed", BOOL, known.failed, NOTHING),
+    FIELD("more", BOOL, known.more, NOTHING),
     FIELD("params", JSON, known.params, FAIL),
     FIELD("values", NUMBERS, known.values, NOTHING),
 };

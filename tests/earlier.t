@@ -79,9 +79,9 @@ test_expect_success 'it is in the journal before the first trial, and learnt fro
     events two known >known &&
     cut -d , -f 3- known | sed "s/\"c\":1,//; s/,\"x\":\"[0-9a-f]*\"}\$//" >got &&
     cat >want <<-\END &&
-	"trial":0,"params":{"x":0.5,"optimizer":"sgd"},"values":[0.25,0.166667]
-	"trial":3,"failed":true,"params":{"x":1,"optimizer":"broken"}
-	"trial":4,"failed":true,"params":{"x":1,"optimizer":"diverging"}
+	"trial":0,"more":true,"params":{"x":0.5,"optimizer":"sgd"},"values":[0.25,0.166667]
+	"trial":3,"failed":true,"more":true,"params":{"x":1,"optimizer":"broken"}
+	"trial":4,"failed":true,"more":true,"params":{"x":1,"optimizer":"diverging"}
 	"trial":5,"params":{"x":1.5,"optimizer":"sgd"},"values":[0.75,0.5]
 	END
     test_cmp want got &&
@@ -151,6 +151,32 @@ test_expect_success 'what was told in part is told to its end' '
     timeout 120 rung resume --quiet eight &&
     sound eight &&
     test $(events eight known | wc -l) = 4
+'
+
+test_expect_success 'what was told to its end is not asked for again' '
+    later nine one &&
+    run_sweep nine &&
+    cut_short nine $(grep -n "\"e\":\"known\"" nine/journal/000001.jsonl | tail -n 1 | cut -d : -f 1) &&
+    test $(events nine known | wc -l) = 4 &&
+    (cd nine && timeout 120 rung resume --quiet .) &&
+    sound nine &&
+    test $(events nine known | wc -l) = 4 &&
+    test $(events nine trial | wc -l) = 12
+'
+
+test_expect_success 'of a sweep that failed in all, check says what run does' '
+    sweep_file bad "sh -c \"exit 3\"" <<-\END &&
+	space: {x: "uniform(0, 1)"}
+	search: {trials: 2}
+	schedule: {method: none, max_t: 4}
+	retry: {failures: 0}
+	END
+    test_expect_code 1 run_sweep bad &&
+    later after bad &&
+    rung check after.yaml >out &&
+    grep -Fx "the search knows 2 of the 2 trials of bad" out &&
+    rung check --json after.yaml >out &&
+    grep "\"known\":2,\"outside\":0" out
 '
 
 test_expect_success H5PY 'enough of it makes the first draw, in asktell and simulate, too' '
