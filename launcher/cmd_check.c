@@ -320,7 +320,7 @@ static void outlook_text(const struct outlook *o, struct str *out)
     add_space(o->f->spec.space, out);
     str_addc(out, '\n');
     add_costs(o, out);
-    if (o->curves)
+    if (o->curves && spec_has_rungs(s))
         curves_add_grace(o->curves, o->forecast.levels[0].milestone, s->max_t,
                          s->maximize, out);
     str_addc(out, '\n');
@@ -438,6 +438,12 @@ static void outlook_json(const struct outlook *o, struct str *out)
         put_cases(out, "slot_hours", fc->steps, o->step / 3600);
         put_cases(out, "seconds", fc->time, o->step);
     }
+    if (o->f->from) {
+        json_put_key(out, "known");
+        json_put_int(out, (int64_t)o->earlier.known.n);
+        json_put_key(out, "outside");
+        json_put_int(out, o->earlier.outside);
+    }
     json_put_key(out, "checkpoints");
     json_put_object(out);
     json_put_key(out, "most");
@@ -456,14 +462,16 @@ static void outlook_json(const struct outlook *o, struct str *out)
 
 /* ---- the command ---- */
 
-/* What is known of how training goes, where trials are compared on the way. */
+/* How training goes: by the table that was given, or else by the earlier sweep, if that
+ * tells. */
 static int load_curves(struct outlook *o, struct err *e)
 {
     const struct spec *s = &o->f->spec;
-    const char *path = o->path ? o->path : o->f->from;
-    return path && spec_has_rungs(s)
-               ? curves_load(&o->curves, path, s->metric, s->space, e)
-               : 0;
+    if (o->path)
+        return curves_load(&o->curves, o->path, s->metric, s->space, e);
+    if (o->f->from && spec_has_rungs(s))
+        curves_load(&o->curves, o->f->from, s->metric, s->space, NULL);
+    return 0;
 }
 
 static int check(const struct cli_command *self, const char *path, struct outlook *o,

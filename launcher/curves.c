@@ -28,9 +28,10 @@ struct curves {
     VEC(int64_t) steps; /* ascending */
     VEC(double) values; /* [rows][steps.n] */
     VEC(double) seconds;
-    VEC(int64_t)
-    ends; /* [rows]: the last step that is known; INT64_MAX: diverged, and so
-             for good, or all of the table */
+    /* [rows]: the last step that is known; INT64_MAX: diverged, and so for good, or all
+     * of the table */
+    VEC(int64_t) ends;
+    bool chosen; /* of a sweep: others ended early because they were worse */
     const struct space *sp;
     VEC(double) points; /* [rows][space_dims()] of the unit cube, NaN: not known */
     bool located;       /* any of them is */
@@ -413,6 +414,7 @@ static int read_sweep(struct curves *c, const char *path, const char *metric,
         if (i + 1 < points.n && points.v[i + 1].trial == trial)
             continue;
         add_trial(c, &points.v[from], i + 1 - from);
+        c->chosen |= t->state == TRIAL_PAUSED || t->state == TRIAL_STOPPED;
         take_json(c, t->params);
         vec_push(&c->seconds, t->last_step > 0 && t->seconds > 0
                                   ? t->seconds / (double)t->last_step
@@ -613,8 +615,8 @@ int64_t curves_grace(const struct curves *c, int64_t end, bool maximize, double 
 
     for (int64_t i = 0; !c->invented && i < c->rows; i++)
         known += known_at(c, (size_t)i, end);
-    *enough = c->invented || known == c->rows ? ORDER_ENOUGH : ORDER_NONE;
-    if ((*enough == ORDER_NONE && known < ORDER_TRIALS) ||
+    *enough = c->chosen ? ORDER_NONE : ORDER_ENOUGH;
+    if ((!c->invented && known < c->rows && known < ORDER_TRIALS) ||
         isnan(curves_correlation(c, end, end, maximize)))
         return -1;
     step = step < 1 ? 1 : step;
@@ -629,7 +631,14 @@ void curves_add_grace(const struct curves *c, int64_t first, int64_t end, bool m
     double enough;
     int64_t grace = curves_grace(c, end, maximize, &enough);
 
-    if (grace > first)
+    if (grace == end && end > first)
+        str_addf(
+            out,
+            "\ngrace_period %lld is too short to tell who will be good, and so is any "
+            "other: the order at\nno step before %lld is like that there (rank "
+            "correlation %g or more)\n",
+            (long long)first, (long long)end, enough);
+    else if (grace > first)
         str_addf(
             out,
             "\ngrace_period %lld is too short to tell who will be good: the order at "

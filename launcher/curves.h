@@ -53,9 +53,9 @@ int64_t curves_nearest(const struct curves *c, const struct value values[]);
  */
 double curves_correlation(const struct curves *c, int64_t step, int64_t end,
                           bool maximize);
-/* The first step whose order is enough like that at `end`: by ORDER_ENOUGH, or where rows
- * were ended early by ORDER_NONE (launcher/orders.h); *enough is which. -1: there is no
- * order, or too few rows got there. */
+/* The first step whose order is enough like that at `end`, which may be none before it:
+ * by ORDER_ENOUGH, or by ORDER_NONE (launcher/orders.h) where those that got there were
+ * chosen; *enough is which. -1: there is no order, or too few rows got there. */
 int64_t curves_grace(const struct curves *c, int64_t end, bool maximize, double *enough);
 /* If that is later than the first milestone, an empty line and two that say so. */
 void curves_add_grace(const struct curves *c, int64_t first, int64_t end, bool maximize,

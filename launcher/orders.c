@@ -55,6 +55,8 @@ void orders_event(struct orders *o, const struct event *ev, const struct verdict
     } else {
         return;
     }
+    if (!isfinite(value))
+        value = NAN;
     struct record r = {ev->trial, spec->maximize ? -value : value};
     vec_push(&o->at[level].all, r);
 }

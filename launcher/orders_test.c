@@ -92,6 +92,54 @@ static void pairs_of_trials_that_were_not_stopped(void **state)
     compare(true, true, 1);
 }
 
+static void report(struct orders *o, struct sweep *sw, int32_t trial, int64_t step,
+                   double loss)
+{
+    struct metric m = {slice_of(sweep_spec(sw)->metric), loss};
+    struct event ev = {.kind = EVENT_REPORT, .time = 1, .trial = trial, .attempt = 1};
+    struct verdict v;
+    ev.report.number = (uint32_t)step;
+    ev.report.step = step;
+    ev.report.metrics = &m;
+    ev.report.n_metrics = 1;
+    assert_int_equal(sweep_apply(sw, &ev, &v, NULL), 0);
+    orders_event(o, &ev, &v);
+}
+
+/* In either direction an infinity is the worst, also where training ends. */
+static void infinities_are_the_worst(void **state)
+{
+    struct spec spec;
+    (void)state;
+    for (int maximize = 0; maximize < 2; maximize++) {
+        rehearsal_spec(&spec, 3, true);
+        spec.maximize = maximize;
+        struct sweep *sw = sweep_new(&spec);
+        struct orders *o = orders_new(sw);
+        double sign = maximize ? -1 : 1;
+        for (int32_t t = 0; t < 3; t++) {
+            struct event ev;
+            assert_int_equal(sweep_draw(sw, &ev, NULL), 0);
+            assert_int_equal(sweep_apply(sw, &ev, NULL, NULL), 0);
+            struct work w = sweep_next(sw);
+            sweep_start_event(sw, &w, &ev);
+            ev.start.slot = t;
+            assert_int_equal(sweep_apply(sw, &ev, NULL, NULL), 0);
+        }
+        for (int32_t t = 2; t >= 0; t--) /* the best last, so that none is stopped */
+            report(o, sw, t, 9, sign * t);
+        report(o, sw, 0, 27, sign * 0);
+        report(o, sw, 1, 27, sign * 1);
+        report(o, sw, 2, 27, -sign * INFINITY);
+        struct order order = orders_of(o, LEVELS - 2);
+        assert_int_equal(order.trials, 3);
+        assert_true(fabs(order.correlation - 1) < 1e-12);
+        orders_free(o);
+        sweep_free(sw);
+        spec_clear(&spec);
+    }
+}
+
 static void what_is_poor(void **state)
 {
     struct order few = {19, -1}, good = {20, 0.2}, poor = {20, 0.19}, none = {20, NAN};
@@ -108,6 +156,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pairs_of_promoted_trials),
         cmocka_unit_test(pairs_of_trials_that_were_not_stopped),
+        cmocka_unit_test(infinities_are_the_worst),
         cmocka_unit_test(what_is_poor),
     };
     return cmocka_run_group_tests_name("orders", tests, NULL, NULL);
