@@ -41,7 +41,8 @@ void observed_free(struct observed *o)
 #define COPY(from, to)                                                                   \
     do {                                                                                 \
         vec_reserve(&(to), (from).n);                                                    \
-        memcpy((to).v, (from).v, (from).n * sizeof((from).v[0]));                        \
+        if ((from).n > 0)                                                                \
+            memcpy((to).v, (from).v, (from).n * sizeof((from).v[0]));                    \
         (to).n = (from).n;                                                               \
     } while (0)
 
@@ -49,11 +50,9 @@ struct observed *observed_copy(const struct observed *o)
 {
     struct observed *c = observed_new(o->space, o->levels);
     c->changes = o->changes;
-    if (o->fates.n > 0) {
-        COPY(o->fates, c->fates);
-        COPY(o->points, c->points);
-        COPY(o->values, c->values);
-    }
+    COPY(o->fates, c->fates);
+    COPY(o->points, c->points);
+    COPY(o->values, c->values);
     memcpy(c->finite, o->finite, (size_t)o->levels * sizeof(*o->finite));
     return c;
 }

@@ -139,6 +139,30 @@ static void levels_are_not_mixed(void **state)
     space_free(sp);
 }
 
+static void a_copy_stays_as_it_was(void **state)
+{
+    struct space *sp = space_of_three();
+    struct observed *o = observed_new(sp, 2), *c = observed_copy(o);
+    (void)state;
+    assert_int_equal(observed_trials(c), 0);
+    assert_int_equal(observed_level(c, 1), -1);
+    observed_free(c);
+    add(o, sp, 0.3, 0.26, 0.9);
+    observed_value(o, 0, 1, 5);
+    c = observed_copy(o);
+    assert_true(observed_changes(c) == observed_changes(o));
+    assert_int_equal(observed_level(c, 1), 1);
+    observed_worst(o, 0);
+    add(o, sp, 0.7, 0.99, 0.9);
+    assert_false(observed_changes(c) == observed_changes(o));
+    observed_free(o);
+    assert_int_equal(observed_trials(c), 1);
+    assert_int_equal(standing(c, 1, 0), STANDING_FINITE);
+    assert_true(observed_point(c, 0)[1] == 0.375);
+    observed_free(c);
+    space_free(sp);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -146,6 +170,7 @@ int main(void)
         cmocka_unit_test(trials_have_fates),
         cmocka_unit_test(the_level_is_the_highest_with_enough),
         cmocka_unit_test(levels_are_not_mixed),
+        cmocka_unit_test(a_copy_stays_as_it_was),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
