@@ -149,8 +149,14 @@ def main():
         else:
             line(f"{figures[key]:.0f}", "-", method)
         line(f"{100 * figures[key + ' queued']:.0f} %", "< 95 %",
-             f"of an epoch's time the host queues its work ({key}): at 100 % the GPU waits "
+             f"of the steps' time the host queues their work ({key}): at 100 % the GPU waits "
              "for it")
+        if key + " idle" not in figures:
+            continue
+        line(f"{100 * figures[key + ' idle']:.1f} %", "< 5 %",
+             f"of the steps' time the GPU does nothing ({key}): gaps between launches")
+        line(f"{100 * figures[key + ' waits']:.1f} %", "< 1 %",
+             f"of the steps' time the GPU does nothing but gather samples ({key})")
     ranks(figures)
     most = bandwidth()
     for name in ("sgd", "adam"):

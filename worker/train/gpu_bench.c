@@ -2,9 +2,12 @@
  * targets and asks PyTorch for the same:
  *
  *     MODEL BATCH PRECISION   samples a second of an epoch, with all that is needed for
- * it: gathering, normalising, loss, backward, optimiser
- *     ... queued              the share of that time that the host takes to queue the
- * work sgd, adam               bytes a second that optimiser steps read and write
+ *                             it: gathering, normalising, loss, backward, optimiser
+ *     ... queued              of the time from the first step of an epoch to the last,
+ *                             the share that the host takes to queue the work
+ *     ... idle, ... waits     the shares of it in which the GPU does nothing, and nothing
+ *                             but gather samples; only with CUPTI
+ *     sgd, adam               bytes a second that optimiser steps read and write
  *     checkpoint              seconds that a training waits for one of resnet18
  *     and what gpu_bench.h has of ranks
  *
@@ -12,6 +15,7 @@
 #include "base/clock.h"
 #include "base/rank.h"
 #include "base/mem.h"
+#include "gpu/trace.h"
 #include "worker/train/content.h"
 #include "worker/train/gpu_bench.h"
 #include "worker/train/gpu_wanted.h"
@@ -88,33 +92,115 @@ static void bench_close(struct bench *b)
     vec_free(&b->t.history);
 }
 
-/* When the host had queued the last batch. */
-static void note_time(void *arg, size_t done, size_t total)
+/* An epoch's steps: when the first was done, when the host had queued the last, and when
+ * that was done. What the GPU did in between, if it is to be traced. */
+struct steps {
+    struct device *device;
+    double first, queued, last;
+    bool traced;
+    struct trace *trace;
+    double busy, gathers; /* seconds */
+};
+
+static void wait_for(struct device *d)
 {
-    (void)done, (void)total;
-    *(double *)arg = clock_mono();
+    struct err e;
+    char none;
+
+    if (d->ops->download(d, &none, NULL, 0, &e) < 0)
+        gpu_bench_quit(&e);
+}
+
+static void begin_trace(struct steps *s)
+{
+    struct err e;
+
+    s->trace = trace_begin(&e);
+    if (!s->trace)
+        fprintf(stderr, "gpu_bench: %s: nothing is traced\n", e.text);
+}
+
+static void end_trace(struct steps *s)
+{
+    struct trace_span *spans;
+    struct err e;
+    size_t n;
+
+    if (trace_end(s->trace, &spans, &n, &e) < 0)
+        gpu_bench_quit(&e);
+    s->busy = trace_covered(spans, n, true);
+    s->gathers = s->busy - trace_covered(spans, n, false);
+    trace_free(s->trace);
+}
+
+static void note_step(void *arg, size_t done, size_t total)
+{
+    struct steps *s = arg;
+
+    s->queued = clock_mono();
+    if (s->first > 0 && done < total)
+        return;
+    wait_for(s->device);
+    if (s->first == 0) {
+        if (s->traced)
+            begin_trace(s);
+        s->first = clock_mono();
+    } else {
+        s->last = clock_mono();
+        if (s->trace)
+            end_trace(s);
+    }
+}
+
+static struct steps run_epoch(struct bench *b, struct device *d, uint32_t epoch,
+                              bool traced, struct metrics *m)
+{
+    struct steps s = {.device = d, .traced = traced};
+    struct err e;
+
+    if (trainer_epoch(b->trainer, epoch, note_step, &s, m, &e) < 0)
+        gpu_bench_quit(&e);
+    return s;
+}
+
+static void print_case(const struct image_case *c, const char *figure, double value)
+{
+    printf("%s %zu %s%s\t%.6g\n", c->model, c->batch, c->name, figure, value);
+    fflush(stdout);
+}
+
+/* Tracing makes the host slower, and hardly what the GPU does: how long that takes is
+ * held against an epoch that is not traced. */
+static void run_traced(const struct image_case *c, struct bench *b, struct device *d,
+                       double seconds)
+{
+    struct metrics m;
+    struct steps s = run_epoch(b, d, RUNS + 2, true, &m);
+
+    if (!s.trace)
+        return;
+    print_case(c, " idle", 1 - s.busy / seconds);
+    print_case(c, " waits", s.gathers / seconds);
 }
 
 static void run_case(const struct image_case *c, struct data *data)
 {
     struct device *d = gpu_wanted();
     struct bench b = bench_open(d, data, c);
-    double rate[RUNS], queued[RUNS];
+    double rate[RUNS], queued[RUNS], seconds[RUNS];
 
     for (int run = -1; run < RUNS; run++) {
         struct metrics m;
-        struct err e;
-        double begun = clock_mono(), last = begun;
-        if (trainer_epoch(b.trainer, (uint32_t)run + 2, note_time, &last, &m, &e) < 0)
-            gpu_bench_quit(&e);
+        struct steps s = run_epoch(&b, d, (uint32_t)run + 2, false, &m);
         if (run < 0)
             continue;
         rate[run] = m.v[METRIC_SAMPLES_PER_SECOND];
-        queued[run] = (last - begun) * rate[run] / (double)data->training.n;
+        queued[run] = (s.queued - s.first) / (s.last - s.first);
+        seconds[run] = s.last - s.first;
     }
-    printf("%s %zu %s\t%.6g\n", c->model, c->batch, c->name, median(rate, RUNS));
-    printf("%s %zu %s queued\t%.6g\n", c->model, c->batch, c->name, median(queued, RUNS));
-    fflush(stdout);
+    print_case(c, "", median(rate, RUNS));
+    print_case(c, " queued", median(queued, RUNS));
+    run_traced(c, &b, d, median(seconds, RUNS));
     bench_close(&b);
     device_close(d);
 }

@@ -251,6 +251,28 @@ static const struct {
     {"resnet18", "sgd", 0, {1, true}},
 };
 
+/* All that an epoch needs, in training and in evaluation, is there after the first. */
+static void test_epochs_take_no_more_memory(void **state)
+{
+    (void)state;
+    struct trainer_config config = {.batch_size = 32, .seed = 5};
+    struct device *d = gpu_wanted();
+    struct device_memory first, last;
+    struct bench b;
+
+    assert_int_equal(d->ops->set_precision(d, PRECISION_BF16, NULL), 0);
+    bench_open_on(&b, d, "cnn", 0.25, "adam", 0.002, &config, NULL);
+    assert_non_null(b.trainer);
+    train(&b, 1);
+    d->ops->memory(d, &first);
+    train(&b, 4);
+    d->ops->memory(d, &last);
+    assert_int_equal(last.used, first.used);
+    assert_int_equal(last.peak, first.peak);
+    bench_close(&b);
+    device_close(d);
+}
+
 /* The GPU's sums have another order than the CPU's; its dropout and moves have not. */
 static void test_a_training_is_the_cpus_to_rounding(void **state)
 {
@@ -373,6 +395,7 @@ int main(void)
         cmocka_unit_test(test_an_operation_without_memory_is_forgiven),
         cmocka_unit_test(test_steps_that_come_again_are_as_the_first),
         cmocka_unit_test(test_activations_of_16_bits_take_less_memory),
+        cmocka_unit_test(test_epochs_take_no_more_memory),
         cmocka_unit_test(test_a_training_is_the_cpus_to_rounding),
         cmocka_unit_test(test_a_training_gives_the_same_bits_again),
         cmocka_unit_test(test_fp16_learns_with_its_loss_scaled),
