@@ -48,6 +48,12 @@ int dir_make(const char *path, mode_t mode, struct err *e);
 int dir_make_new(const char *path, mode_t mode, struct err *e);
 /* rm -r, never following links; absent is fine. */
 int dir_remove(const char *path, struct err *e);
+/* cp -r of files, directories and links, as they are, into `to`, which must not exist,
+ * with every byte on the disk at the end (but for the name of `to` itself). wanted (NULL:
+ * all) says which names of the uppermost directory. What was copied before an error
+ * stays. */
+int dir_copy(const char *from, const char *to, bool (*wanted)(const char *name),
+             struct err *e);
 /* Names in a directory but . and .., sorted by strcmp, into a NULL-terminated
  * array of one allocation: free(*names). */
 int dir_list(const char *path, char ***names, size_t *n, struct err *e);

@@ -440,6 +440,53 @@ static void test_dir_remove(void **state)
     assert_memory_equal(e.text, "/proc/self", 10);
 }
 
+static bool no_logs(const char *name)
+{
+    return strcmp(name, "log") != 0;
+}
+
+static void assert_file(const char *path, const char *want)
+{
+    struct str text = STR_INIT;
+    assert_int_equal(file_read(path, 100, &text, NULL), 0);
+    assert_string_equal(text.p, want);
+    str_free(&text);
+}
+
+static void test_dir_copy(void **state)
+{
+    struct stat st;
+    struct err e = {0};
+    char target[16] = "";
+    (void)state;
+    assert_int_equal(dir_copy("none", "to", NULL, &e), ERR_NOENT);
+    assert_int_equal(dir_make("from/a", 0700, NULL), 0);
+    assert_int_equal(file_write("from/f", "text", 4, 0640, NULL), 0);
+    assert_int_equal(file_write("from/a/empty", "", 0, 0600, NULL), 0);
+    assert_int_equal(file_write("from/a/log", "deep", 4, 0600, NULL), 0);
+    assert_int_equal(file_write("from/log", "x", 1, 0600, NULL), 0);
+    assert_int_equal(symlink("a/log", "from/link"), 0);
+    assert_int_equal(mkfifo("from/fifo", 0600), 0);
+    assert_int_equal(dir_copy("from", "to", no_logs, &e), 0);
+    assert_int_equal(entries("to"), 3);
+    assert_int_equal(entries("to/a"), 2);
+    assert_file("to/f", "text");
+    assert_file("to/a/log", "deep");
+    assert_file("to/a/empty", "");
+    assert_int_equal(stat("to/f", &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0640);
+    assert_int_equal(readlink("to/link", target, sizeof(target) - 1), 5);
+    assert_string_equal(target, "a/log");
+    assert_int_equal(dir_copy("from", "to", NULL, &e), ERR_EXIST);
+    disk_reset('F', EIO);
+    assert_true(dir_copy("from", "again", NULL, &e) < 0); /* it may not be on the disk */
+    disk_reset(0, 0);
+    /* where the kernel copies nothing by itself */
+    assert_int_equal(dir_copy("/proc/sys/kernel/random", "proc", NULL, NULL), 0);
+    assert_int_equal(stat("proc/boot_id", &st), 0);
+    assert_int_equal(st.st_size, 37);
+}
+
 static void test_dir_list(void **state)
 {
     static const char *const want[] = {".hidden", "B", "a", "b10", "b9"};
@@ -513,12 +560,12 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_read_bad),     TEST(test_read),        TEST(test_gz),
-        TEST(test_write),        TEST(test_write_fails), TEST(test_write_large),
-        TEST(test_write_full),   TEST(test_write_fd),    TEST(test_commit),
-        TEST(test_dir_make),     TEST(test_dir_remove),  TEST(test_dir_list),
-        TEST(test_dir_sync),     TEST(test_path_join),   TEST(test_standard),
-        TEST(test_read_regular),
+        TEST(test_read_bad),   TEST(test_read),         TEST(test_gz),
+        TEST(test_write),      TEST(test_write_fails),  TEST(test_write_large),
+        TEST(test_write_full), TEST(test_write_fd),     TEST(test_commit),
+        TEST(test_dir_make),   TEST(test_dir_remove),   TEST(test_dir_copy),
+        TEST(test_dir_list),   TEST(test_dir_sync),     TEST(test_path_join),
+        TEST(test_standard),   TEST(test_read_regular),
     };
     return cmocka_run_group_tests_name("base/file", tests, group_setup, group_teardown);
 }

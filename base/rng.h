@@ -19,6 +19,8 @@ enum rng_stream {
     RNG_TEST,
     RNG_FORECAST, /* a = trial */
     RNG_MODEL,    /* a = trial, b = candidate, c = which of its numbers */
+    RNG_PARENT,   /* a = trial */
+    RNG_EXPLORE,  /* a = trial, b = dimension, c = redraw */
 };
 
 uint64_t rng_u64(uint64_t seed, enum rng_stream stream, uint32_t a, uint32_t b,

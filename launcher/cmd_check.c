@@ -289,6 +289,9 @@ static void add_disk(const struct outlook *o, struct str *out)
 {
     char most[UNITS_MAX], kept[UNITS_MAX];
     int64_t trials = o->forecast.trials, keep = checkpoints_kept(o);
+    if (o->f->spec.schedule ==
+        SCHEDULE_PBT) /* its own, where it paused; and of the best */
+        trials = 2 * trials + keep;
     str_addf(out, "checkpoints  %lld at most while the sweep runs, %lld at its end",
              (long long)trials, (long long)keep);
     if (o->checkpoint > 0)
@@ -304,7 +307,9 @@ static void add_title(const struct outlook *o, struct str *out)
     str_addf(out, "%s: %lld trials, %s search%s", o->f->name,
              (long long)o->forecast.trials, search_names[s->search],
              s->chosen ? " (auto)" : "");
-    if (s->schedule == SCHEDULE_ASHA)
+    if (s->schedule == SCHEDULE_PBT)
+        str_addf(out, ", pbt every %lld steps", (long long)s->interval);
+    else if (s->schedule == SCHEDULE_ASHA)
         str_addf(out, ", asha (%s)", mode_names[s->mode]);
     else if (s->schedule != SCHEDULE_NONE)
         str_addf(out, ", %s", schedule_names[s->schedule]);
@@ -331,6 +336,11 @@ static void outlook_text(const struct outlook *o, struct str *out)
         for (size_t i = 0; i < o->params.n; i++)
             add_configuration(o, i, out);
     }
+    if (o->f->spec.schedule == SCHEDULE_PBT)
+        str_add(out,
+                "others take the places of the worst, and begin from their parents' "
+                "checkpoints: what\nshapes a model must be the same in all trials, and "
+                "so a constant\n");
     if (o->f->from) {
         str_addc(out, '\n');
         earlier_text(&o->earlier, o->f, out);

@@ -183,8 +183,12 @@ static void check_trial(const struct loaded *l, int32_t trial, struct checkpoint
     const struct trial *t = sweep_trial(l->sw, trial);
     char *dir = look_trial_dir(l, trial);
     struct err e = {0};
-    int rc = dir ? check_dir(dir, t->saved, c, &e)
-                 : err_set(&e, ERR_NOENT, "%s/trials/%06d is gone", l->dir, trial);
+    int rc;
+
+    if (!dir && t->parent >= 0) /* it is to begin from there */
+        dir = look_attempt_dir(l, t->parent, t->source);
+    rc = dir ? check_dir(dir, t->saved, c, &e)
+             : err_set(&e, ERR_NOENT, "%s/trials/%06d is gone", l->dir, trial);
 
     c->wanted++;
     if (rc != 0) {

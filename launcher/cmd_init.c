@@ -65,30 +65,16 @@ static const char start[] = "\n"
 /* What the file says, in this order; the other keys follow as comments. */
 static const struct {
     enum key_id key;
-    const char *text; /* NULL: the default */
+    const char *text; /* NULL: the default, or if there is none a comment */
 } said[] = {
-    {KEY_NAME, "valley"},
-    {KEY_COMMAND, command},
-    {KEY_SHELL, "true"},
-    {KEY_METRIC, "height"},
-    {KEY_MODE, "min"},
-    {KEY_SEED, "1"},
-    {KEY_SPACE, space},
-    {KEY_START, start},
-    {KEY_SEARCH, ""},
-    {KEY_SEARCH_METHOD, NULL},
-    {KEY_SEARCH_TRIALS, "81"},
-    {KEY_SEARCH_MULTIVARIATE, NULL},
-    {KEY_SCHEDULE, ""},
-    {KEY_SCHEDULE_METHOD, NULL},
-    {KEY_SCHEDULE_MODE, NULL},
-    {KEY_GRACE_PERIOD, NULL},
-    {KEY_REDUCTION_FACTOR, NULL},
-    {KEY_MAX_T, "27"},
-    {KEY_BRACKETS, NULL},
-    {KEY_FINALISTS, NULL},
-    {KEY_MIN_TRIALS, NULL},
-    {KEY_SLOTS, "4"},
+    {KEY_NAME, "valley"},      {KEY_COMMAND, command},    {KEY_SHELL, "true"},
+    {KEY_METRIC, "height"},    {KEY_MODE, "min"},         {KEY_SEED, "1"},
+    {KEY_SPACE, space},        {KEY_START, start},        {KEY_SEARCH, ""},
+    {KEY_SEARCH_METHOD, NULL}, {KEY_SEARCH_TRIALS, "81"}, {KEY_SEARCH_MULTIVARIATE, NULL},
+    {KEY_SEARCH_FROM, NULL},   {KEY_SCHEDULE, ""},        {KEY_SCHEDULE_METHOD, NULL},
+    {KEY_SCHEDULE_MODE, NULL}, {KEY_GRACE_PERIOD, NULL},  {KEY_REDUCTION_FACTOR, NULL},
+    {KEY_MAX_T, "27"},         {KEY_INTERVAL, NULL},      {KEY_BRACKETS, NULL},
+    {KEY_FINALISTS, NULL},     {KEY_MIN_TRIALS, NULL},    {KEY_SLOTS, "4"},
 };
 #define SAID (sizeof(said) / sizeof(*said))
 
@@ -155,9 +141,10 @@ static void add_said(struct str *out)
 {
     for (size_t i = 0; i < SAID; i++) {
         const struct key *k = &keys[said[i].key];
+        const char *text = said[i].text ? said[i].text : k->fallback;
         if (!strchr(k->path, '.'))
             str_addc(out, '\n');
-        add_key(out, k, said[i].text ? said[i].text : k->fallback, "");
+        add_key(out, k, text ? text : k->sample, text ? "" : "#");
     }
 }
 

@@ -40,7 +40,12 @@ static void put_head(struct shown *s)
     str_addf(s->out, "trial %d  %s", s->number, trial_state_name(t->state));
     if (t->state == TRIAL_FAILED && t->short_ends >= 2)
         str_add(s->out, ": the time of its jobs is too short for it to save anything");
+    if (t->replaced >= 0)
+        str_addf(s->out, ": trial %d has taken its place", t->replaced);
     str_add(s->out, "\n\n");
+    if (t->parent >= 0)
+        str_addf(s->out, "parent   trial %d, from its checkpoint of step %lld\n",
+                 t->parent, (long long)t->born);
     str_addf(s->out, "bracket  %d", t->bracket);
     if (t->rung >= 0)
         str_addf(s->out, ", reached rung %d (step %lld)", t->rung,

@@ -146,6 +146,8 @@ static int64_t choose_row(const struct simulator *s, const struct event *ev)
     struct json j;
     int64_t row;
 
+    if (ev->drawn.parent >= 0) /* it goes on where its parent was */
+        return row_of(s, ev->drawn.parent);
     if (!s->order)
         return ev->trial;
     values = mem_alloc((size_t)space_count(sp) * sizeof(*values));
@@ -398,7 +400,8 @@ static void add_levels(const struct simulator *s, const struct levels *lv,
         columns_num(&c, correlation(s, lv->step[i]), 2);
     }
     columns_print(&c, 0, out);
-    curves_add_grace(s->curves, lv->step[0], s->spec.max_t, s->spec.maximize, out);
+    if (s->spec.schedule != SCHEDULE_PBT)
+        curves_add_grace(s->curves, lv->step[0], s->spec.max_t, s->spec.maximize, out);
 }
 
 static void add_best(const struct simulator *s, struct str *out)
@@ -553,6 +556,12 @@ static int open_curves(struct simulator *s, struct err *e)
     double mean;
     int rc = 0;
 
+    if (s->path && s->spec.schedule == SCHEDULE_PBT)
+        return err_set(e, ERR_INVAL,
+                       "%s: no table tells what comes of going on from another trial's "
+                       "checkpoint, as pbt does; without --curves its time and its costs "
+                       "can be looked at",
+                       s->path);
     if (s->path)
         rc = curves_load(&s->curves, s->path, s->spec.metric, s->spec.space, e);
     else

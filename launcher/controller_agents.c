@@ -51,6 +51,13 @@ void controller_send_work(struct controller *c, struct peer *p, int32_t slot,
     it.work.seed =
         rng_u64(sweep_spec(c->sw)->seed, RNG_SEED, (uint32_t)trial, 0, 0) >> 33;
     it.work.step = p->slots[slot].step;
+    if (t->kept > 0) {
+        it.work.source_trial = trial;
+        it.work.source_attempt = t->kept;
+    } else if (t->parent >= 0) {
+        it.work.source_trial = t->parent;
+        it.work.source_attempt = t->source;
+    }
     it.work.params = (struct slice){c->text.p, c->text.len};
     controller_send(p, &it);
 }

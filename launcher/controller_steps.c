@@ -30,8 +30,8 @@ double controller_estimate(const struct controller *c, int32_t trial, int64_t st
     const struct sweep_totals *n = sweep_totals(c->sw);
     double steps = (double)(until - start);
 
-    if (t->seconds > 0 && t->last_step > 0)
-        return steps * t->seconds / (double)t->last_step;
+    if (t->seconds > 0 && t->last_step > t->born)
+        return steps * t->seconds / (double)(t->last_step - t->born);
     if (c->paced_steps > 0)
         return steps * c->paced_seconds / (double)c->paced_steps;
     return n->steps > 0 ? steps * n->seconds / (double)n->steps : NAN;

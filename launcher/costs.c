@@ -270,6 +270,10 @@ double costs_saved(const struct costs *c, double now, double *share)
     double saved;
     int64_t stepless = 0;
 
+    if (share)
+        *share = NAN;
+    if (sweep_spec(c->sw)->schedule == SCHEDULE_PBT)
+        return NAN; /* who is replaced made room for steps, and did not save any */
     for (size_t i = 0; i < c->trials.n; i++) {
         const struct spender *t = &c->trials.v[i];
 

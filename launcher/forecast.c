@@ -10,8 +10,8 @@
 /* Beyond so many trials a part of them is played, with as many slots for each, and the
  * result scaled up: the shares that reach each rung hardly change any more. */
 #define PLAYED_MAX     5000
-#define MEDIAN_PLAYED  500
-#define MEDIAN_REPORTS 20 /* of a trial, about */
+#define SLOW_PLAYED    500 /* where a decision looks at all trials */
+#define MEDIAN_REPORTS 20  /* of a trial, about */
 /* Random orders are averaged over passes, of about so many trials in all. */
 #define PLAYED_WANTED 2000
 #define PASSES_MAX    20
@@ -27,7 +27,7 @@ static int draw(void *ctx, struct sweep *sw, struct event *ev, struct err *e)
 {
     (void)ctx, (void)e;
     *ev = (struct event){.kind = EVENT_TRIAL, .trial = sweep_trials(sw)};
-    ev->drawn.parent = -1;
+    sweep_draw_parent(sw, ev);
     ev->drawn.bracket = sweep_next_bracket(sw);
     ev->drawn.params = SLICE("{}");
     return 0;
@@ -109,7 +109,8 @@ void forecast_make(struct forecast *f, const struct spec *spec, int slots)
     *f = (struct forecast){.trials = total};
     p.spec.search = SEARCH_RANDOM;
     p.spec.n_start = 0;
-    int64_t most = spec->schedule == SCHEDULE_MEDIAN ? MEDIAN_PLAYED : PLAYED_MAX;
+    bool slow = spec->schedule == SCHEDULE_MEDIAN || spec->schedule == SCHEDULE_PBT;
+    int64_t most = slow ? SLOW_PLAYED : PLAYED_MAX;
     p.spec.trials = total < most ? total : most;
     double scale = (double)total / (double)p.spec.trials;
     double used = slots < total ? slots : (double)total; /* slots that have a trial */

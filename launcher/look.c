@@ -181,6 +181,14 @@ char *look_trial_dir(const struct loaded *l, int32_t trial)
     return found;
 }
 
+char *look_attempt_dir(const struct loaded *l, int32_t trial, int32_t attempt)
+{
+    struct str path = STR_INIT;
+
+    str_addf(&path, "%s/trials/%06d/a%02d", l->dir, trial, attempt);
+    return str_take(&path);
+}
+
 int look_surplus(const struct cli_command *self, const char *argument)
 {
     return cli_fail(self, EXIT_USAGE, "one argument too many: '%s'", argument);

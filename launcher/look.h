@@ -40,6 +40,8 @@ void look_value(struct value v, struct str *out);
 /* trials/000012/a03 of the sweep, its newest and, as a rule, only one; NULL when there is
  * none. free() it. */
 char *look_trial_dir(const struct loaded *l, int32_t trial);
+/* That of one attempt, whether it is there or not. */
+char *look_attempt_dir(const struct loaded *l, int32_t trial, int32_t attempt);
 
 /* After a message about an argument too many: EXIT_USAGE. */
 int look_surplus(const struct cli_command *self, const char *argument);

@@ -287,6 +287,10 @@ static void read_mode(struct reader *r)
     const struct doc_node *said = r->found[KEY_SCHEDULE_MODE];
     if (spec->schedule == SCHEDULE_MEDIAN)
         set_mode(r, MODE_STOP);
+    if (spec->schedule == SCHEDULE_PBT) {
+        set_mode(r, MODE_PROMOTE);
+        return; /* what else it needs is among the rules */
+    }
     if (spec_synchronous(spec)) {
         set_mode(r, MODE_PROMOTE);
         said = r->found[KEY_SCHEDULE_METHOD];

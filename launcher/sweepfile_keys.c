@@ -61,7 +61,7 @@ const struct key keys[KEYS] = {
     [KEY_SEARCH_TRIALS] = {"search.trials", WANT_INT, FIELD(spec.trials),
         .settable = true, .otherwise = "required, for `grid` 1", .lo = 1,
         .hi = TRIALS_MOST, .sample = "64",
-        .help = "Trials in all; for `grid` how often the other parameters are drawn for "
+        .help = "Trials in all; for `pbt` its population, for `grid` how often the other parameters are drawn for "
                 "each grid point"},
     [KEY_SEARCH_MULTIVARIATE] = {"search.multivariate", WANT_FLAG,
         FIELD(spec.multivariate), .fallback = "true",
@@ -76,7 +76,8 @@ const struct key keys[KEYS] = {
         .fallback = "asha", .words = schedule_names,
         .help = "`asha`; `hyperband` and `sha`: rungs wait for all their trials before the "
                 "best go on; `median`: a trial that is worse than the median of the others "
-                "is stopped; or `none`: every trial runs to `max_t`"},
+                "is stopped; `pbt`: one of the worst quarter is replaced by a changed copy of "
+                "one of the best; or `none`: every trial runs to `max_t`"},
     [KEY_SCHEDULE_MODE] = {"schedule.mode", WANT_WORD, FIELD(spec.mode),
         .fallback = "promote", .words = mode_names,
         .help = "Of `asha`. `promote`: trials pause at each milestone and the best go on from their "
@@ -92,6 +93,10 @@ const struct key keys[KEYS] = {
     [KEY_MAX_T] = {"schedule.max_t", WANT_INT, FIELD(spec.max_t), .required = true,
         .lo = 1, .hi = STEPS_MOST, .sample = "27",
         .help = "The step at which a trial is complete"},
+    [KEY_INTERVAL] = {"schedule.interval", WANT_INT, FIELD(spec.interval),
+        .otherwise = "required for `pbt`", .lo = 1, .hi = STEPS_MOST, .sample = "3",
+        .help = "Of `pbt`: every so many steps a trial is compared, and goes on or is "
+                "replaced"},
     [KEY_BRACKETS] = {"schedule.brackets", WANT_INT, FIELD(spec.brackets),
         .fallback = "1", .lo = 1, .hi = LEVELS_MAX,
         .help = "Of `asha`: how many ladders of rungs there are; each starts a milestone later than "
@@ -272,23 +277,9 @@ static const struct {
 };
 
 /* What the next releases will have. */
-static const struct {
-    const char *path; /* of a key */
-    const char *word; /* a value of it, or NULL */
-} later[] = {
-    {"metrics", NULL},
-    {"schedule.interval", NULL},
-    {"schedule.method", "pbt"},
-};
-
-static bool comes_later(const char *path, const char *word)
+static bool comes_later(const char *path)
 {
-    for (size_t i = 0; i < sizeof(later) / sizeof(*later); i++)
-        if (strcmp(later[i].path, path) == 0 &&
-            (word ? later[i].word && strcasecmp(later[i].word, word) == 0
-                  : !later[i].word))
-            return true;
-    return false;
+    return strcmp(path, "metrics") == 0;
 }
 
 int key_find(const char *path)
@@ -497,10 +488,7 @@ int key_read(const struct key *k, const char *text, struct sweepfile *f, struct 
     if (read_none(k, text, f) || readers[k->type](k, text, f))
         return 0;
     struct str s = STR_INIT;
-    if (k->type == WANT_WORD && comes_later(k->path, text)) {
-        str_addf(&s, "%s %s is not in this release, which has ", k->path, text);
-        add_words(&s, k->words);
-    } else if (k->type == WANT_TEXT) {
+    if (k->type == WANT_TEXT) {
         str_addf(&s, "%s is empty", k->path);
     } else {
         str_addf(&s, "%s must be ", k->path);
@@ -589,7 +577,7 @@ int key_unknown(const char *section, const char *name, struct str *out)
     int meant = -1;
     str_addf(&path, "%s%s%s", section, *section ? "." : "",
              shown(name, strlen(name)).text);
-    if (comes_later(path.p, NULL)) {
+    if (comes_later(path.p)) {
         str_addf(out, "%s is not in this release", path.p);
     } else {
         str_addf(out, "unknown key '%s'", path.p);

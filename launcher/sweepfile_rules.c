@@ -37,7 +37,8 @@ static void tasks_on_nodes(const struct sweepfile *f, struct str *why)
 
 static void room_for_rungs(const struct sweepfile *f, struct str *why)
 {
-    if (f->spec.schedule != SCHEDULE_NONE && f->spec.max_t < f->spec.grace_period)
+    if (f->spec.schedule != SCHEDULE_NONE && f->spec.schedule != SCHEDULE_PBT &&
+        f->spec.max_t < f->spec.grace_period)
         str_addf(why, "schedule.max_t (%lld) is below schedule.grace_period (%lld)",
                  (long long)f->spec.max_t, (long long)f->spec.grace_period);
 }
@@ -47,7 +48,7 @@ static void levels_exist(const struct sweepfile *f, struct str *why)
     const struct spec *s = &f->spec;
     struct levels lv;
     struct err e;
-    if (!spec_has_rungs(s) || s->max_t < s->grace_period)
+    if (!spec_has_rungs(s) || s->schedule == SCHEDULE_PBT || s->max_t < s->grace_period)
         return;
     if (spec_levels(s, &lv, &e) != 0)
         str_add(why, e.text);
@@ -69,6 +70,42 @@ static void brackets_fit(const struct sweepfile *f, struct str *why)
         str_add(why, lv.n > 8 ? ", ...)" : ")");
     }
     levels_free(&lv);
+}
+
+static void interval_fits(const struct sweepfile *f, struct str *why)
+{
+    struct levels lv;
+    struct err e;
+    if (f->spec.schedule != SCHEDULE_PBT)
+        return;
+    if (f->spec.interval == 0)
+        str_add(why, "schedule.method pbt needs schedule.interval: the steps after which "
+                     "a trial is compared with the others");
+    else if (spec_levels(&f->spec, &lv, &e) != 0)
+        str_add(why, e.text);
+    else
+        levels_free(&lv);
+}
+
+static void population_has_quarters(const struct sweepfile *f, struct str *why)
+{
+    if (f->spec.schedule == SCHEDULE_PBT && spec_planned(&f->spec) < 4)
+        str_addf(why,
+                 "with schedule.method pbt the trials of the search (%lld) are its "
+                 "population: at least 4, so that it has a best and a worst quarter",
+                 (long long)spec_planned(&f->spec));
+}
+
+static void checkpoints_exist(const struct sweepfile *f, struct str *why)
+{
+    if (f->spec.schedule == SCHEDULE_PBT && f->parse)
+        str_add(why, "schedule.method pbt begins trials from the checkpoints of others, "
+                     "and with parse there are none: let the program report and save (or "
+                     "use asha, whose mode stop needs no checkpoints)");
+    else if (f->spec.schedule == SCHEDULE_PBT && f->spec.restart)
+        str_add(why,
+                "schedule.method pbt begins trials from the checkpoints of others, "
+                "and `restart: true` says that there are none (asha can do without)");
 }
 
 static int grids(const struct sweepfile *f)
@@ -131,7 +168,8 @@ void rules_derive(struct sweepfile *f)
         f->spec.search = search_best(f->spec.space, f->slots, gp_present());
     if (f->spec.search == SEARCH_GRID && grids(f) == space_dims(f->spec.space))
         f->spec.trials = 1; /* a second draw of the same point would be the same */
-    f->spec.in_place = f->trials_per_job != 1 && !f->command_has_until;
+    f->spec.in_place = f->trials_per_job != 1 && !f->command_has_until &&
+                       f->spec.schedule != SCHEDULE_PBT;
     f->stop.has_metric = !isnan(f->stop.metric);
     if (isnan(f->spec.improvement)) /* "none" */
         f->spec.improvement = 0;
@@ -149,6 +187,9 @@ static const struct {
     {room_for_rungs, {KEY_MAX_T, KEY_GRACE_PERIOD, KEY_SCHEDULE_METHOD}, 3},
     {levels_exist, {KEY_REDUCTION_FACTOR, KEY_MAX_T, KEY_GRACE_PERIOD}, 3},
     {brackets_fit, {KEY_BRACKETS, KEY_MAX_T, KEY_GRACE_PERIOD, KEY_REDUCTION_FACTOR}, 4},
+    {interval_fits, {KEY_SCHEDULE_METHOD, KEY_INTERVAL, KEY_MAX_T}, 3},
+    {population_has_quarters, {KEY_SEARCH_TRIALS, KEY_SCHEDULE_METHOD, KEY_SPACE}, 3},
+    {checkpoints_exist, {KEY_SCHEDULE_METHOD, KEY_RESTART, KEY_PARSE}, 3},
     {grid_exists, {KEY_SEARCH_METHOD, KEY_SPACE}, 2},
     {countable, {KEY_SEARCH_TRIALS, KEY_SEARCH_METHOD, KEY_SPACE}, 3},
     {sobol_fits, {KEY_SEARCH_METHOD, KEY_SPACE}, 2},

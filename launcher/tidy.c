@@ -1,6 +1,7 @@
 #include "launcher/tidy.h"
 
 #include "base/file.h"
+#include "base/num.h"
 #include "base/vec.h"
 
 #include <math.h>
@@ -83,10 +84,21 @@ static bool among_best(struct tidy *t, int32_t trial)
     return yes;
 }
 
+static bool stopped(const struct tidy *t, int32_t trial)
+{
+    return sweep_trial(t->sw, trial)->state == TRIAL_STOPPED;
+}
+
 void tidy_event(struct tidy *t, const struct event *ev)
 {
-    if (ev->kind == EVENT_END && sweep_trial(t->sw, ev->trial)->state == TRIAL_STOPPED)
+    const struct trial *trial = ev->trial >= 0 ? sweep_trial(t->sw, ev->trial) : NULL;
+
+    if (ev->kind == EVENT_END && (stopped(t, ev->trial) || trial->kept == ev->attempt))
         vec_push(&t->due, ev->trial);
+    else if (ev->kind == EVENT_TRIAL && trial->parent >= 0)
+        vec_push(&t->due, ev->drawn.replaces);
+    else if (ev->kind == EVENT_REPORT && ev->report.number == 1 && trial->parent >= 0)
+        vec_push(&t->due, trial->parent);
 }
 
 static bool is_log(const char *name)
@@ -96,32 +108,63 @@ static bool is_log(const char *name)
     return n > 4 && strcmp(name + n - 4, ".log") == 0;
 }
 
-/* Everything but the logs, of all of the trial's directories (there is one, aNN). */
-static void remove_checkpoints(const struct tidy *t, int32_t trial)
+static void remove_but_logs(const char *dir)
+{
+    char **names;
+    size_t n;
+
+    if (dir_list(dir, &names, &n, NULL) != 0)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        char *path = path_join(dir, names[i]);
+
+        if (!is_log(names[i]))
+            dir_remove(path, NULL);
+        free(path);
+    }
+    free(names);
+}
+
+/* 12 of "a12", else -1. */
+static int32_t attempt_of(const char *name)
+{
+    int64_t number;
+
+    if (name[0] != 'a' || num_parse_int(name + 1, strlen(name + 1), &number) != 0 ||
+        number < 0 || number > INT32_MAX)
+        return -1;
+    return (int32_t)number;
+}
+
+/* Of a trial's directories, one of each attempt, all but the newest, which has the logs;
+ * and what else is in that, unless it is `kept`. Those from which other attempts may
+ * begin stay as they are. */
+static void remove_checkpoints(const struct tidy *t, int32_t trial, bool kept)
 {
     struct str home = STR_INIT;
-    char **attempts = NULL, **names = NULL;
-    size_t n_attempts = 0, n = 0;
+    char **names = NULL;
+    size_t n = 0;
+    int32_t newest = -1;
 
     str_addf(&home, "%s/%06d", t->trials, trial);
-    if (dir_list(home.p, &attempts, &n_attempts, NULL) == 0) {
-        for (size_t i = 0; i < n_attempts; i++) {
-            char *dir = path_join(home.p, attempts[i]);
-
-            if (dir_list(dir, &names, &n, NULL) == 0) {
-                for (size_t k = 0; k < n; k++) {
-                    char *path = path_join(dir, names[k]);
-
-                    if (!is_log(names[k]))
-                        dir_remove(path, NULL);
-                    free(path);
-                }
-                free(names);
-            }
-            free(dir);
-        }
-        free(attempts);
+    dir_list(home.p, &names, &n, NULL);
+    for (size_t i = 0; i < n; i++) {
+        if (attempt_of(names[i]) > newest)
+            newest = attempt_of(names[i]);
     }
+    for (size_t i = 0; i < n; i++) {
+        int32_t attempt = attempt_of(names[i]);
+        char *dir = path_join(home.p, names[i]);
+
+        if (attempt >= 0 && !sweep_keeps(t->sw, trial, attempt)) {
+            if (attempt < newest)
+                dir_remove(dir, NULL);
+            else if (!kept)
+                remove_but_logs(dir);
+        }
+        free(dir);
+    }
+    free(names);
     str_free(&home);
 }
 
@@ -132,8 +175,7 @@ void tidy_some(struct tidy *t)
     if (t->due.n == 0)
         return;
     trial = t->due.v[--t->due.n];
-    if (!among_best(t, trial))
-        remove_checkpoints(t, trial);
+    remove_checkpoints(t, trial, !stopped(t, trial) || among_best(t, trial));
 }
 
 void tidy_all(struct tidy *t)
@@ -146,8 +188,8 @@ void tidy_all(struct tidy *t)
     for (int i = 0; i < n; i++)
         kept[best[i]] = true;
     for (int32_t i = 0; i < trials; i++) {
-        if (sweep_trial(t->sw, i)->attempts > 0 && !kept[i])
-            remove_checkpoints(t, i);
+        if (sweep_trial(t->sw, i)->attempts > 0)
+            remove_checkpoints(t, i, kept[i]);
     }
     free(best);
     free(kept);

@@ -1,6 +1,7 @@
 /* Removes checkpoints that nobody needs any more: a stopped trial's at once, unless it is
  * among the best `keep`; when the sweep finishes, all but those of the best. A paused
- * trial's stay, and logs always do. */
+ * trial's stay, and logs always do; and so does what another trial is to begin from
+ * (sweep_keeps()). */
 #ifndef LAUNCHER_TIDY_H
 #define LAUNCHER_TIDY_H
 

@@ -183,12 +183,113 @@ static void test_keep_grows(void **state)
     play_end(&p);
 }
 
+/* ---- a population ---- */
+
+static void put_attempt(const struct play *p, int32_t trial, int attempt)
+{
+    struct str path = STR_INIT;
+
+    str_addf(&path, "%s/trials/%06d/a%02d", p->dir, trial, attempt);
+    assert_int_equal(dir_make(path.p, 0755, NULL), 0);
+    str_add(&path, "/model.h5");
+    assert_int_equal(file_write(path.p, "x", 1, 0644, NULL), 0);
+    str_free(&path);
+}
+
+static bool has_attempt(const struct play *p, int32_t trial, int attempt)
+{
+    struct str path = STR_INIT;
+    bool yes;
+
+    str_addf(&path, "%s/trials/%06d/a%02d/model.h5", p->dir, trial, attempt);
+    yes = file_exists(path.p);
+    str_free(&path);
+    return yes;
+}
+
+static int32_t start_next(struct play *p)
+{
+    struct work w = sweep_next(p->sw);
+    struct event ev;
+
+    if (w.kind == WORK_DRAW) {
+        assert_int_equal(sweep_draw(p->sw, &ev, NULL), 0);
+        happen(p, &ev);
+        w = sweep_next(p->sw);
+    }
+    assert_int_equal(w.kind, WORK_TRIAL);
+    sweep_start_event(p->sw, &w, &ev);
+    happen(p, &ev);
+    put_attempt(p, w.trial, ev.attempt); /* as a copy: the one before it stays */
+    return w.trial;
+}
+
+static void report_at(struct play *p, int32_t trial, int64_t step, double loss)
+{
+    const struct trial *t = sweep_trial(p->sw, trial);
+    struct event ev = {.kind = EVENT_REPORT, .trial = trial, .attempt = t->attempts};
+    struct metric m = {SLICE("loss"), loss};
+
+    ev.report.number = 1;
+    ev.report.step = step;
+    ev.report.metrics = &m;
+    ev.report.n_metrics = 1;
+    happen(p, &ev);
+    ev = (struct event){.kind = EVENT_END, .trial = trial, .attempt = t->attempts};
+    ev.end.facts.answered = DECISION_PAUSE;
+    ev.end.facts.last_step = step;
+    ev.end.outcome = sweep_outcome(p->sw, trial, &ev.end.facts, &ev.end.saved);
+    happen(p, &ev);
+}
+
+static void test_population(void **state)
+{
+    struct play p;
+
+    (void)state;
+    play_begin(&p, 1, false);
+    sweep_free(p.sw);
+    tidy_free(p.tidy);
+    p.file.spec.schedule = SCHEDULE_PBT;
+    p.file.spec.mode = MODE_PROMOTE;
+    p.file.spec.interval = 1;
+    p.file.spec.max_t = 4;
+    p.file.spec.trials = 4;
+    p.sw = sweep_new(&p.file.spec);
+    p.tidy = tidy_new(p.dir, p.sw, &p.file);
+    for (int32_t i = 0; i < 4; i++)
+        assert_int_equal(start_next(&p), i);
+    for (int32_t i = 0; i < 4; i++)
+        report_at(&p, i, 1, i);
+    for (int32_t i = 0; i < 3; i++)
+        assert_int_equal(start_next(&p), i);
+    for (int i = 0; i < 9; i++)
+        tidy_some(p.tidy);
+    assert_true(has_attempt(&p, 0, 1) && has_attempt(&p, 0, 2));
+    assert_true(has_attempt(&p, 3, 1));
+    assert_int_equal(start_next(&p), 4); /* a copy of 0's first, in the place of 3 */
+    report_at(&p, 0, 2, 0);
+    report_at(&p, 1, 2, 1);
+    for (int i = 0; i < 9; i++)
+        tidy_some(p.tidy);
+    assert_true(has_attempt(&p, 0, 1) && has_attempt(&p, 0, 2));
+    assert_false(has_attempt(&p, 1, 1) || has_attempt(&p, 3, 1));
+    assert_true(has_attempt(&p, 1, 2));
+    report_at(&p, 4, 2, 5); /* so it has begun */
+    for (int i = 0; i < 9; i++)
+        tidy_some(p.tidy);
+    assert_false(has_attempt(&p, 0, 1));
+    assert_true(has_attempt(&p, 0, 2) && has_attempt(&p, 4, 1));
+    play_end(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kept),
         cmocka_unit_test(test_stopped),
         cmocka_unit_test(test_keep_grows),
+        cmocka_unit_test(test_population),
     };
 
     return cmocka_run_group_tests_name("tidy", tests, NULL, NULL);

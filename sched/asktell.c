@@ -139,6 +139,10 @@ static void hand_out(struct asktell *at, const struct work *w, struct str *out)
     json_put_int(out, sweep_trial(at->sw, w->trial)->bracket);
     json_put_key(out, "rung");
     json_put_int(out, sweep_trial(at->sw, w->trial)->promoted + 1);
+    if (sweep_trial(at->sw, w->trial)->parent >= 0) {
+        json_put_key(out, "parent");
+        json_put_int(out, sweep_trial(at->sw, w->trial)->parent);
+    }
     json_put_close(out, '}');
     str_free(&params);
 }

@@ -378,19 +378,82 @@ static double normal_share(const struct dist *d, double x)
     return erfc((d->dim.lo - x) / d->dim.hi * M_SQRT1_2) / 2;
 }
 
+/* The interval of the k-th of dim.n values. */
+static void kth_cell(const struct dist *d, double k, double cell[2])
+{
+    cell[0] = k > 0 ? edge(d, k) : 0;
+    cell[1] = k + 1 < (double)d->dim.n ? edge(d, k + 1) : 1;
+}
+
+/* The interval of the k-th multiple of q, of a normal distribution. */
+static void normal_cell(const struct dist *d, double k, double cell[2])
+{
+    cell[0] = normal_share(d, (k - 0.5) * d->dim.q);
+    cell[1] = normal_share(d, (k + 0.5) * d->dim.q);
+}
+
+static double normal_multiple(const struct dist *d, double u)
+{
+    return rint((d->dim.lo + d->dim.hi * dist_normal(u > 0 ? u : 0x1p-54)) / d->dim.q);
+}
+
 void dist_cell(const struct dist *d, double u, double cell[2])
 {
     cell[0] = cell[1] = u;
-    if (d->dim.n > 0) {
-        double k = index_of(d, u);
-        cell[0] = k > 0 ? edge(d, k) : 0;
-        cell[1] = k + 1 < (double)d->dim.n ? edge(d, k + 1) : 1;
-    } else if (d->dim.kind == DIM_NORMAL && d->dim.q > 0) {
-        double k =
-            rint((d->dim.lo + d->dim.hi * dist_normal(u > 0 ? u : 0x1p-54)) / d->dim.q);
-        cell[0] = normal_share(d, (k - 0.5) * d->dim.q);
-        cell[1] = normal_share(d, (k + 0.5) * d->dim.q);
-    }
+    if (d->dim.n > 0)
+        kth_cell(d, index_of(d, u), cell);
+    else if (d->dim.kind == DIM_NORMAL && d->dim.q > 0)
+        normal_cell(d, normal_multiple(d, u), cell);
+}
+
+/* ---- scaling ---- */
+
+/* The whole number that is nearest to k * factor, but not k. */
+static double scaled_multiple(double k, double factor)
+{
+    double to = rint(k * factor);
+    if (to != k)
+        return to;
+    return k < 0 ? k + (factor < 1 ? 1 : -1) : k + (factor > 1 ? 1 : -1);
+}
+
+static double neighbour(const struct dist *d, double u, bool up)
+{
+    double n = (double)d->dim.n, k = index_of(d, u) + (up ? 1 : -1);
+    if (k < 0 || k >= n)
+        k = up ? n - 2 : 1;
+    return n > 1 ? k : 0;
+}
+
+/* The number of the value, of dim.n. */
+static double scaled_index(const struct dist *d, double u, double factor)
+{
+    if (d->dim.kind == DIM_CHOICE || d->dim.kind == DIM_GRID)
+        return neighbour(d, u, factor > 1);
+    double k = scaled_multiple(d->first + index_of(d, u), factor) - d->first;
+    return fmin(fmax(k, 0), (double)d->dim.n - 1);
+}
+
+static double scaled_continuous(const struct dist *d, double u, double factor)
+{
+    const struct dim *m = &d->dim;
+    if (m->kind == DIM_NORMAL)
+        return normal_share(d, normal(d, u) * factor);
+    if (m->log)
+        return u + log(factor) / d->ratio;
+    return ((m->lo + u * (m->hi - m->lo)) * factor - m->lo) / (m->hi - m->lo);
+}
+
+double dist_scaled(const struct dist *d, double u, double factor)
+{
+    double cell[2];
+    if (d->dim.n > 0)
+        kth_cell(d, scaled_index(d, u, factor), cell);
+    else if (d->dim.kind == DIM_NORMAL && d->dim.q > 0)
+        normal_cell(d, scaled_multiple(normal_multiple(d, u), factor), cell);
+    else
+        cell[0] = cell[1] = scaled_continuous(d, u, factor);
+    return fmin(fmax((cell[0] + cell[1]) / 2, 0), 1 - 0x1p-53);
 }
 
 struct arith_type dist_result(const struct dist *d)

@@ -54,6 +54,11 @@ struct value dist_value(const struct dist *d, double u);
 /* The interval of all coordinates that stand for the same value as u, as far as rounding
  * lets it be told; both ends are u where no two have the same. */
 void dist_cell(const struct dist *d, double u, double cell[2]);
+/* The coordinate of the value at u times `factor`, within the bounds. A rounded value
+ * moves by one at least, up or down as the factor is above 1 or below; one of a list goes
+ * to its neighbour, at the end of the list to the one that it has. What is 0 and not
+ * rounded stays. */
+double dist_scaled(const struct dist *d, double u, double factor);
 struct arith_type dist_result(const struct dist *d); /* what the values can be */
 
 /* Inverse of the standard normal distribution function, 0 < p < 1, relative error

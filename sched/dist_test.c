@@ -395,6 +395,87 @@ static void lists_give_what_was_written(void **state)
     }
 }
 
+static double value_scaled(const struct dist *d, double u, double factor)
+{
+    struct value v = dist_value(d, dist_scaled(d, u, factor));
+    return v.kind == VALUE_INT ? (double)v.i : v.r;
+}
+
+/* The coordinate that stands for a value, by bisection. */
+static double coordinate(const struct dist *d, double x)
+{
+    double lo = 0, hi = 1;
+    for (int i = 0; i < 60; i++) {
+        double u = (lo + hi) / 2;
+        struct value v = dist_value(d, u);
+        if ((v.kind == VALUE_INT ? (double)v.i : v.r) < x)
+            lo = u;
+        else
+            hi = u;
+    }
+    return hi < 1 ? hi : LAST;
+}
+
+static void values_are_scaled(void **state)
+{
+    static const struct {
+        const char *name;
+        size_t n;
+        double args[3];
+        double from, up, down; /* by 1.2 and 0.8 */
+    } table[] = {
+        {"uniform", 2, {0, 10}, 5, 6, 4},
+        {"uniform", 2, {0, 10}, 9, 10, 7.2},
+        {"uniform", 2, {-10, 10}, -5, -6, -4},
+        {"uniform", 2, {4, 10}, 4.5, 5.4, 4},
+        {"loguniform", 2, {1e-4, 1}, 0.01, 0.012, 0.008},
+        {"loguniform", 2, {1e-4, 1}, 0.9, 1, 0.72},
+        {"randint", 2, {0, 100}, 50, 60, 40},
+        {"randint", 2, {0, 100}, 2, 3, 1},
+        {"randint", 2, {0, 100}, 0, 1, 0},
+        {"randint", 2, {0, 100}, 99, 99, 79},
+        {"randint", 2, {-9, 9}, -2, -3, -1},
+        {"randint", 2, {-9, 9}, 0, 1, -1},
+        {"randint", 2, {7, 8}, 7, 7, 7},
+        {"lograndint", 2, {1, 1000}, 10, 12, 8},
+        {"quniform", 3, {0, 1, 0.1}, 0.5, 0.6, 0.4},
+        {"qrandint", 3, {8, 512, 8}, 64, 80, 48},
+        {"qloguniform", 3, {0.1, 10, 0.1}, 0.3, 0.4, 0.2},
+        {"randn", 2, {1, 3}, 2, 2.4, 1.6},
+        {"qrandn", 3, {0, 10, 2}, 10, 12, 8},
+        {"qrandn", 3, {0, 10, 2}, 0, 2, -2},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(table); i++) {
+        const double *a = table[i].args;
+        struct dist d = made(table[i].name, table[i].n, a[0], a[1], a[2]);
+        double cell[2];
+        dist_cell(&d, coordinate(&d, table[i].from), cell);
+        double u = (cell[0] + cell[1]) / 2;
+        if (fabs(value_scaled(&d, u, 1.2) - table[i].up) > 1e-9 ||
+            fabs(value_scaled(&d, u, 0.8) - table[i].down) > 1e-9)
+            fail_msg("%s from %g: %g and %g", table[i].name, table[i].from,
+                     value_scaled(&d, u, 1.2), value_scaled(&d, u, 0.8));
+        dist_clear(&d);
+    }
+}
+
+static void choices_go_to_a_neighbour(void **state)
+{
+    const struct value three[] = {of_int(1), of_int(2), of_int(3)};
+    struct str mistakes = STR_INIT;
+    struct dist d;
+    (void)state;
+    assert_int_equal(make(&d, "choice", three, 3, &mistakes), 0);
+    assert_true(value_scaled(&d, 0.5, 1.2) == 3 && value_scaled(&d, 0.5, 0.8) == 1);
+    assert_true(value_scaled(&d, 0.1, 1.2) == 2 && value_scaled(&d, 0.1, 0.8) == 2);
+    assert_true(value_scaled(&d, 0.9, 1.2) == 2 && value_scaled(&d, 0.9, 0.8) == 2);
+    dist_clear(&d);
+    assert_int_equal(make(&d, "grid", three, 1, &mistakes), 0);
+    assert_true(value_scaled(&d, 0.9, 1.2) == 1);
+    dist_clear(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -409,6 +490,8 @@ int main(void)
         cmocka_unit_test(probabilities),
         cmocka_unit_test(normal_is_accurate),
         cmocka_unit_test(lists_give_what_was_written),
+        cmocka_unit_test(values_are_scaled),
+        cmocka_unit_test(choices_go_to_a_neighbour),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

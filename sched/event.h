@@ -161,7 +161,10 @@ struct event {
             uint64_t file_hash; /* hash64 of sweep.yaml */
         } epoch;
         struct {
-            int32_t parent; /* -1 */
+            int32_t parent;   /* whose checkpoint it goes on from (pbt); -1: none */
+            int32_t source;   /* parent's attempt that paused with it; 0 */
+            int64_t start;    /* the step that it holds; 0 */
+            int32_t replaces; /* the trial whose place it takes, and that ends so; -1 */
             int32_t bracket;
             enum given given;
             uint32_t tries;      /* redraws before it */

@@ -152,6 +152,8 @@ double sweep_expected(const struct sweep *sw, int level)
 
     if (sw->spec->schedule == SCHEDULE_HYPERBAND)
         return share_of_round(sw, level) * (double)sw->totals.planned;
+    if (sw->pbt) /* each place of the population */
+        return (double)(sw->totals.planned - sw->children);
     if (sw->spec->schedule == SCHEDULE_SHA)
         return fmax(1, (double)sw->totals.planned * pow(1 / eta, level));
     for (int s = 0; s < brackets && s <= level; s++)

@@ -190,6 +190,30 @@ out:
     return rc;
 }
 
+int levels_every(struct levels *lv, int64_t interval, int64_t max_t, struct err *e)
+{
+    int64_t below;
+
+    if (interval < 1 || max_t <= interval)
+        return err_set(e, ERR_RANGE,
+                       "interval (%lld) must be at least 1 and below max_t (%lld)",
+                       (long long)interval, (long long)max_t);
+    below = (max_t - 1) / interval;
+    if (below >= LEVELS_MAX)
+        return err_set(e, ERR_RANGE,
+                       "interval (%lld) is so short that there are %lld until max_t "
+                       "(%lld), and %d are the most",
+                       (long long)interval, (long long)below, (long long)max_t,
+                       LEVELS_MAX - 1);
+    lv->n = (int)below + 1;
+    lv->even = max_t % interval == 0;
+    lv->step = mem_alloc((size_t)lv->n * sizeof(lv->step[0]));
+    for (int i = 0; i < lv->n - 1; i++)
+        lv->step[i] = (i + 1) * interval;
+    lv->step[lv->n - 1] = max_t;
+    return 0;
+}
+
 void levels_merge_last(struct levels *lv)
 {
     if (lv->even || lv->n < 2)

@@ -38,6 +38,8 @@ struct levels {
  * ERR_RANGE for max_t < r, r < 1, or more than LEVELS_MAX levels. */
 int levels_make(struct levels *lv, int64_t r, struct eta eta, int64_t max_t,
                 struct err *e);
+/* The multiples of `interval` below max_t; then max_t. ERR_RANGE as above. */
+int levels_every(struct levels *lv, int64_t interval, int64_t max_t, struct err *e);
 /* Those of Hyperband, which has floor(log_eta(max_t / r)) + 1: the highest product up to
  * max_t is moved up to it. */
 void levels_merge_last(struct levels *lv);

@@ -142,13 +142,32 @@ static void test_brackets(void **state)
     levels_free(&lv);
 }
 
+static void test_every(void **state)
+{
+    struct levels lv;
+
+    (void)state;
+    assert_int_equal(levels_every(&lv, 3, 9, NULL), 0);
+    assert_true(lv.n == 3 && lv.step[0] == 3 && lv.step[1] == 6 && lv.step[2] == 9);
+    levels_free(&lv);
+    assert_int_equal(levels_every(&lv, 3, 10, NULL), 0);
+    assert_true(lv.n == 4 && lv.step[2] == 9 && lv.step[3] == 10);
+    levels_free(&lv);
+    assert_int_equal(levels_every(&lv, 1, LEVELS_MAX, NULL), 0);
+    assert_int_equal(lv.n, LEVELS_MAX);
+    levels_free(&lv);
+    assert_int_equal(levels_every(&lv, 1, LEVELS_MAX + 1, NULL), ERR_RANGE);
+    assert_int_equal(levels_every(&lv, 9, 9, NULL), ERR_RANGE);
+    assert_int_equal(levels_every(&lv, 0, 9, NULL), ERR_RANGE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bad_eta),          cmocka_unit_test(test_floor_is_exact),
         cmocka_unit_test(test_levels),           cmocka_unit_test(test_bad_levels),
         cmocka_unit_test(test_brackets),         cmocka_unit_test(test_merged_levels),
-        cmocka_unit_test(test_powers_are_exact),
+        cmocka_unit_test(test_powers_are_exact), cmocka_unit_test(test_every),
     };
 
     return cmocka_run_group_tests_name("levels", tests, NULL, NULL);

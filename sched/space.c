@@ -243,6 +243,11 @@ void space_cell(const struct space *sp, int d, double u, double cell[2])
     dist_cell(expr_dist(sp->params[sp->dims.v[d].param].expr), u, cell);
 }
 
+double space_scaled(const struct space *sp, int d, double u, double factor)
+{
+    return dist_scaled(expr_dist(sp->params[sp->dims.v[d].param].expr), u, factor);
+}
+
 int64_t space_grid_points(const struct space *sp)
 {
     const int64_t most = INT64_C(1) << 31;

@@ -57,6 +57,8 @@ const struct dim *space_dim(const struct space *sp, int d);
 /* The interval of coordinates of dimension d that give the same draw as u, or twice u:
  * dist_cell(). */
 void space_cell(const struct space *sp, int d, double u, double cell[2]);
+/* The coordinate of the value times `factor`: dist_scaled(). */
+double space_scaled(const struct space *sp, int d, double u, double factor);
 /* The product of all grid sizes: 1 without any, ERR_RANGE (-1) above 2^31. */
 int64_t space_grid_points(const struct space *sp);
 

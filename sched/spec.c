@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const schedule_names[] = {"asha", "hyperband", "sha", "median", "none", NULL};
+const char *const schedule_names[] = {"asha", "hyperband", "sha", "median",
+                                      "pbt",  "none",      NULL};
 const char *const mode_names[] = {"promote", "stop", NULL};
 
 void spec_init(struct spec *s)
@@ -44,7 +45,8 @@ void spec_clear(struct spec *s)
 
 bool spec_has_rungs(const struct spec *s)
 {
-    return s->schedule == SCHEDULE_ASHA || spec_synchronous(s);
+    return s->schedule == SCHEDULE_ASHA || s->schedule == SCHEDULE_PBT ||
+           spec_synchronous(s);
 }
 
 bool spec_synchronous(const struct spec *s)
@@ -55,7 +57,8 @@ bool spec_synchronous(const struct spec *s)
 int spec_levels(const struct spec *s, struct levels *lv, struct err *e)
 {
     int64_t r = spec_has_rungs(s) ? s->grace_period : s->max_t;
-    int rc = levels_make(lv, r, s->eta, s->max_t, e);
+    int rc = s->schedule == SCHEDULE_PBT ? levels_every(lv, s->interval, s->max_t, e)
+                                         : levels_make(lv, r, s->eta, s->max_t, e);
 
     if (!rc && s->schedule == SCHEDULE_HYPERBAND)
         levels_merge_last(lv);

@@ -12,6 +12,7 @@ enum schedule_method {
     SCHEDULE_HYPERBAND,
     SCHEDULE_SHA,
     SCHEDULE_MEDIAN,
+    SCHEDULE_PBT,
     SCHEDULE_NONE
 };
 enum schedule_mode { MODE_PROMOTE, MODE_STOP };
@@ -35,6 +36,7 @@ struct spec {
     enum schedule_method schedule;
     enum schedule_mode mode;
     int64_t grace_period, max_t; /* in steps */
+    int64_t interval;            /* of pbt: steps between two milestones; 0: not said */
     struct eta eta;
     int brackets, finalists;
     int min_trials; /* of median: so many others are needed for a comparison */

@@ -29,7 +29,7 @@ const char *trial_state_name(enum trial_state s)
 static void plan(struct sweep *sw, const struct spec *spec)
 {
     sw->total = spec_total(spec);
-    sw->totals.planned = spec_planned(spec);
+    sw->totals.planned = spec_planned(spec) + sw->children;
 }
 
 struct sweep *sweep_new(const struct spec *spec)
@@ -43,6 +43,8 @@ struct sweep *sweep_new(const struct spec *spec)
     while (spec->schedule == SCHEDULE_ASHA && sweep_brackets(sw) < spec->brackets);
     if (spec->schedule == SCHEDULE_MEDIAN)
         sw->median = median_new(spec->grace_period);
+    if (spec->schedule == SCHEDULE_PBT)
+        sw->pbt = pbt_new(sweep_rungs(sw, 0));
     sw->totals.best = sw->known_last = -1;
     sw->bettered = INFINITY;
     plan(sw, spec);
@@ -65,6 +67,7 @@ void sweep_free(struct sweep *sw)
         free((char *)sw->trials.v[i].params);
     vec_free(&sw->trials);
     median_free(sw->median);
+    pbt_free(sw->pbt);
     levels_free(&sw->levels);
     queue_free(&sw->again);
     queue_free(&sw->fresh);
@@ -167,7 +170,7 @@ static int impossible(struct err *e, const struct event *ev, const char *why)
                    ev->trial, ev->attempt, why);
 }
 
-/* ---- what the searcher sees ---- */
+/* ---- what searcher and population see ---- */
 
 /* The next point that the searcher knows: the one drawn, or the nearest to what was given
  * or is known. */
@@ -188,6 +191,8 @@ static int see_point(struct sweep *sw, const struct event *ev, struct slice para
             space_locate(sp, values, sw->u);
         if (sw->seen)
             observed_add(sw->seen, drawn ? drawn : sw->u, values);
+        if (sw->pbt && ev->kind == EVENT_TRIAL)
+            pbt_add(sw, ev, drawn ? drawn : sw->u, values);
         values_free(values, space_count(sp));
     }
     free(values);
@@ -201,7 +206,7 @@ static int see_trial(struct sweep *sw, const struct event *ev, struct err *e)
 
     if (sw->cmaes)
         cmaes_add(sw->cmaes, drawn, ev->drawn.cursor);
-    return sw->seen ? see_point(sw, ev, ev->drawn.params, drawn, e) : 0;
+    return sw->seen || sw->pbt ? see_point(sw, ev, ev->drawn.params, drawn, e) : 0;
 }
 
 static int32_t seen_as(const struct sweep *sw, const struct trial *t)
@@ -271,19 +276,70 @@ static int apply_known(struct sweep *sw, const struct event *ev, struct verdict 
 
 /* ---- trial, start ---- */
 
+static void close_trial(struct sweep *sw, struct trial *t, enum trial_state state);
+
+/* Why a trial cannot begin from another's checkpoint and take a third one's place; NULL:
+ * it can. */
+static const char *bad_parent(struct sweep *sw, const struct event *ev)
+{
+    const struct trial *parent = trial_at(sw, ev->drawn.parent),
+                       *t = trial_at(sw, ev->drawn.replaces);
+
+    if (!sw->pbt)
+        return "only pbt goes on from another trial's checkpoint";
+    if (!parent || parent->kept == 0 || parent->kept != ev->drawn.source ||
+        parent->kept_step != ev->drawn.start)
+        return "its parent has no such checkpoint";
+    if (!t || t->state != TRIAL_PAUSED || t == parent)
+        return "who it replaces is not paused";
+    return NULL;
+}
+
+/* What becomes of who is replaced. */
+static void judge_replaced(struct sweep *sw, const struct event *ev, struct verdict *v)
+{
+    v->rung = trial_at(sw, ev->drawn.replaces)->rung;
+    v->decision = DECISION_STOP;
+    pbt_stand(sw, ev->drawn.replaces, v);
+}
+
+/* It begins where its parent was, at no rung of its own; who had its place is stopped. */
+static void take_place(struct sweep *sw, struct trial *t, const struct event *ev)
+{
+    const struct trial *parent = trial_at(sw, ev->drawn.parent);
+    struct trial *other = trial_at(sw, ev->drawn.replaces);
+
+    t->source = ev->drawn.source;
+    t->born = t->saved = t->last_step = ev->drawn.start;
+    t->rung = t->promoted = parent->kept_rung;
+    t->until = sweep_next_milestone(sw, t, t->rung);
+    sweep_rung_of(sw, other, other->rung)->stopped++;
+    close_trial(sw, other, TRIAL_STOPPED);
+    other->replaced = ev->trial;
+    sw->children++;
+    sw->totals.planned++;
+}
+
 static int apply_trial(struct sweep *sw, const struct event *ev, struct verdict *v,
                        struct err *e)
 {
-    struct trial t = {
-        .state = TRIAL_WAITING, .rung = -1, .promoted = -1, .best_step = -1};
+    struct trial t = {.state = TRIAL_WAITING,
+                      .replaced = -1,
+                      .rung = -1,
+                      .promoted = -1,
+                      .best_step = -1};
+    const char *bad = ev->drawn.parent >= 0 ? bad_parent(sw, ev) : NULL;
 
-    (void)v;
+    if (bad)
+        return impossible(e, ev, bad);
     if (ev->trial != (int32_t)sw->trials.n)
         return impossible(e, ev, "trials are numbered in the order they are drawn");
     if (ev->drawn.bracket < 0 ||
         (spec_synchronous(sw->spec) ? ev->drawn.bracket != halving_open(sw)
                                     : ev->drawn.bracket >= sweep_brackets(sw)))
         return impossible(e, ev, "no such bracket, or it takes no more trials");
+    if (ev->drawn.parent >= 0)
+        judge_replaced(sw, ev, v);
     if (see_trial(sw, ev, e) != 0)
         return ERR_PROTO;
     if (ev->drawn.bracket >= sweep_brackets(sw))
@@ -296,6 +352,8 @@ static int apply_trial(struct sweep *sw, const struct event *ev, struct verdict 
     t.started = t.ended = t.attempt_started = NAN;
     t.created = ev->time;
     t.params = mem_strndup(ev->drawn.params.p, ev->drawn.params.len);
+    if (t.parent >= 0)
+        take_place(sw, &t, ev);
     vec_push(&sw->trials, t);
     sw->brackets.v[t.bracket].members++;
     halving_comes(sw, &t);
@@ -350,6 +408,10 @@ static int apply_start(struct sweep *sw, const struct event *ev, struct verdict 
         become_finalist(sw, t);
     r = sweep_rung_of(sw, t, ev->start.from);
     v->rung = ev->start.from;
+    if (sw->pbt) {
+        pbt_stand(sw, ev->trial, v);
+        return 0;
+    }
     v->value = sweep_turn(sw, t->value);
     v->rank = rung_rank(r, t->value, t->order);
     v->size = r->reported;
@@ -421,7 +483,11 @@ static void reach_rung(struct sweep *sw, struct trial *t, int32_t k, double turn
     v->rung = k;
     v->rank = rung_record(r, t->value, t->order);
     v->size = r->reported;
-    if (promote) {
+    if (sw->pbt) {
+        d = DECISION_PAUSE; /* whose turn it is then, and whether it goes on, follows */
+        pbt_recorded(sw, number_of(sw, t));
+        pbt_stand(sw, number_of(sw, t), v);
+    } else if (promote) {
         d = decide_promote(sw, t, &final);
         cutoff = rung_top_cutoff(r, sweep_seats(sw, r));
         v->cutoff = sweep_turn(sw, cutoff);
@@ -603,6 +669,8 @@ static void keep_trial(struct sweep *sw, struct trial *t)
     }
     set_state(sw, t, TRIAL_PAUSED);
     r = sweep_rung_of(sw, t, t->rung);
+    if (sw->pbt)
+        return;
     if (isfinite(t->value))
         queue_push(&r->paused, (struct queued){t->value, t->order, number_of(sw, t)});
 }
@@ -654,6 +722,11 @@ static int apply_end(struct sweep *sw, const struct event *ev, struct verdict *v
         close_trial(sw, t, TRIAL_FAILED);
     else
         keep_trial(sw, t);
+    if (sw->pbt && o == OUTCOME_PAUSED && t->state == TRIAL_PAUSED && t->saved > 0) {
+        t->kept = ev->attempt;
+        t->kept_rung = t->rung;
+        t->kept_step = t->saved;
+    }
     return 0;
 }
 
@@ -828,7 +901,8 @@ int64_t sweep_next_milestone(const struct sweep *sw, const struct trial *t, int3
 struct rung_info sweep_rung(const struct sweep *sw, int s, int k)
 {
     struct rung *r = &sw->brackets.v[s].rungs[k];
-    double cutoff = sw->spec->mode == MODE_PROMOTE
+    double cutoff = sw->pbt ? NAN
+                    : sw->spec->mode == MODE_PROMOTE
                         ? rung_top_cutoff(r, sweep_seats(sw, r))
                         : -rung_stop_cutoff(r, sw->spec->eta);
 

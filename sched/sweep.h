@@ -34,13 +34,17 @@ struct trial {
     uint8_t state;    /* enum trial_state */
     uint8_t answered; /* enum decision the open (or last) attempt was given */
     bool given, finalist;
-    bool heard;      /* it has reported the metric */
-    bool complete;   /* reported step >= max_t with the metric */
-    bool stop_asked; /* by a person */
-    bool merging;    /* nothing was decided at last_step yet: a second report may add */
-    int32_t parent, bracket;
-    int32_t rung;     /* highest it is recorded at, -1: none */
-    int32_t promoted; /* highest it was promoted out of, -1: none */
+    bool heard;       /* it has reported the metric */
+    bool complete;    /* reported step >= max_t with the metric */
+    bool stop_asked;  /* by a person */
+    bool merging;     /* nothing was decided at last_step yet: a second report may add */
+    int32_t replaced; /* pbt: by whom it was, -1: nobody */
+    int32_t parent;   /* pbt: whose checkpoint it began from, -1: none */
+    int32_t source;   /* the parent's attempt that had paused with it */
+    int64_t born;     /* the step that it holds; 0 */
+    int32_t bracket;
+    int32_t rung;     /* highest it is recorded at, -1: none; a parent's at first */
+    int32_t promoted; /* highest it was promoted out of, -1: none; a parent's at first */
     uint32_t order;   /* its number among all records, of the record at `rung` */
     double value;     /* what is recorded at `rung`, turned (smaller is better) */
     int64_t last_step, saved, until;
@@ -61,21 +65,27 @@ struct trial {
     double attempt_started;
     double created, started, ended; /* wall clock; NaN: not yet */
     double seconds;                 /* of ended attempts */
-    const char *params;             /* JSON object, owned by the sweep */
+    /* pbt: the last attempt that paused at a milestone, with a checkpoint: its directory
+     * stays as it is for trials that are to begin from it. 0: none */
+    int32_t kept;
+    int32_t kept_rung;
+    int64_t kept_step;
+    const char *params; /* JSON object, owned by the sweep */
 };
 
-/* A report's or a start's consequence, for the journal, the program and the tables. */
+/* A report's or a start's consequence, for the journal, the program and the tables; of a
+ * trial that takes another's place (pbt), the consequence for that one. */
 struct verdict {
     enum decision decision;
     int64_t until; /* after CONTINUE: the next milestone */
     int32_t rung;  /* the rung that this report was recorded at, or that the start
-                      promotes out of; -1: none */
+                      promotes out of, or where who is replaced ends; -1: none */
     bool stale;    /* a repetition: kept, decides nothing */
     bool in_place; /* CONTINUE because it was promoted while running */
     bool mismatch; /* the event's own decision differs from the rules' */
     double value;  /* recorded, user's sign; NaN when rung is -1 */
-    uint32_t rank; /* from 1, among `size` recorded at the rung, this one included;
-                      0 for none */
+    uint32_t rank; /* from 1, among `size` recorded at the rung, this one included; of
+                      pbt among the population; 0 for none */
     uint32_t size;
     double cutoff; /* user's sign; NaN: none */
 };
@@ -101,7 +111,7 @@ struct sweep;
 struct sweep *sweep_new(const struct spec *spec);
 void sweep_free(struct sweep *sw);
 
-/* Applies one event. v (may be NULL) is set for REPORT and START. 0, or ERR_PROTO
+/* Applies one event. v (may be NULL) is set for REPORT, START and TRIAL. 0, or ERR_PROTO
  * when the event cannot follow on this state (an unknown trial, a second open
  * attempt, ...), which changes nothing: a live controller has made a mistake, a
  * journal was damaged. */
@@ -112,7 +122,8 @@ int sweep_apply(struct sweep *sw, const struct event *ev, struct verdict *v,
 struct work sweep_next(struct sweep *sw);
 
 /* Makes the TRIAL event of the next new trial (sweep_next() said WORK_DRAW): the next
- * start entry, else a draw. Its params and u live until the next call. ERR_RANGE when
+ * start entry, else a draw; of pbt, once all of those are made, one that goes on from
+ * another's checkpoint. Its params and u live until the next call. ERR_RANGE when
  * no configuration satisfies the constraints; a grid whose remaining points all break
  * them: ERR_NOENT, and *ev is the SET event to apply, by which there are no more trials.
  */
@@ -123,6 +134,9 @@ bool sweep_draws_by_model(const struct sweep *sw);
 /* The same for given parameters (all ABSENT: a draw) and, if >= 0, a given bracket. */
 int sweep_draw_given(struct sweep *sw, const struct value given[], int bracket,
                      struct event *ev, struct err *e);
+/* Fills in whose checkpoint the next new trial begins from, and whose place it takes, in
+ * its TRIAL event. */
+void sweep_draw_parent(struct sweep *sw, struct event *ev);
 /* Fills the rest of the START event that hands work w to a slot: trial, attempt,
  * start, until, from, final, override (lives until the next call). The caller adds
  * nonce, agent, slot, ask and time. */
@@ -135,6 +149,11 @@ void sweep_params(const struct sweep *sw, int32_t trial, struct str *out);
  * that its checkpoint surely holds by that (-1: no more than was said). */
 enum outcome sweep_outcome(const struct sweep *sw, int32_t trial,
                            const struct end_facts *facts, int64_t *saved);
+
+/* Is the directory of that attempt of the trial one from which another may still begin:
+ * the last that it has paused with, or one that a trial waits for which has reported
+ * nothing yet? (pbt) */
+bool sweep_keeps(const struct sweep *sw, int32_t trial, int32_t attempt);
 
 /* ---- looking ---- */
 
@@ -170,7 +189,8 @@ struct sweep_totals {
     int32_t state[TRIAL_STATES];
     int32_t open;    /* running attempts */
     int64_t planned; /* trials that the search will make in all, as set now and as
-                        far as known: a grid's last points may turn out impossible */
+                        far as known: a grid's last points may turn out impossible; and
+                        those of pbt so far that took another's place */
     int32_t best;    /* trial, -1: none */
     double seconds;  /* of ended attempts */
     double cpu_seconds, gpu_seconds; /* as far as known */

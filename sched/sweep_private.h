@@ -45,6 +45,8 @@ struct sweep {
     int32_t known;      /* trials of an earlier sweep */
     int32_t known_last; /* the number there of the last one; -1: none */
     bool known_all;     /* and no more follow */
+    struct pbt *pbt;    /* NULL with another method */
+    int32_t children;   /* trials that pbt made: not the search's */
     bool exhausted;     /* a grid whose last points break constraints */
     struct queue again; /* interrupted or to be retried: promoted, higher ones first */
     struct queue fresh; /* drawn, never started */
@@ -79,6 +81,25 @@ void halving_forget_over(struct sweep *sw);
  * recorded there or elsewhere, or ended. Before and after that is changed in it. */
 void halving_comes(struct sweep *sw, const struct trial *t);
 void halving_leaves(struct sweep *sw, const struct trial *t);
+
+/* Population based training (sched/pbt.c). */
+struct pbt *pbt_new(int rungs);
+void pbt_free(struct pbt *p);
+/* A trial is about to be made, at point u[space_dims]. */
+void pbt_add(struct sweep *sw, const struct event *ev, const double u[],
+             const struct value values[]);
+/* A trial was recorded at a rung. */
+void pbt_recorded(struct sweep *sw, int32_t trial);
+/* Value, rank, size and cutoff of a trial as it stands at its rung now. */
+void pbt_stand(const struct sweep *sw, int32_t trial, struct verdict *v);
+/* The paused trial whose turn it is, -1: none; and whether another shall take its place
+ * rather than that it goes on. */
+int32_t pbt_turn(const struct sweep *sw);
+bool pbt_beaten(const struct sweep *sw, int32_t trial);
+/* The point of the trial that is to be drawn, by its parent's. ERR_RANGE as
+ * search_draw().
+ */
+int pbt_draw(struct sweep *sw, struct draw *d, struct err *e);
 
 /* Will the search make no more trials, as set now? */
 bool sweep_search_over(const struct sweep *sw);

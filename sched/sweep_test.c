@@ -693,6 +693,198 @@ static void test_median(void **state)
     play_free(p);
 }
 
+/* ---- population based training ---- */
+
+static struct play *population(int64_t interval, int64_t max_t, int trials)
+{
+    struct play *p = play_new("3", max_t, trials);
+
+    p->spec.schedule = SCHEDULE_PBT;
+    p->spec.interval = interval;
+    play_begin(p);
+    return p;
+}
+
+/* One after another, which is what one slot does: a round to each milestone, the worst
+ * replaced by a copy of the best, and of those that are further only what they had here
+ * counts. */
+static void test_pbt(void **state)
+{
+    struct play *p = population(2, 6, 4);
+    const struct trial *child;
+
+    (void)state;
+    assert_int_equal(sweep_rungs(p->sw, 0), 2);
+    assert_int_equal(sweep_milestone(p->sw, 0, 1), 4);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(run_to(p, 2, i == 2 ? 1 : i == 1 ? .1 : .5), i);
+    assert_int_equal(p->v.rung, -1); /* of an end */
+    assert_int_equal(sweep_trial(p->sw, 1)->kept, 1);
+    assert_int_equal(run_to(p, 4, .4), 0);
+    assert_int_equal(run_to(p, 4, .05), 1);
+    assert_int_equal(sweep_next(p->sw).kind, WORK_DRAW); /* 2 is the worst at step 2 */
+    assert_int_equal(ask(p), 4);
+    child = sweep_trial(p->sw, 4);
+    assert_int_equal(state_of(p, 2), TRIAL_STOPPED);
+    assert_int_equal(sweep_trial(p->sw, 2)->replaced, 4);
+    assert_int_equal(child->parent, 1); /* the best at step 2, and from where it is now */
+    assert_int_equal(child->source, 2);
+    assert_true(child->born == 4 && child->attempt_start == 4 && child->until == 6);
+    assert_int_equal(sweep_rung(p->sw, 0, 0).stopped, 1);
+    assert_int_equal(report(p, 4, 4, 9), DECISION_CONTINUE); /* its parent's step */
+    assert_true(p->v.stale);
+    assert_int_equal(report(p, 4, 6, .1), DECISION_STOP);
+    end(p, 4, exited(0, DECISION_STOP, 6));
+    assert_int_equal(run_to(p, 4, .04), 3); /* .5 was the third, though it is the last */
+    /* at step 4 trial 0's is the worst: 4 counts with .05, as its parent */
+    assert_int_equal(run_to(p, 6, .3), 5);
+    assert_int_equal(state_of(p, 0), TRIAL_STOPPED);
+    assert_int_equal(sweep_trial(p->sw, 5)->parent, 3);
+    assert_int_equal(run_to(p, 6, .3), 1);
+    assert_int_equal(run_to(p, 6, .3), 3);
+    assert_int_equal(sweep_next(p->sw).kind, WORK_DONE);
+    assert_int_equal(sweep_totals(p->sw)->state[TRIAL_COMPLETED], 4);
+    assert_int_equal(sweep_totals(p->sw)->planned, 6);
+    assert_int_equal(sweep_totals(p->sw)->steps, 4 * 6 - 2); /* 4 began further on */
+    assert_float_equal(sweep_expected(p->sw, 2), 4, 0);
+    play_free(p);
+}
+
+/* The verdict on who is replaced comes with who replaces it. */
+static void test_pbt_verdict(void **state)
+{
+    struct play *p = population(1, 3, 4);
+    struct event ev;
+
+    (void)state;
+    for (int i = 0; i < 4; i++)
+        ask(p);
+    for (int i = 0; i < 4; i++)
+        end(p, i, exited(0, report(p, i, 1, i == 0 ? 7 : i), 1));
+    assert_int_equal(sweep_draw(p->sw, &ev, NULL), 0);
+    assert_int_equal(ev.drawn.replaces, 0);
+    assert_int_equal(ev.drawn.parent, 1);
+    happen(p, &ev);
+    assert_true(p->v.decision == DECISION_STOP && p->v.rung == 0);
+    assert_true(p->v.value == 7 && p->v.cutoff == 3);
+    assert_true(p->v.rank == 4 && p->v.size == 4);
+    assert_int_equal(ask(p), 4);
+    assert_int_equal(ask(p), 1);
+    assert_true(p->v.rank == 1 && p->v.cutoff == 3 && p->v.value == 1);
+    assert_int_equal(report(p, 1, 2, 5), DECISION_PAUSE); /* beside 7, 2 and 3 */
+    assert_true(p->v.rank == 3 && p->v.size == 4 && p->v.cutoff == 5);
+    play_free(p);
+}
+
+/* What has diverged ends as soon as there is a parent, and never is one; no parent may be
+ * behind, nor have failed. */
+static void test_pbt_parents(void **state)
+{
+    struct play *p = population(1, 9, 8);
+
+    (void)state;
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(ask(p), i);
+    end(p, 0, exited(0, report(p, 0, 1, NAN), 1));
+    assert_int_equal(ask(p), 0); /* there is no quarter yet */
+    for (int i = 1; i < 8; i++)
+        end(p, i, exited(0, report(p, i, 1, i), 1));
+    end(p, 0, exited(0, report(p, 0, 2, NAN), 2));
+    for (int i = 1; i < 7; i++)
+        assert_int_equal(ask(p), i);
+    assert_int_equal(ask(p), 8); /* in the place of 7 */
+    assert_true(sweep_trial(p->sw, 8)->parent == 1 || sweep_trial(p->sw, 8)->parent == 2);
+    assert_true(sweep_keeps(p->sw, sweep_trial(p->sw, 8)->parent, 1));
+    assert_int_equal(ask(p), 0); /* nobody else has come to step 2 */
+    end(p, 0, exited(0, report(p, 0, 3, INFINITY), 3));
+    for (int k = 2; k <= 3; k++) {
+        end(p, 1, exited(0, report(p, 1, k, 1), k));
+        assert_int_equal(ask(p), k == 2 ? 1 : 9);
+    }
+    assert_int_equal(sweep_trial(p->sw, 9)->parent, 1);
+    assert_int_equal(sweep_trial(p->sw, 9)->born, 3);
+    assert_int_equal(state_of(p, 0), TRIAL_STOPPED);
+    play_free(p);
+}
+
+/* The directory of an attempt is needed until all that begin from it have reported. */
+static void test_pbt_keeps(void **state)
+{
+    struct play *p = population(1, 4, 4);
+
+    (void)state;
+    for (int i = 0; i < 4; i++)
+        run_to(p, 1, i);
+    assert_true(sweep_keeps(p->sw, 0, 1) && !sweep_keeps(p->sw, 0, 2));
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(ask(p), i);
+    assert_int_equal(ask(p), 4); /* from 0's first */
+    end(p, 0, exited(0, report(p, 0, 2, 0), 2));
+    assert_true(sweep_keeps(p->sw, 0, 1) && sweep_keeps(p->sw, 0, 2));
+    assert_int_equal(end_with(p, 4, OUTCOME_LOST), OUTCOME_LOST);
+    assert_int_equal(ask(p), 4);
+    assert_true(sweep_keeps(p->sw, 0, 1));
+    assert_true(sweep_trial(p->sw, 4)->attempt_start == 1);
+    report(p, 4, 2, 5);
+    assert_false(sweep_keeps(p->sw, 0, 1));
+    play_free(p);
+}
+
+/* A draw is made anew until it satisfies the constraints; it is a changed parent. */
+static void test_pbt_draws(void **state)
+{
+    struct play *p = population(1, 50, 4);
+    static const struct space_errors errors = {ignore, NULL};
+    int scaled = 0, anew = 0;
+
+    (void)state;
+    space_constrain(p->spec.space, "lr < 0.9", &errors);
+    for (int i = 0; i < 4; i++)
+        run_to(p, 1, i);
+    for (int32_t i; (i = ask(p)) >= 0;) {
+        const struct trial *t = sweep_trial(p->sw, i);
+        int64_t until = t->until;
+        double lr, of;
+
+        end(p, i, exited(0, report(p, i, until, i % 5), until));
+        t = sweep_trial(p->sw, i);
+        if (t->parent < 0 || t->attempts > 1)
+            continue;
+        lr = strtod(strchr(t->params, ':') + 1, NULL);
+        of = strtod(strchr(sweep_trial(p->sw, t->parent)->params, ':') + 1, NULL);
+        assert_true(lr < 0.9);
+        scaled += fabs(lr / of - 1.2) < 1e-12 || fabs(lr / of - 0.8) < 1e-12;
+        anew++;
+    }
+    assert_true(anew >= 20 && scaled >= anew / 2 && scaled < anew);
+    play_free(p);
+}
+
+static void test_pbt_impossible(void **state)
+{
+    struct play *p = population(1, 4, 4);
+    struct event ev;
+    struct err e;
+
+    (void)state;
+    for (int i = 0; i < 4; i++)
+        run_to(p, 1, i);
+    for (int i = 0; i < 3; i++)
+        ask(p);
+    assert_int_equal(sweep_draw(p->sw, &ev, NULL), 0);
+    ev.drawn.replaces = 2; /* it runs */
+    assert_int_equal(sweep_apply(p->sw, &ev, NULL, &e), ERR_PROTO);
+    ev.drawn.replaces = 3;
+    ev.drawn.source = 2; /* runs, too */
+    assert_int_equal(sweep_apply(p->sw, &ev, NULL, &e), ERR_PROTO);
+    ev.drawn.source = 1;
+    ev.drawn.start = 2;
+    assert_int_equal(sweep_apply(p->sw, &ev, NULL, &e), ERR_PROTO);
+    ev.drawn.start = 1;
+    assert_int_equal(sweep_apply(p->sw, &ev, NULL, &e), 0);
+    play_free(p);
+}
+
 static void test_plateau(void **state)
 {
     struct play *p = play_new("3", 9, 9);
@@ -1119,6 +1311,12 @@ int main(void)
         cmocka_unit_test(test_hyperband),
         cmocka_unit_test(test_sha),
         cmocka_unit_test(test_median),
+        cmocka_unit_test(test_pbt),
+        cmocka_unit_test(test_pbt_verdict),
+        cmocka_unit_test(test_pbt_parents),
+        cmocka_unit_test(test_pbt_keeps),
+        cmocka_unit_test(test_pbt_draws),
+        cmocka_unit_test(test_pbt_impossible),
         cmocka_unit_test(test_plateau),
         cmocka_unit_test(test_user_stop),
         cmocka_unit_test(test_pausing),

@@ -135,6 +135,18 @@ static bool next_finalist(struct sweep *sw, int32_t probe, struct work *w)
 
 /* ---- get_job ---- */
 
+/* The turn of a paused trial of a population has come. */
+static struct work take_turn(const struct sweep *sw, struct work none)
+{
+    int32_t trial = pbt_turn(sw);
+
+    if (trial >= 0 && pbt_beaten(sw, trial))
+        none.kind = WORK_DRAW;
+    else if (trial >= 0)
+        return go_on(sw, trial, false);
+    return none;
+}
+
 static struct work take_up(const struct sweep *sw, int32_t trial)
 {
     const struct trial *t = &sw->trials.v[trial];
@@ -153,7 +165,7 @@ bool sweep_search_over(const struct sweep *sw)
         return true;
     if (sw->spec->search == SEARCH_GRID)
         return sw->starts_used + sw->cursor >= sw->total;
-    return (int64_t)sw->trials.n >= sw->total;
+    return (int64_t)sw->trials.n - sw->children >= sw->total;
 }
 
 struct work sweep_work(struct sweep *sw, int32_t probe)
@@ -167,7 +179,7 @@ struct work sweep_work(struct sweep *sw, int32_t probe)
         return w;
     if ((trial = first_waiting(sw, &sw->again, false)) >= 0)
         return take_up(sw, trial);
-    if (promote && promotable(sw, probe, &w))
+    if (promote && !sw->pbt && promotable(sw, probe, &w))
         return w;
     if ((trial = first_waiting(sw, &sw->fresh, true)) >= 0)
         return take_up(sw, trial);
@@ -175,6 +187,8 @@ struct work sweep_work(struct sweep *sw, int32_t probe)
         w.kind = WORK_DRAW;
         return w;
     }
+    if (sw->pbt)
+        return take_turn(sw, w);
     if (promote)
         next_finalist(sw, probe, &w);
     return w;
@@ -311,13 +325,14 @@ int sweep_next_bracket(const struct sweep *sw)
 
 bool sweep_draws_by_model(const struct sweep *sw)
 {
-    return search_by_model(sw->spec->search) && sw->starts_used >= sw->spec->n_start;
+    return search_by_model(sw->spec->search) && sw->starts_used >= sw->spec->n_start &&
+           !sweep_search_over(sw);
 }
 
 static void trial_event(struct sweep *sw, struct event *ev, int bracket)
 {
     *ev = (struct event){.kind = EVENT_TRIAL, .trial = (int32_t)sw->trials.n};
-    ev->drawn.parent = -1;
+    ev->drawn.parent = ev->drawn.replaces = -1;
     ev->drawn.bracket = bracket >= 0 ? bracket : sweep_next_bracket(sw);
     ev->drawn.cursor = sw->cursor;
     str_cut(&sw->params, 0);
@@ -420,8 +435,25 @@ static int draw_given(struct sweep *sw, const struct value given[], int bracket,
     return 0;
 }
 
+/* The trial that takes another's place. */
+static int draw_child(struct sweep *sw, struct event *ev, struct err *e)
+{
+    struct draw d = {.u = sw->u, .values = sw->values};
+    int rc = pbt_draw(sw, &d, e);
+
+    if (rc != 0)
+        return rc;
+    trial_event(sw, ev, 0);
+    sweep_draw_parent(sw, ev);
+    ev->drawn.tries = d.tries;
+    ev->drawn.u = (struct numbers){sw->u, space_dims(sw->spec->space)};
+    return 0;
+}
+
 int sweep_draw(struct sweep *sw, struct event *ev, struct err *e)
 {
+    if (sw->pbt && sweep_search_over(sw))
+        return draw_child(sw, ev, e);
     if (sw->starts_used < sw->spec->n_start)
         return draw_given(sw, sw->spec->start[sw->starts_used], -1, GIVEN_START, ev, e);
     return draw_new(sw, -1, ev, e);

@@ -197,15 +197,19 @@ static void test_trial(void **state)
     struct event ev = {.kind = EVENT_TRIAL, .time = 1, .trial = 0}, got;
 
     (void)state;
-    ev.drawn.parent = -1;
+    ev.drawn.parent = ev.drawn.replaces = -1;
     ev.drawn.params = SLICE("{}");
     there_and_back(&ev, NULL, &got);
     assert_int_equal(got.trial, 0);
     assert_int_equal(got.drawn.parent, -1);
+    assert_int_equal(got.drawn.replaces, -1);
     assert_int_equal(got.drawn.given, GIVEN_NOT);
     assert_int_equal(got.drawn.u.n, 0);
     ev.trial = 99;
     ev.drawn.parent = 3;
+    ev.drawn.source = 7;
+    ev.drawn.start = INT64_C(1) << 34;
+    ev.drawn.replaces = 0;
     ev.drawn.bracket = 2;
     ev.drawn.given = GIVEN_ADDED;
     ev.drawn.tries = 10000;
@@ -214,6 +218,9 @@ static void test_trial(void **state)
     ev.drawn.u = (struct numbers){u, 4};
     there_and_back(&ev, NULL, &got);
     assert_int_equal(got.drawn.parent, 3);
+    assert_int_equal(got.drawn.source, 7);
+    assert_true(got.drawn.start == INT64_C(1) << 34);
+    assert_int_equal(got.drawn.replaces, 0);
     assert_int_equal(got.drawn.bracket, 2);
     assert_int_equal(got.drawn.given, GIVEN_ADDED);
     assert_int_equal(got.drawn.tries, 10000);

@@ -100,12 +100,12 @@ static void add_epoch(struct history *h, const struct event *ev)
     h->epoch = ev->epoch.epoch;
 }
 
-static void add_decision(struct history *h, const struct event *ev,
+static void add_decision(struct history *h, const struct event *ev, int32_t trial,
                          const struct verdict *v, int64_t step, int32_t bracket)
 {
     struct decision_row row = {
         .time = ev->time,
-        .trial = ev->trial,
+        .trial = trial,
         .bracket = bracket,
         .rung = v->rung,
         .step = step,
@@ -145,7 +145,16 @@ static void add_start(struct history *h, const struct event *ev, const struct ve
             (uint32_t)h->attempts.n);
     vec_push(&h->attempts, row);
     if (v->rung >= 0)
-        add_decision(h, ev, v, t->last_step, t->bracket);
+        add_decision(h, ev, ev->trial, v, t->last_step, t->bracket);
+}
+
+/* One trial's beginning is the end of the one that it replaces. */
+static void add_replaced(struct history *h, const struct event *ev,
+                         const struct verdict *v, const struct sweep *sw)
+{
+    if (ev->drawn.parent >= 0)
+        add_decision(h, ev, ev->drawn.replaces, v,
+                     sweep_trial(sw, ev->drawn.replaces)->last_step, ev->drawn.bracket);
 }
 
 /* Metrics come in the same order each time: `guess` is the column that stood there in
@@ -226,7 +235,7 @@ static void add_report(struct history *h, const struct event *ev, const struct v
             a->last_step = row.step;
     }
     if (v->rung >= 0 || !isnan(v->cutoff)) /* compared at a rung, or without rungs */
-        add_decision(h, ev, v, row.step, sweep_trial(sw, ev->trial)->bracket);
+        add_decision(h, ev, ev->trial, v, row.step, sweep_trial(sw, ev->trial)->bracket);
 }
 
 static void add_end(struct history *h, const struct event *ev)
@@ -291,6 +300,7 @@ void history_add(struct history *h, const struct event *ev, const struct verdict
     h->last = ev->time;
     switch (ev->kind) {
     case EVENT_EPOCH: add_epoch(h, ev); break;
+    case EVENT_TRIAL: add_replaced(h, ev, v, sw); break;
     case EVENT_START: add_start(h, ev, v, sw); break;
     case EVENT_REPORT: add_report(h, ev, v, sw); break;
     case EVENT_END: add_end(h, ev); break;

@@ -86,6 +86,14 @@ static void verify_draw(struct replay *r, const struct event *ev)
         return;
     }
     verify_bracket(r, ev, own.drawn.bracket);
+    if (own.drawn.parent != ev->drawn.parent || own.drawn.source != ev->drawn.source ||
+        own.drawn.start != ev->drawn.start || own.drawn.replaces != ev->drawn.replaces)
+        mismatch(
+            r,
+            "trial %d takes the place of %d, from trial %d's step %lld; by the rules "
+            "that of %d, from trial %d's step %lld",
+            ev->trial, ev->drawn.replaces, ev->drawn.parent, (long long)ev->drawn.start,
+            own.drawn.replaces, own.drawn.parent, (long long)own.drawn.start);
     if (own.drawn.given != ev->drawn.given || own.drawn.u.n != ev->drawn.u.n)
         mismatch(r, "trial %d comes from elsewhere than the rules take it from",
                  ev->trial);

@@ -111,6 +111,16 @@ test_expect_success TRAIN 'the sweep on CIFAR-10 tunes what it says, in two epoc
     test $(column step cifar.csv/metrics.csv | grep -c "^2$") -ge 5
 '
 
+test_expect_success TRAIN 'the population has new members, on less data here' '
+    sed "s/fashion-mnist/synthetic:16,samples=400,classes=4/; s/max_t: 20/max_t: 7/" \
+        "$top_srcdir/examples/population.yaml" >population.yaml &&
+    rung run --quiet --dir population population.yaml &&
+    rung replay --verify population &&
+    rung export --csv -o population.csv population &&
+    test $(column state population.csv/trials.csv | grep -c completed) = 8 &&
+    column parent population.csv/trials.csv | grep -v -e -1
+'
+
 test_expect_success 'the sweep for Slurm has what it says in its batch script' '
     rung render --script "$top_srcdir/examples/fashion-slurm.yaml" >script && cat script &&
     for option in nice=100 mem=2048M time=0-00:30:00; do

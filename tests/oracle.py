@@ -224,6 +224,86 @@ class Halving(Promote):
         return self.wanted(s, k) if self.due(s, k) else 0
 
 
+class Population(Promote):
+    """Population based training: truncation selection at a trial's turn to go on."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.levels = list(range(config["interval"], config["max_t"], config["interval"]))
+        self.levels.append(config["max_t"])
+        self.holders = []  # of the places: trials
+        self.values = []  # of the places: {rung: (value, trial)}
+
+    def add(self, bracket):
+        t = super().add(bracket)
+        t.update(place=len(self.holders), kept=None, recorded=0)
+        self.holders.append(t)
+        self.values.append({})
+        return t
+
+    def up_to(self, rung):
+        """(value, place, trial) of those that count there, the best first."""
+        out = []
+        for place, (holder, values) in enumerate(zip(self.holders, self.values)):
+            known = [k for k in values if k <= rung]
+            if known and holder["state"] not in ("failed", "stopped"):
+                value, trial = values[max(known)]
+                out.append((value if math.isfinite(value) else math.inf, place, trial))
+        return sorted(out, key=lambda v: v[:2])
+
+    def parents(self, t):
+        """From whom its place may be taken over; empty: it goes on."""
+        order = self.up_to(t["rung"])
+        quarter = len(order) // 4
+        worst = [v[1] for v in order[len(order) - quarter:]]
+        value = self.values[t["place"]][t["rung"]][0]
+        if not quarter or (math.isfinite(value) and t["place"] not in worst):
+            return []
+        return [p["id"] for v, _, p in order
+                if v <= order[quarter - 1][0] and math.isfinite(v) and p is not t
+                and p["state"] in ("paused", "running", "waiting")
+                and p["kept"] and p["kept"][0] >= t["rung"]]
+
+    def next(self):
+        waiting = [t for t in self.trials if t["state"] == "waiting"]
+        if waiting:
+            return min(waiting, key=lambda t: (
+                -self.milestone(0, t["promoted"]) if t["promoted"] >= 0 else 0,
+                t["id"])), "again"
+        if len(self.holders) < self.c["trials"]:
+            return None, "new"
+        paused = [t for t in self.trials if t["state"] == "paused"]
+        if paused:
+            t = min(paused, key=lambda t: (t["rung"], t["recorded"]))
+            return t, "replace" if self.parents(t) else "promote"
+        running = any(t["state"] == "running" for t in self.trials)
+        return None, "wait" if running else "done"
+
+    def replace(self, t, parent):
+        p = self.trials[parent]
+        same("parent", parent in self.parents(t), True, (t, parent, self.parents(t)))
+        rung, step = p["kept"]
+        t["state"] = "stopped"
+        child = dict(p, id=len(self.trials), place=t["place"], rung=rung, promoted=rung,
+                     state="waiting", complete=False, failures=0, step=step, saved=step,
+                     until=self.milestone(0, rung + 1), kept=None)
+        self.trials.append(child)
+        self.holders[t["place"]] = child
+        for k in range(t["rung"] + 1, rung + 1):
+            if k in self.values[p["place"]]:
+                self.values[t["place"]][k] = self.values[p["place"]][k]
+        return child
+
+    def report(self, t, step, value):
+        before = t["rung"]
+        decision = super().report(t, step, value)
+        if t["rung"] > before:
+            self.values[t["place"]][t["rung"]] = (value, t)
+            t["recorded"] = len(self.records)
+            t["kept"] = (t["rung"], step)
+        return decision
+
+
 class Stop:
     """Ray Tune's ASHAScheduler, with numpy."""
 
@@ -305,7 +385,7 @@ space: {{x: "uniform(0, 1)"}}
 search: {{method: random, trials: {trials}}}
 schedule: {{method: {method}, mode: {mode}, grace_period: {r}, max_t: {max_t},
            reduction_factor: {eta}, brackets: {brackets}, finalists: {finalists},
-           min_trials: {min_trials}}}
+           min_trials: {min_trials}{interval_said}}}
 retry: {{failures: {retries}}}
 {extra}
 """
@@ -317,6 +397,7 @@ def choose(rng, mode, method="asha"):
              sign=rng.choice(["min", "max"]), finalists=rng.choice([0, 1, 3]))
     c["max_t"] = c["r"] * rng.choice([1, 3, 16, 27])
     c["brackets"] = 1
+    c["interval_said"] = ""
     if method == "asha":
         c["brackets"] = rng.randint(1, len(levels(c["r"], c["eta"], c["max_t"])))
     c["in_place"] = mode == "promote" and rng.random() < .5
@@ -438,6 +519,53 @@ def run_hyperband(rung, rng):
     return run_promote(rung, rng, Halving, "hyperband")
 
 
+def run_pbt(rung, rng):
+    c = choose(rng, "promote", "pbt")
+    c.update(trials=rng.choice([4, 5, 9, 27]), interval=rng.choice([1, 2, 5]),
+             in_place=False, extra="")
+    c["max_t"] = c["interval"] * rng.choice([2, 3, 8]) + rng.choice([0, 1])
+    c["interval_said"] = f", interval: {c['interval']}"
+    engine, oracle, running = Engine(rung, SWEEP.format(**c)), Population(c), []
+    workers, trend = rng.choice([1, 4, 16]), rng.choice([0, 0.3, -0.3])
+    decisions = 0
+    for _ in range(5000):
+        if len(running) < workers and rng.random() < .7:
+            answer, (t, why) = engine(op="ask"), oracle.next()
+            if why in ("wait", "done"):
+                same("ask", answer, {"trial": None, why: True}, c)
+                if why == "done":
+                    break
+            else:
+                t = t or oracle.add(0)
+                if why == "replace":
+                    t = oracle.replace(t, answer["parent"])
+                oracle.start(t, why)
+                same("ask", (answer["trial"], answer["start"], answer["until"]),
+                     (t["id"], t["saved"], t["until"]), c)
+                t["now"] = t["saved"]
+                running.append(t)
+            decisions += 1
+        elif running:
+            t = rng.choice(running)
+            if rng.random() < .02:
+                same("fail", engine(op="fail", trial=t["id"])["retry"], oracle.fail(t), c)
+                running.remove(t)
+                continue
+            t["now"] += rng.choice([1, 1, 1, 2, 7])
+            value = None if rng.random() < .03 else value_of(rng) + trend * t["now"]
+            theirs = oracle.report(t, t["now"], value)
+            ours = engine(op="report", trial=t["id"], step=t["now"],
+                          metrics=send(value, c["sign"]))
+            same("report", ours["decision"], theirs, (c, t))
+            decisions += 1
+            if theirs != "continue":
+                running.remove(t)
+    else:
+        raise AssertionError(f"it does not end: {c}")
+    engine.close()
+    return decisions
+
+
 def run_sha(rung, rng):
     return run_promote(rung, rng, Halving, "sha")
 
@@ -449,7 +577,7 @@ def run_median(rung, rng):
 def main():
     rung, runs = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 40
     for run, name in ((run_promote, "promote"), (run_stop, "stop"), (run_median, "median"),
-                      (run_hyperband, "hyperband"), (run_sha, "sha")):
+                      (run_hyperband, "hyperband"), (run_sha, "sha"), (run_pbt, "pbt")):
         total = sum(run(rung, random.Random(seed)) for seed in range(runs))
         print(f"{name}: {runs} sweeps, {total} decisions agree")
 

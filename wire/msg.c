@@ -96,6 +96,8 @@ static const struct field work_fields[] = {
     {FIELD("until", LONG, work.until), NEEDED},
     {FIELD("seed", HEX, work.seed), NEEDED},
     {FIELD("step", BOOL, work.step), OPTIONAL},
+    {FIELD("source_trial", INDEX, work.source_trial), OPTIONAL},
+    {FIELD("source_attempt", INDEX, work.source_attempt), OPTIONAL},
     {FIELD("params", OBJECT, work.params), NEEDED},
     {NULL, 0, 0, 0, 0},
 };

@@ -128,7 +128,11 @@ struct item {
             int64_t start;
             int64_t until; /* the next milestone: below it the agent answers by itself */
             uint64_t seed;
-            bool step;           /* under Slurm: as a job step */
+            bool step; /* under Slurm: as a job step */
+            /* The directory of that attempt stays as it is: where it is the newest of
+             * this trial, or another trial's and this one has none yet, the attempt
+             * begins with a copy of it. 0: none */
+            int32_t source_trial, source_attempt;
             struct slice params; /* JSON object */
         } work;
         struct {

@@ -176,8 +176,13 @@ static const struct {
      ",\"start\":9,\"until\":27,\"seed\":\"ffffffffffffffff\",\"step\":true,"
      "\"params\":{\"lr\":0.1,\"opt\":\"sgd\"}}\n",
      {.kind = ITEM_WORK,
-      .work = {1, 5, 12, 3, 0x0123456789abcdef, 9, 27, UINT64_MAX, true,
+      .work = {1, 5, 12, 3, 0x0123456789abcdef, 9, 27, UINT64_MAX, true, 0, 0,
                SLICE("{\"lr\":0.1,\"opt\":\"sgd\"}")}}},
+    {"{\"item\":\"work\",\"slot\":0,\"ask\":1,\"trial\":9,\"attempt\":1," NONCE
+     ",\"start\":4,\"until\":6,\"seed\":\"0000000000000001\",\"source_trial\":3,"
+     "\"source_attempt\":2,\"params\":{}}\n",
+     {.kind = ITEM_WORK,
+      .work = {0, 1, 9, 1, 0x0123456789abcdef, 4, 6, 1, false, 3, 2, SLICE("{}")}}},
     {"{\"item\":\"retire\",\"slot\":0,\"ask\":5}\n",
      {.kind = ITEM_RETIRE, .ask = {0, 5}}},
     {"{\"item\":\"answer\",\"trial\":12,\"attempt\":3,\"number\":7,"

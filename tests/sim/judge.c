@@ -43,6 +43,9 @@ struct trial_rules {
     bool finalist, complete, stop_asked, merging;
     double value; /* turned, at `rung` */
     int64_t last_step, saved, attempt_start, began_until;
+    /* of a population */
+    int parent, source, place, kept, kept_rung;
+    int64_t kept_step;
     enum decision answered;
     uint64_t nonce;
     uint32_t last_number;
@@ -52,6 +55,11 @@ struct trial_rules {
 struct record {
     int bracket, rung, trial;
     double value;
+};
+
+struct inherited {
+    int place;
+    struct record record;
 };
 
 struct judge {
@@ -64,6 +72,8 @@ struct judge {
     struct world *w;
     VEC(struct trial_rules) trials;
     VEC(struct record) records;
+    VEC(struct inherited) inherited;
+    int places; /* of a population */
     VEC(int64_t) level;
     int open, planned;
     bool pausing, finishing, finished;
@@ -84,6 +94,7 @@ void judge_free(struct judge *j)
     vec_free(&j->promised);
     vec_free(&j->trials);
     vec_free(&j->records);
+    vec_free(&j->inherited);
     vec_free(&j->level);
     vec_free(&j->lines);
     map_free(&j->by_report);
@@ -240,6 +251,12 @@ static void make_levels(struct judge *j)
     const struct world *w = j->w;
     int64_t up = 1, down = 1;
 
+    if (w->method == SCHEDULE_PBT) {
+        for (int64_t step = w->interval; step < w->max_t; step += w->interval)
+            vec_push(&j->level, step);
+        vec_push(&j->level, w->max_t);
+        return;
+    }
     for (;;) {
         int64_t step = (2 * w->grace * up + down) / (2 * down); /* half up */
 
@@ -259,7 +276,9 @@ static void make_levels(struct judge *j)
 /* The level that a bracket begins at. */
 static int first_of(const struct judge *j, int bracket)
 {
-    return j->w->method == SCHEDULE_SHA ? 0 : bracket % (int)j->level.n;
+    return j->w->method == SCHEDULE_SHA || j->w->method == SCHEDULE_PBT
+               ? 0
+               : bracket % (int)j->level.n;
 }
 
 static int rungs_of(const struct judge *j, int bracket)
@@ -293,7 +312,7 @@ static bool ahead(const struct record *a, const struct record *b)
 
 static bool synchronous(const struct judge *j)
 {
-    return j->w->method != SCHEDULE_ASHA;
+    return j->w->method == SCHEDULE_HYPERBAND || j->w->method == SCHEDULE_SHA;
 }
 
 static int brackets_of(const struct judge *j)
@@ -434,6 +453,110 @@ static const struct record *best_paused(const struct judge *j, int bracket, int 
     return best;
 }
 
+/* ---- a population ---- */
+
+/* The trial that has a place: the last that was given it. */
+static const struct trial_rules *holder_of(const struct judge *j, int place)
+{
+    const struct trial_rules *holder = NULL;
+
+    for (size_t i = 0; i < j->trials.n; i++)
+        if (j->trials.v[i].place == place)
+            holder = &j->trials.v[i];
+    return holder;
+}
+
+/* What a place has at a rung or, if it never came there, at the last before it; what a
+ * new trial jumped over by its parent's checkpoint it has as that. NULL: nothing. */
+static const struct record *counts_with(const struct judge *j, int place, int rung)
+{
+    for (int k = rung; k >= 0; k--) {
+        const struct record *found = NULL;
+
+        for (size_t i = 0; i < j->inherited.n; i++)
+            if (j->inherited.v[i].place == place && j->inherited.v[i].record.rung == k)
+                found = &j->inherited.v[i].record;
+        for (size_t i = 0; i < j->records.n; i++)
+            if (j->trials.v[j->records.v[i].trial].place == place &&
+                j->records.v[i].rung == k)
+                found = &j->records.v[i];
+        if (found)
+            return found;
+    }
+    return NULL;
+}
+
+static double worst_if_not_finite(double v)
+{
+    return isfinite(v) ? v : INFINITY;
+}
+
+/* How many places count at the trial's rung; *rank, from 1, of a record at a place. */
+static int stand(const struct judge *j, int rung, double value, int place, int *rank)
+{
+    int n = 0;
+
+    *rank = 1;
+    for (int i = 0; i < j->places; i++) {
+        const struct trial_rules *holder = holder_of(j, i);
+        const struct record *r = counts_with(j, i, rung);
+        double v = r ? worst_if_not_finite(r->value) : 0;
+
+        if (!r || holder->state == TRIAL_FAILED || holder->state == TRIAL_STOPPED)
+            continue;
+        n++;
+        *rank += v < value || (v == value && i < place);
+    }
+    return n;
+}
+
+/* May the trial that has a record at a place be the parent of who replaces t? */
+static bool may_be_parent(const struct judge *j, const struct trial_rules *t, int place,
+                          int *parent)
+{
+    const struct record *r = counts_with(j, place, t->rung);
+    const struct trial_rules *holder = holder_of(j, place), *p;
+    int rank, n;
+
+    if (!r || !isfinite(r->value) || holder->state == TRIAL_FAILED ||
+        holder->state == TRIAL_STOPPED)
+        return false;
+    n = stand(j, t->rung, r->value, -1, &rank); /* rank of the first of equal ones */
+    p = &j->trials.v[r->trial];
+    *parent = r->trial;
+    return rank <= n / 4 && p != t && !closed(p) && p->kept > 0 &&
+           p->kept_rung >= t->rung;
+}
+
+static bool to_be_replaced(const struct judge *j, const struct trial_rules *t)
+{
+    int rank, parent,
+        n = stand(j, t->rung, worst_if_not_finite(t->value), t->place, &rank);
+
+    if (n < 4 || (isfinite(t->value) && rank <= n - n / 4))
+        return false;
+    for (int i = 0; i < j->places; i++)
+        if (may_be_parent(j, t, i, &parent))
+            return true;
+    return false;
+}
+
+/* The paused one with the fewest steps, of equal ones the first that was recorded. */
+static int in_turn(const struct judge *j)
+{
+    int first = -1;
+
+    for (size_t i = 0; i < j->records.n; i++) {
+        int trial = j->records.v[i].trial;
+        const struct trial_rules *t = &j->trials.v[trial];
+
+        if (t->state == TRIAL_PAUSED && t->rung == j->records.v[i].rung &&
+            (first < 0 || t->rung < j->trials.v[first].rung))
+            first = trial;
+    }
+    return first;
+}
+
 struct job {
     enum { JOB_NONE, JOB_AGAIN, JOB_PROMOTE, JOB_FRESH, JOB_DRAW, JOB_FINAL } kind;
     int trial;
@@ -488,14 +611,22 @@ static struct job get_job(const struct judge *j)
         job.kind = JOB_AGAIN;
         return job;
     }
-    if (j->w->promote && (job = by_rung(j, false)).kind != JOB_NONE)
+    if (j->w->promote && j->w->method != SCHEDULE_PBT &&
+        (job = by_rung(j, false)).kind != JOB_NONE)
         return job;
     if ((job.trial = waiting(j, false)) >= 0) {
         job.kind = JOB_FRESH;
         return job;
     }
-    if ((int)j->trials.n < j->planned) {
+    if (j->places < j->planned) {
         job.kind = JOB_DRAW;
+        return job;
+    }
+    if (j->w->method == SCHEDULE_PBT) {
+        job.trial = in_turn(j);
+        if (job.trial >= 0)
+            job.kind =
+                to_be_replaced(j, &j->trials.v[job.trial]) ? JOB_DRAW : JOB_PROMOTE;
         return job;
     }
     for (size_t i = 0; i < j->trials.n; i++) {
@@ -512,6 +643,36 @@ static struct job get_job(const struct judge *j)
 
 /* ---- each event ---- */
 
+static void replace(struct judge *j, const struct event *ev)
+{
+    struct trial_rules *t = &j->trials.v[ev->drawn.replaces];
+    const struct trial_rules *p = &j->trials.v[ev->drawn.parent];
+    bool good = false;
+    int parent;
+
+    for (int i = 0; i < j->places; i++)
+        good |= may_be_parent(j, t, i, &parent) && parent == ev->drawn.parent;
+    if (ev->drawn.replaces != in_turn(j))
+        wrong(j, ev, "it was another's turn");
+    if (!good || p->kept != ev->drawn.source || p->kept_step != ev->drawn.start)
+        wrong(j, ev, "that cannot be its parent");
+    t->state = TRIAL_STOPPED;
+    for (int k = t->rung + 1; k <= p->kept_rung; k++) {
+        const struct record *r = counts_with(j, p->place, k);
+
+        if (r->rung == k)
+            vec_push(&j->inherited, ((struct inherited){t->place, *r}));
+    }
+    vec_push(&j->trials, ((struct trial_rules){.state = TRIAL_WAITING,
+                                               .place = t->place,
+                                               .parent = ev->drawn.parent,
+                                               .source = ev->drawn.source,
+                                               .saved = p->kept_step,
+                                               .last_step = p->kept_step,
+                                               .rung = p->kept_rung,
+                                               .promoted = p->kept_rung}));
+}
+
 static void on_trial(struct judge *j, const struct event *ev, struct trial_rules *none)
 {
     (void)none;
@@ -519,8 +680,16 @@ static void on_trial(struct judge *j, const struct event *ev, struct trial_rules
         wrong(j, ev, "no trial is to be drawn");
     if (synchronous(j) && ev->drawn.bracket != open_bracket(j))
         wrong(j, ev, "another bracket takes trials");
+    if ((ev->drawn.parent >= 0) != (j->places == j->planned))
+        wrong(j, ev, "it has a parent, or has none");
+    if (ev->drawn.parent >= 0) {
+        replace(j, ev);
+        return;
+    }
     vec_push(&j->trials, ((struct trial_rules){.state = TRIAL_WAITING,
                                                .bracket = ev->drawn.bracket,
+                                               .place = j->places++,
+                                               .parent = -1,
                                                .rung = -1,
                                                .promoted = -1}));
 }
@@ -613,7 +782,7 @@ static enum decision at_rung(struct judge *j, struct trial_rules *t, int trial, 
         t->state = TRIAL_PAUSED; /* would its own slot take it? */
         job = get_job(j);
         t->state = TRIAL_RUNNING;
-        if (!j->w->in_place || job.trial != trial)
+        if (!j->w->in_place || job.kind == JOB_DRAW || job.trial != trial)
             d = DECISION_PAUSE;
         else
             t->finalist = job.kind == JOB_FINAL;
@@ -774,6 +943,11 @@ static void on_end(struct judge *j, const struct event *ev, struct trial_rules *
         t->state = TRIAL_FAILED;
     else
         t->state = t->rung >= 0 && t->promoted < t->rung ? TRIAL_PAUSED : TRIAL_WAITING;
+    if (j->w->method == SCHEDULE_PBT && o == OUTCOME_PAUSED) {
+        t->kept = ev->attempt;
+        t->kept_rung = t->rung;
+        t->kept_step = t->saved;
+    }
 }
 
 static void on_stop(struct judge *j, const struct event *ev, struct trial_rules *t)

@@ -210,12 +210,49 @@ static void on_send(void *ctx, const char *packet, size_t n)
         fly(m->w, -1, m->process, packet, n);
 }
 
+/* The directory that the attempt begins with: as worker/agent/attempt_dir.c has it, a
+ * copy of the one that stays, or the one before it. */
+static void take_dir(struct world *w, const struct item *it)
+{
+    struct trial_dir *d = dir_of(w, it->work.trial);
+    struct kept_dir from = {it->work.source_trial, it->work.source_attempt, -1};
+    bool own = from.trial == it->work.trial;
+
+    if (from.attempt == 0 || d->attempt != (own ? from.attempt : 0))
+        return;
+    for (size_t i = 0; i < w->machines.n; i++)
+        for (int s = 0; s < w->slots_per_job; s++) {
+            const struct program *p = &w->machines.v[i]->program[s];
+
+            if (!w->machines.v[i]->gone && p->runs && p->trial == from.trial &&
+                p->attempt == from.attempt)
+                broken(w, "what attempt %d of trial %d writes is being copied",
+                       from.attempt, from.trial);
+        }
+    if (own) {
+        from.step = d->step;
+        vec_push(&w->kept, from);
+        return;
+    }
+    for (size_t i = 0; i < w->kept.n; i++)
+        if (w->kept.v[i].trial == from.trial && w->kept.v[i].attempt == from.attempt)
+            from.step = w->kept.v[i].step;
+    if (from.step < 0 && dir_of(w, from.trial)->attempt == from.attempt)
+        from.step = dir_of(w, from.trial)->step;
+    if (from.step != it->work.start)
+        broken(w,
+               "trial %d begins from step %lld of attempt %d of trial %d, which has %lld",
+               it->work.trial, (long long)it->work.start, from.attempt, from.trial,
+               (long long)from.step);
+    dir_of(w, it->work.trial)->step = from.step;
+}
+
 static void on_start(void *ctx, int slot, const struct item *it)
 {
     struct machine *m = ctx;
     struct world *w = m->w;
     struct program *p = &m->program[slot];
-    struct trial_dir *d = dir_of(w, it->work.trial);
+    struct trial_dir *d;
 
     if (p->runs)
         broken(w, "slot %d of job %s has two attempts", slot, m->job);
@@ -228,6 +265,8 @@ static void on_start(void *ctx, int slot, const struct item *it)
                           .until = it->work.until};
     w->attempts++;
     p->next = w->now + step_time(w, p);
+    take_dir(w, it);
+    d = dir_of(w, p->trial);
     if (d->attempt > p->attempt) { /* a later one has the directory */
         exits(w, p, -2, 0);
         return;

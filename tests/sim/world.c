@@ -355,6 +355,13 @@ static void draw_sweep(struct world *w)
     timers_default(&w->timers);
     if (w->promote && chance(w, S_METHOD) < 0.3)
         w->method = chance(w, S_METHOD) < 0.5 ? SCHEDULE_HYPERBAND : SCHEDULE_SHA;
+    if (w->method == SCHEDULE_ASHA && w->promote && !w->restart && !w->printed &&
+        w->trials >= 4 && chance(w, S_POPULATION) < 0.3) {
+        w->method = SCHEDULE_PBT;
+        w->in_place = false;
+        w->interval = 1 + (int)(chance(w, S_POPULATION) * 3);
+        w->max_t = 1 + w->interval * (1 + (int)(chance(w, S_POPULATION) * 5));
+    }
     if (w->method != SCHEDULE_ASHA)
         w->brackets = 1;
 }
@@ -374,6 +381,8 @@ static void write_sweep(struct world *w)
              w->brackets);
     if (w->promote)
         str_addf(&s, ", finalists: %d", w->finalists);
+    if (w->interval > 0)
+        str_addf(&s, ", interval: %d", w->interval);
     str_addf(&s, "}\nslots: %d\nidle: 30s\nretry: {failures: %d}\n", w->slots,
              w->retries);
     str_addf(&s, "slots_per_job: %d\ntrials_per_job: %d\n", w->slots_per_job,
@@ -417,6 +426,7 @@ static void world_end(struct world *w)
     vec_free(&w->machines);
     vec_free(&w->air);
     vec_free(&w->dirs);
+    vec_free(&w->kept);
     judge_free(w->judge);
     disk_end();
 }

@@ -24,6 +24,7 @@ enum stream {
     S_PEOPLE,
     S_SUBMIT,
     S_METHOD,
+    S_POPULATION,
     STREAMS
 };
 
@@ -98,6 +99,11 @@ struct trial_dir { /* the current attempt's directory */
     int64_t step; /* of the checkpoint in it, 0: none */
 };
 
+struct kept_dir { /* an attempt's, which stays while later ones have copies */
+    int32_t trial, attempt;
+    int64_t step;
+};
+
 struct judge;
 
 struct world {
@@ -116,6 +122,7 @@ struct world {
     double timeout;
     int num, den; /* eta */
     int grace, brackets, finalists, retries;
+    int interval; /* of pbt */
     enum schedule_method method;
     struct timers timers;
     char *yaml;
@@ -127,6 +134,7 @@ struct world {
     struct process *current; /* whose system calls these are; NULL: the world's own */
     ucontext_t context;
     VEC(struct trial_dir) dirs;
+    VEC(struct kept_dir) kept;
     double jump[HOSTS]; /* of each host's wall clock */
     double full_until;
     double person_at; /* looks after the sweep */

@@ -39,36 +39,126 @@ static void put_dir(struct str *path, const char *trial_dir, int64_t attempt)
     str_addf(path, "%s/a%02lld", trial_dir, (long long)attempt);
 }
 
+/* Not for . and .., nor for a log. */
+static bool is_kept(const char *name)
+{
+    size_t n = strlen(name);
+    return strcmp(name, ".") != 0 && strcmp(name, "..") != 0 &&
+           (n < 5 || strcmp(name + n - 4, ".log") != 0);
+}
+
+static bool ends_in_tmp(const char *name)
+{
+    size_t n = strlen(name);
+    return n > 4 && strcmp(name + n - 4, ".tmp") == 0;
+}
+
+/* Copies that were cut off. */
+static int remove_partial(const char *trial_dir, struct err *e)
+{
+    char **names;
+    size_t n;
+    int rc = dir_list(trial_dir, &names, &n, e);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < n && !rc; i++) {
+        char *path = path_join(trial_dir, names[i]);
+        if (ends_in_tmp(names[i]))
+            rc = dir_remove(path, e);
+        free(path);
+    }
+    free(names);
+    return rc;
+}
+
+/* The logs stay with the newest of a trial's directories. */
+static int move_logs(const char *from, const char *to, struct err *e)
+{
+    char **names;
+    size_t n;
+    int rc = dir_list(from, &names, &n, e);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < n && !rc; i++) {
+        char *old = path_join(from, names[i]), *new = path_join(to, names[i]);
+        if (!is_kept(names[i]) && rename(old, new) < 0)
+            rc = err_sys(e, "%s", new);
+        free(old);
+        free(new);
+    }
+    free(names);
+    return rc;
+}
+
+/* A copy of a checkpoint directory, whole when it has its name. */
+static int copy_dir(const char *trial_dir, const char *source, const char *path,
+                    struct err *e)
+{
+    struct str tmp = STR_INIT;
+    int rc = remove_partial(trial_dir, e);
+    str_addf(&tmp, "%s.tmp", path);
+    if (!rc && !attempt_dir_keeps(source))
+        rc = err_set(e, ERR_NOENT,
+                     "%s: the checkpoint that the attempt is to begin from is not there "
+                     "(`rung stop DIR TRIAL` gives the trial up)",
+                     source);
+    if (!rc)
+        rc = dir_copy(source, tmp.p, is_kept, e);
+    if (!rc && rename(tmp.p, path) < 0)
+        rc = err_sys(e, "%s", path);
+    if (!rc)
+        rc = dir_sync(trial_dir, e);
+    if (rc)
+        dir_remove(tmp.p, NULL);
+    str_free(&tmp);
+    return rc;
+}
+
 static int move_or_make(const char *trial_dir, int64_t before, int64_t attempt,
-                        struct str *path, struct err *e)
+                        const char *path, struct err *e)
 {
     struct str old = STR_INIT;
     int rc = 0;
-    put_dir(path, trial_dir, attempt);
     put_dir(&old, trial_dir, before);
-    if (before > attempt)
-        rc = err_set(e, ERR_FENCED, "attempt %lld has the directory already",
-                     (long long)before);
-    else if (before > 0 && before < attempt && rename(old.p, path->p) < 0)
+    if (before > 0 && rename(old.p, path) < 0)
         rc = err_sys(e, "%s: renaming it to a%02lld", old.p, (long long)attempt);
-    else if (before == 0 && mkdir(path->p, 0777) < 0)
-        rc = err_sys(e, "%s", path->p);
+    else if (before == 0 && mkdir(path, 0777) < 0)
+        rc = err_sys(e, "%s", path);
     str_free(&old);
     return rc;
 }
 
-int attempt_dir_take(const char *sweep_dir, int32_t trial, int32_t attempt,
-                     struct str *path, struct err *e)
+static void put_trial_dir(struct str *path, const char *sweep_dir, int32_t trial)
 {
-    struct str dir = STR_INIT;
+    str_addf(path, "%s/trials/%06ld", sweep_dir, (long)trial);
+}
+
+int attempt_dir_take(const char *sweep_dir, int32_t trial, int32_t attempt,
+                     struct attempt_source source, struct str *path, struct err *e)
+{
+    struct str dir = STR_INIT, from = STR_INIT, home = STR_INIT;
+    bool own = source.trial == trial;
     int64_t before = 0;
     int rc = 0;
-    str_addf(&dir, "%s/trials/%06ld", sweep_dir, (long)trial);
+    put_trial_dir(&dir, sweep_dir, trial);
+    put_trial_dir(&home, sweep_dir, source.trial);
+    put_dir(&from, home.p, source.attempt);
+    put_dir(path, dir.p, attempt);
     if (mkdir(dir.p, 0777) < 0)
         rc = errno == EEXIST ? newest(dir.p, &before, e) : err_sys(e, "%s", dir.p);
-    if (!rc)
-        rc = move_or_make(dir.p, before, attempt, path, e);
+    if (!rc && before > attempt)
+        rc = err_set(e, ERR_FENCED, "attempt %lld has the directory already",
+                     (long long)before);
+    else if (!rc && before < attempt && source.attempt > 0 &&
+             (before == 0 || (own && before == source.attempt)))
+        rc = copy_dir(dir.p, from.p, path->p, e);
+    else if (!rc && before < attempt)
+        rc = move_or_make(dir.p, before, attempt, path->p, e);
+    if (!rc && own && source.attempt > 0 && file_exists(from.p))
+        rc = move_logs(from.p, path->p, e);
     str_free(&dir);
+    str_free(&from);
+    str_free(&home);
     return rc;
 }
 
@@ -108,14 +198,6 @@ void attempt_log_said(const char *attempt_dir, int32_t attempt, const char *begi
     if (fd >= 0)
         close(fd);
     str_free(&path);
-}
-
-/* Not for . and .., nor for a log. */
-static bool is_kept(const char *name)
-{
-    size_t n = strlen(name);
-    return strcmp(name, ".") != 0 && strcmp(name, "..") != 0 &&
-           (n < 5 || strcmp(name + n - 4, ".log") != 0);
 }
 
 bool attempt_dir_keeps(const char *attempt_dir)

@@ -163,8 +163,9 @@ static int make_pipe(int *ours, int *theirs, struct err *e)
 static int open_files(struct hand *h, struct start *s, const struct item *work,
                       struct err *e)
 {
-    int rc =
-        attempt_dir_take(h->tools->dir, work->work.trial, work->work.attempt, &s->dir, e);
+    struct attempt_source source = {work->work.source_trial, work->work.source_attempt};
+    int rc = attempt_dir_take(h->tools->dir, work->work.trial, work->work.attempt, source,
+                              &s->dir, e);
     if (rc)
         return rc;
     str_add(&h->dir, s->dir.p);
