@@ -90,6 +90,7 @@ struct simulator {
     /* the repetition that runs */
     int64_t *order;          /* of the configurations, random; NULL where endless */
     VEC(int64_t) rows;       /* of each trial */
+    bool *taken;             /* [rows of the curves]: by a trial; NULL: endless */
     struct history *history; /* NULL unless it is wanted */
     /* what came out, by repetition */
     numbers time, busy, slot_time, attempts, lost, steps, best;
@@ -139,7 +140,7 @@ static int64_t next(void *ctx, int64_t step, int64_t until)
 }
 
 /* The curve that a new trial follows. */
-static int64_t choose_row(const struct simulator *s, const struct event *ev)
+static int64_t choose_row(struct simulator *s, const struct event *ev)
 {
     const struct space *sp = s->spec.space;
     struct value *values;
@@ -154,10 +155,17 @@ static int64_t choose_row(const struct simulator *s, const struct event *ev)
     json_begin(&j, ev->drawn.params.p, ev->drawn.params.len);
     if (space_scan(sp, &j, values, NULL) != 0)
         abort(); /* it was written by space_json() */
-    row = curves_nearest(s->curves, values);
+    row = curves_nearest(s->curves, values, s->taken);
+    if (row < 0) { /* all over again */
+        memset(s->taken, 0, (size_t)curves_rows(s->curves) * sizeof(s->taken[0]));
+        row = curves_nearest(s->curves, values, s->taken);
+    }
     values_free(values, space_count(sp));
     free(values);
-    return row >= 0 ? row : s->order[ev->trial % curves_rows(s->curves)];
+    if (row < 0)
+        return s->order[ev->trial % curves_rows(s->curves)];
+    s->taken[row] = true;
+    return row;
 }
 
 static void happened(void *ctx, const struct sweep *sw, const struct event *ev,
@@ -290,6 +298,8 @@ static int repeat(struct simulator *s, int64_t number, struct err *e)
         curves_free(s->curves);
         s->curves = curves_invent(s->spec.seed, s->spec.maximize);
     }
+    if (s->taken)
+        memset(s->taken, 0, (size_t)curves_rows(s->curves) * sizeof(s->taken[0]));
     shuffle(s, s->spec.seed);
     rc = simulate(&sim, &out, e);
     if (!rc)
@@ -586,8 +596,10 @@ static int open_curves(struct simulator *s, struct err *e)
     s->timed = s->step > 0 || mean > 0;
     s->mean_step = s->step > 0 ? s->step : s->timed ? mean : 1;
     s->best_of_all = curves_best(s->curves, s->spec.max_t, s->spec.maximize);
-    if (s->path)
+    if (s->path) {
         s->order = mem_alloc((size_t)curves_rows(s->curves) * sizeof(s->order[0]));
+        s->taken = mem_alloc((size_t)curves_rows(s->curves) * sizeof(s->taken[0]));
+    }
     return 0;
 }
 
@@ -606,6 +618,7 @@ static void close_simulator(struct simulator *s, const struct levels *lv)
     }
     free(s->level);
     free(s->order);
+    free(s->taken);
     vec_free(&s->rows);
     curves_free(s->curves);
     earlier_free(&s->earlier);

@@ -561,10 +561,11 @@ static double distance(const double a[], const double b[], int n)
     return both > 0 ? sum / both : INFINITY;
 }
 
-int64_t curves_nearest(const struct curves *c, const struct value values[])
+int64_t curves_nearest(const struct curves *c, const struct value values[],
+                       const bool taken[])
 {
     double *u, nearest = INFINITY;
-    int64_t found = 0;
+    int64_t found = -1;
     int dims;
 
     if (!c->located)
@@ -573,9 +574,11 @@ int64_t curves_nearest(const struct curves *c, const struct value values[])
     u = mem_alloc((size_t)dims * sizeof(*u));
     space_locate(c->sp, values, u);
     for (int64_t i = 0; i < c->rows; i++) {
+        if (taken[i])
+            continue;
         double d = distance(&c->points.v[i * dims], u, dims);
 
-        if (d < nearest) {
+        if (found < 0 || d < nearest) {
             nearest = d;
             found = i;
         }

@@ -46,8 +46,10 @@ double curves_metric(const struct curves *c, int64_t row, int64_t step);
 /* Seconds that a step takes; NaN: not known. */
 double curves_seconds(const struct curves *c, int64_t row);
 /* The row whose parameters come nearest to these: by the mean of the squared distances in
- * the unit cube, in the dimensions that both have. -1: no row has parameters. */
-int64_t curves_nearest(const struct curves *c, const struct value values[]);
+ * the unit cube, in the dimensions that both have, those left out that are taken[rows].
+ * -1: no row has parameters, or all are taken. */
+int64_t curves_nearest(const struct curves *c, const struct value values[],
+                       const bool taken[]);
 /* The rank correlation of the metric at a step with that at `end`, over all rows that got
  * there, or 1000 invented ones; what has diverged is the worst. NaN: there is no order.
  */
