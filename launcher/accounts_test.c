@@ -39,7 +39,7 @@ static int set_up(void **state)
     t->ops.account = on_account;
     t->x.ops = &t->ops;
     spec_init(s);
-    s->metric = mem_strdup("loss");
+    s->objective[0].name = mem_strdup("loss");
     s->space = space_new();
     space_declare(s->space, names, 1);
     space_define(s->space, 0, "uniform(0, 1)", NULL, NULL, NULL);

@@ -315,7 +315,10 @@ static void add_title(const struct outlook *o, struct str *out)
         str_addf(out, ", %s", schedule_names[s->schedule]);
     else
         str_addf(out, ", each to step %lld", (long long)s->max_t);
-    str_addf(out, ", %s of %s\n\n", s->maximize ? "maximum" : "minimum", s->metric);
+    for (int i = 0; i < s->objectives; i++)
+        str_addf(out, ", %s of %s", s->objective[i].maximize ? "maximum" : "minimum",
+                 s->objective[i].name);
+    str_add(out, "\n\n");
 }
 
 static void outlook_text(const struct outlook *o, struct str *out)
@@ -327,7 +330,7 @@ static void outlook_text(const struct outlook *o, struct str *out)
     add_costs(o, out);
     if (o->curves && spec_has_rungs(s))
         curves_add_grace(o->curves, o->forecast.levels[0].milestone, s->max_t,
-                         s->maximize, out);
+                         s->objective[0].maximize, out);
     str_addc(out, '\n');
     add_slots(o, out);
     add_disk(o, out);
@@ -418,7 +421,9 @@ static void outlook_json(const struct outlook *o, struct str *out)
     const struct space *sp = o->f->spec.space;
     json_put_object(out);
     put_text(out, "name", o->f->name);
-    put_text(out, "metric", o->f->spec.metric);
+    put_text(out, "metric", o->f->spec.objective[0].name);
+    if (o->f->spec.objectives > 1)
+        spec_metrics_json(&o->f->spec, out);
     json_put_key(out, "trials");
     json_put_int(out, fc->trials);
     json_put_key(out, "parameters");
@@ -433,8 +438,8 @@ static void outlook_json(const struct outlook *o, struct str *out)
     json_put_close(out, ']');
     if (o->curves) {
         double enough;
-        int64_t grace =
-            curves_grace(o->curves, o->f->spec.max_t, o->f->spec.maximize, &enough);
+        int64_t grace = curves_grace(o->curves, o->f->spec.max_t,
+                                     o->f->spec.objective[0].maximize, &enough);
         json_put_key(out, "grace_period");
         if (grace > 0)
             json_put_int(out, grace);
@@ -478,9 +483,9 @@ static int load_curves(struct outlook *o, struct err *e)
 {
     const struct spec *s = &o->f->spec;
     if (o->path)
-        return curves_load(&o->curves, o->path, s->metric, s->space, e);
+        return curves_load(&o->curves, o->path, s->objective[0].name, s->space, e);
     if (o->f->from && spec_has_rungs(s))
-        curves_load(&o->curves, o->f->from, s->metric, s->space, NULL);
+        curves_load(&o->curves, o->f->from, s->objective[0].name, s->space, NULL);
     return 0;
 }
 

@@ -32,10 +32,27 @@ struct shown {
 
 /* ---- the trial ---- */
 
+static void put_best(struct shown *s)
+{
+    const struct spec *spec = &s->l->file->spec;
+    char value[NUM_MAX];
+
+    str_add(s->out, "\nbest     ");
+    for (int i = 0; i < spec->objectives; i++) {
+        num_format_short(value, s->t->best.v[i], 5);
+        str_addf(s->out, "%s%s %s", i ? ", " : "", spec->objective[i].name, value);
+    }
+    str_addf(s->out, " at step %lld, last", (long long)s->t->best_step);
+    for (int i = 0; i < spec->objectives; i++) {
+        num_format_short(value, s->t->metric.v[i], 5);
+        str_addf(s->out, "%s %s", i ? "," : "", value);
+    }
+}
+
 static void put_head(struct shown *s)
 {
     const struct trial *t = s->t;
-    char now[NUM_MAX], best[NUM_MAX], time[UNITS_MAX], when[32];
+    char time[UNITS_MAX], when[32];
 
     str_addf(s->out, "trial %d  %s", s->number, trial_state_name(t->state));
     if (t->state == TRIAL_FAILED && t->short_ends >= 2)
@@ -53,11 +70,8 @@ static void put_head(struct shown *s)
     str_addf(s->out, "\nstep     %lld", (long long)t->last_step);
     if (t->saved > 0)
         str_addf(s->out, ", checkpoint of step %lld", (long long)t->saved);
-    num_format_short(now, t->metric, 5);
-    num_format_short(best, t->best, 5);
     if (t->best_step >= 0)
-        str_addf(s->out, "\nbest     %s %s at step %lld, last %s",
-                 s->l->file->spec.metric, best, (long long)t->best_step, now);
+        put_best(s);
     str_addf(s->out, "\ntime     %s in ended attempts",
              duration_format(time, t->seconds));
     if (!isnan(t->started))
@@ -104,7 +118,7 @@ static void put_curve(struct shown *s)
 
     if (s->t->last_step == 0)
         return;
-    str_addf(s->out, "\ncurve of %s\n", s->l->file->spec.metric);
+    str_addf(s->out, "\ncurve of %s\n", s->l->file->spec.objective[0].name);
     before = s->out->len;
     if (strcmp(nl_langinfo(CODESET), "UTF-8") == 0) {
         str_add(s->out, "  ");

@@ -107,10 +107,11 @@ static int64_t row_of(const struct simulator *s, int32_t trial)
     return s->rows.v[trial];
 }
 
-static double metric(void *ctx, int32_t trial, int64_t step)
+static double metric(void *ctx, int32_t trial, int64_t step, int objective)
 {
     const struct simulator *s = ctx;
 
+    (void)objective; /* there is one */
     return curves_metric(s->curves, row_of(s, trial), step);
 }
 
@@ -249,7 +250,7 @@ static void take(struct simulator *s, const struct simulated *out)
     vec_push(&s->attempts, n->attempts);
     vec_push(&s->lost, (double)out->lost);
     vec_push(&s->steps, out->steps);
-    vec_push(&s->best, n->best >= 0 ? sweep_trial(out->sw, n->best)->best : NAN);
+    vec_push(&s->best, n->best >= 0 ? sweep_trial(out->sw, n->best)->best.v[0] : NAN);
     take_levels(s, out);
     take_budgets(s, out);
 }
@@ -296,7 +297,7 @@ static int repeat(struct simulator *s, int64_t number, struct err *e)
     s->rows.n = 0;
     if (curves_rows(s->curves) == INT64_MAX) {
         curves_free(s->curves);
-        s->curves = curves_invent(s->spec.seed, s->spec.maximize);
+        s->curves = curves_invent(s->spec.seed, s->spec.objective[0].maximize);
     }
     if (s->taken)
         memset(s->taken, 0, (size_t)curves_rows(s->curves) * sizeof(s->taken[0]));
@@ -392,7 +393,8 @@ static void add_costs(const struct simulator *s, struct str *out)
 
 static double correlation(const struct simulator *s, int64_t step)
 {
-    return curves_correlation(s->curves, step, s->spec.max_t, s->spec.maximize);
+    return curves_correlation(s->curves, step, s->spec.max_t,
+                              s->spec.objective[0].maximize);
 }
 
 static void add_levels(const struct simulator *s, const struct levels *lv,
@@ -411,7 +413,8 @@ static void add_levels(const struct simulator *s, const struct levels *lv,
     }
     columns_print(&c, 0, out);
     if (s->spec.schedule != SCHEDULE_PBT)
-        curves_add_grace(s->curves, lv->step[0], s->spec.max_t, s->spec.maximize, out);
+        curves_add_grace(s->curves, lv->step[0], s->spec.max_t,
+                         s->spec.objective[0].maximize, out);
 }
 
 static void add_best(const struct simulator *s, struct str *out)
@@ -420,7 +423,7 @@ static void add_best(const struct simulator *s, struct str *out)
     struct str head = STR_INIT;
     char what[64];
 
-    str_addf(&head, "best %s after", s->spec.metric);
+    str_addf(&head, "best %s after", s->spec.objective[0].name);
     begin_table(&c, head.p);
     for (int b = 0; b < BUDGETS; b++) {
         if (s->at[b].n < s->time.n) /* some were over before */
@@ -533,7 +536,8 @@ static void add_json(const struct simulator *s, const struct levels *lv, struct 
         json_put_key(out, "best_of_all");
         json_put_num(out, s->best_of_all);
     }
-    grace = curves_grace(s->curves, s->spec.max_t, s->spec.maximize, &enough);
+    grace =
+        curves_grace(s->curves, s->spec.max_t, s->spec.objective[0].maximize, &enough);
     json_put_key(out, "grace_period");
     if (grace > 0)
         json_put_int(out, grace);
@@ -572,10 +576,18 @@ static int open_curves(struct simulator *s, struct err *e)
                        "checkpoint, as pbt does; without --curves its time and its costs "
                        "can be looked at",
                        s->path);
+    if (s->spec.objectives > 1)
+        return err_set(
+            e, ERR_INVAL,
+            "%s has %d metrics, and curves are of one: write `metric: %s` "
+            "instead of metrics into a copy of it (`rung check` tells what the "
+            "sweep will cost as it is)",
+            s->file->path, s->spec.objectives, s->spec.objective[0].name);
     if (s->path)
-        rc = curves_load(&s->curves, s->path, s->spec.metric, s->spec.space, e);
+        rc =
+            curves_load(&s->curves, s->path, s->spec.objective[0].name, s->spec.space, e);
     else
-        s->curves = curves_invent(s->spec.seed, s->spec.maximize);
+        s->curves = curves_invent(s->spec.seed, s->spec.objective[0].maximize);
     if (rc != 0)
         return rc;
     if (s->spec.max_t > curves_last_step(s->curves))
@@ -595,7 +607,7 @@ static int open_curves(struct simulator *s, struct err *e)
     mean = mean_seconds(s->curves);
     s->timed = s->step > 0 || mean > 0;
     s->mean_step = s->step > 0 ? s->step : s->timed ? mean : 1;
-    s->best_of_all = curves_best(s->curves, s->spec.max_t, s->spec.maximize);
+    s->best_of_all = curves_best(s->curves, s->spec.max_t, s->spec.objective[0].maximize);
     if (s->path) {
         s->order = mem_alloc((size_t)curves_rows(s->curves) * sizeof(s->order[0]));
         s->taken = mem_alloc((size_t)curves_rows(s->curves) * sizeof(s->taken[0]));

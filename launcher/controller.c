@@ -388,8 +388,9 @@ static void check_stop_rules(struct controller *c)
     const struct sweep_totals *n = sweep_totals(c->sw);
     int64_t over =
         n->state[TRIAL_COMPLETED] + n->state[TRIAL_STOPPED] + n->state[TRIAL_FAILED];
-    double best = n->best >= 0 ? sweep_trial(c->sw, n->best)->best : NAN;
-    bool good = sweep_spec(c->sw)->maximize ? best >= s->metric : best <= s->metric;
+    double best = n->best >= 0 ? sweep_trial(c->sw, n->best)->best.v[0] : NAN;
+    bool good =
+        sweep_spec(c->sw)->objective[0].maximize ? best >= s->metric : best <= s->metric;
     struct str why = STR_INIT;
 
     if (c->state == CONTROLLER_RUNNING && !n->finishing &&

@@ -227,21 +227,35 @@ static void on_ask(struct controller *c, struct peer *p, const struct item *it)
     vec_push(&c->parked, ((struct parked){(uint32_t)(p - c->peers.v), it->ask.slot}));
 }
 
+/* The first of the sweep's metrics that is not in a report; NULL: all are. */
+static const char *missing(const struct spec *spec, const struct item *it)
+{
+    for (int k = 0; k < spec->objectives; k++) {
+        int i = 0;
+
+        while (i < it->report.n_metrics &&
+               !slice_eq(it->report.metrics[i].name, spec->objective[k].name))
+            i++;
+        if (i == it->report.n_metrics)
+            return spec->objective[k].name;
+    }
+    return NULL;
+}
+
 /* Where nobody reports the sweep's metric, nothing is decided and trials run on for ever:
  * says so once a trial is past its milestone. */
 static void miss_metric(struct controller *c, const struct trial *t,
                         const struct item *it)
 {
-    const char *metric = sweep_spec(c->sw)->metric;
+    const char *metric = missing(sweep_spec(c->sw), it);
 
-    if (c->missed || sweep_totals(c->sw)->best >= 0 || it->report.step <= t->until)
+    if (!metric || c->missed || sweep_totals(c->sw)->best >= 0 ||
+        it->report.step <= t->until)
         return;
     str_cut(&c->text, 0);
     for (int i = 0; i < it->report.n_metrics; i++) {
         struct slice name = it->report.metrics[i].name;
 
-        if (slice_eq(name, metric))
-            return;
         if (i < METRICS_NAMED)
             str_addf(&c->text, "%s '%.*s'", i > 0 ? "," : "", (int)name.len, name.p);
     }

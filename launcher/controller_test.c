@@ -461,7 +461,7 @@ static struct world *world_of(uint64_t seed, enum schedule_mode mode, int trials
     w->saves = true;
     w->walltime = w->least_left = INFINITY;
     spec_init(s);
-    s->metric = mem_strdup("loss");
+    s->objective[0].name = mem_strdup("loss");
     s->space = space_new();
     space_declare(s->space, names, 1);
     assert_int_equal(space_define(s->space, 0, "uniform(0, 1)", NULL, NULL, NULL), 0);

@@ -25,7 +25,7 @@ static void begin(struct tale *t)
 
     *t = (struct tale){.loss = {SLICE("loss"), 1}};
     spec_init(s);
-    s->metric = mem_strdup("loss");
+    s->objective[0].name = mem_strdup("loss");
     s->space = space_new();
     space_declare(s->space, names, 1);
     assert_int_equal(space_define(s->space, 0, "uniform(0, 1)", NULL, NULL, NULL), 0);

@@ -21,13 +21,13 @@ static double cell_of(const struct history *h, const struct report_row *r, size_
     return NAN;
 }
 
-/* The number of the sweep's metric among the history's names; names.n: never reported. */
-static size_t metric_column(const struct loaded *l)
+/* The number of an objective among the history's names; names.n: never reported. */
+static size_t metric_column(const struct loaded *l, int objective)
 {
     size_t i = 0;
 
     while (i < l->history.names.n &&
-           strcmp(l->history.names.v[i], l->file->spec.metric) != 0)
+           strcmp(l->history.names.v[i], l->file->spec.objective[objective].name) != 0)
         i++;
     return i;
 }
@@ -47,7 +47,7 @@ struct points {
 static void take_points(const struct loaded *l, int32_t trial, struct points *p)
 {
     const struct history *h = &l->history;
-    size_t metric = metric_column(l);
+    size_t metric = metric_column(l, 0);
 
     for (size_t i = 0; i < h->reports.n; i++) {
         const struct report_row *r = &h->reports.v[i];
@@ -99,16 +99,18 @@ struct rows {
 static void take_metrics(const struct loaded *l, struct rows *rows)
 {
     const struct history *h = &l->history;
-    size_t metric = metric_column(l);
 
-    if (metric < h->names.n)
-        rows->metrics[rows->n_metrics++] = metric;
+    for (int k = 0; k < l->file->spec.objectives; k++)
+        if (metric_column(l, k) < h->names.n)
+            rows->metrics[rows->n_metrics++] = metric_column(l, k);
     for (size_t c = 0; c < h->names.n && rows->n_metrics < METRICS_MAX; c++) {
-        bool reported = false;
+        bool wanted = false;
 
-        for (size_t i = 0; i < rows->v.n && !reported; i++)
-            reported = !isnan(cell_of(h, rows->v.v[i], c));
-        if (reported && c != metric)
+        for (size_t i = 0; i < rows->v.n && !wanted; i++)
+            wanted = !isnan(cell_of(h, rows->v.v[i], c));
+        for (int k = 0; k < l->file->spec.objectives; k++)
+            wanted = wanted && c != metric_column(l, k);
+        if (wanted)
             rows->metrics[rows->n_metrics++] = c;
     }
 }
@@ -117,7 +119,7 @@ static void take_rows(const struct loaded *l, int32_t trial, struct rows *rows)
 {
     const struct trial *t = sweep_trial(l->sw, trial);
     const struct history *h = &l->history;
-    size_t metric = metric_column(l);
+    size_t metric = metric_column(l, 0);
 
     rows->best = SIZE_MAX;
     rows->again = t->attempts > 1;
@@ -126,7 +128,7 @@ static void take_rows(const struct loaded *l, int32_t trial, struct rows *rows)
 
         if (r->trial != trial)
             continue;
-        if (r->step == t->best_step && cell_of(h, r, metric) == t->best)
+        if (r->step == t->best_step && cell_of(h, r, metric) == t->best.v[0])
             rows->best = rows->v.n;
         vec_push(&rows->v, r);
     }

@@ -22,7 +22,7 @@ static void play_begin(struct play *p)
     static const char *const names[] = {"x"};
 
     spec_init(&p->spec);
-    p->spec.metric = mem_strdup("loss");
+    p->spec.objective[0].name = mem_strdup("loss");
     p->spec.space = space_new();
     space_declare(p->spec.space, names, 1);
     assert_int_equal(space_define(p->spec.space, 0, "uniform(0, 1)", NULL, NULL, NULL),

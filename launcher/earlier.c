@@ -51,12 +51,12 @@ static void take_reports(const struct loaded *l, const char *metric,
 
 /* As in the sweep itself, one that came to its own end early has its last value at the
  * last level. */
-static void take_end(const struct trial *t, const struct levels *lv, bool same_metric,
+static void take_end(const struct trial *t, const struct levels *lv, int objective,
                      struct outcome_of_trial *o)
 {
     o->failed |= t->state == TRIAL_FAILED;
-    if (t->state == TRIAL_COMPLETED && !t->complete && t->heard && same_metric)
-        take_value(o, lv->n - 1, t->metric);
+    if (t->state == TRIAL_COMPLETED && !t->complete && t->heard && objective >= 0)
+        take_value(o, lv->n - 1, t->metric.v[objective]);
 }
 
 /* ---- parameters ---- */
@@ -116,11 +116,15 @@ static void take_trials(struct earlier *a, const struct loaded *l, const struct 
 {
     const struct space *sp = s->space;
     int n = space_count(sp);
-    bool same_metric = strcmp(l->file->spec.metric, s->metric) == 0;
+    int objective =
+        l->file->spec.objectives - 1; /* of it, the metric of this one; or -1 */
     struct value *values = mem_alloc((size_t)n * sizeof(*values));
+    while (objective >= 0 &&
+           strcmp(l->file->spec.objective[objective].name, s->objective[0].name) != 0)
+        objective--;
     for (int32_t i = 0; i < a->trials; i++) {
         const struct trial *t = sweep_trial(l->sw, i);
-        take_end(t, lv, same_metric, &all[i]);
+        take_end(t, lv, objective, &all[i]);
         space_scan_shared(sp, t->params, strlen(t->params), values);
         if (!inside(sp, values))
             a->outside++;
@@ -146,7 +150,7 @@ static int take(struct earlier *a, const struct loaded *l, const struct sweepfil
         all[i].values = &values[(size_t)i * (size_t)lv.n];
     for (size_t i = 0; i < (size_t)a->trials * (size_t)lv.n; i++)
         values[i] = NAN;
-    take_reports(l, f->spec.metric, &lv, all);
+    take_reports(l, f->spec.objective[0].name, &lv, all);
     take_trials(a, l, &f->spec, &lv, all);
     free(values);
     free(all);
@@ -157,7 +161,7 @@ static int take(struct earlier *a, const struct loaded *l, const struct sweepfil
                        "search.from: of the %d trials of %s none is of use here: %d lie "
                        "outside the space, and the others reported no %s at step %lld or "
                        "later",
-                       a->trials, f->from, a->outside, f->spec.metric, first);
+                       a->trials, f->from, a->outside, f->spec.objective[0].name, first);
     return 0;
 }
 

@@ -34,7 +34,7 @@ static int draw(void *ctx, struct sweep *sw, struct event *ev, struct err *e)
 }
 
 /* The better, the smaller: its rank among all. */
-static double metric(void *ctx, int32_t trial, int64_t step)
+static double metric(void *ctx, int32_t trial, int64_t step, int objective)
 {
     const struct play *p = ctx;
     double rank = p->order == FORECAST_BEST ? trial
@@ -42,7 +42,7 @@ static double metric(void *ctx, int32_t trial, int64_t step)
                       ? -trial
                       : rng_unit(p->seed, RNG_FORECAST, (uint32_t)trial, 0, 0);
     (void)step;
-    return p->spec.maximize ? -rank : rank;
+    return p->spec.objective[objective].maximize ? -rank : rank;
 }
 
 static double seconds(void *ctx, int32_t trial, int64_t from, int64_t to)

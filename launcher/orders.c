@@ -51,13 +51,13 @@ void orders_event(struct orders *o, const struct event *ev, const struct verdict
         value = v->value;
     } else if (t->complete && ev->report.step >= spec->max_t) {
         level = o->levels - 1;
-        value = t->metric;
+        value = t->metric.v[0];
     } else {
         return;
     }
     if (!isfinite(value))
         value = NAN;
-    struct record r = {ev->trial, spec->maximize ? -value : value};
+    struct record r = {ev->trial, spec->objective[0].maximize ? -value : value};
     vec_push(&o->at[level].all, r);
 }
 

@@ -16,8 +16,8 @@ void orders_event(struct orders *o, const struct event *ev, const struct verdict
 /* Of a level and the next one, the last being that of complete trials. */
 struct order {
     uint32_t trials;    /* that were recorded at both, in any bracket */
-    double correlation; /* rank_correlation() of their metric; what is not finite is the
-                           worst. NaN: there is no order */
+    double correlation; /* rank_correlation() of their (first) metric; what is not finite
+                           is the worst. NaN: there is no order */
 };
 /* level < the last one. Sorts what it holds. */
 struct order orders_of(struct orders *o, int level);

@@ -27,13 +27,13 @@ static void emit(void *ctx, const struct event *ev, const struct verdict *v)
     if (ev->kind != EVENT_REPORT || v->stale)
         return;
     const struct trial *t = sweep_trial(h->sw, ev->trial);
-    double sign = sweep_spec(h->sw)->maximize ? -1 : 1;
+    double sign = sweep_spec(h->sw)->objective[0].maximize ? -1 : 1;
     if (v->rung >= 0)
         h->value[sweep_first_level(h->sw, t->bracket) + v->rung][ev->trial] =
             isfinite(v->value) ? sign * v->value : INFINITY;
     if (t->complete)
         h->value[LEVELS - 1][ev->trial] =
-            isfinite(t->metric) ? sign * t->metric : INFINITY;
+            isfinite(t->metric.v[0]) ? sign * t->metric.v[0] : INFINITY;
 }
 
 /* Against all pairs, compared by hand. */
@@ -42,7 +42,7 @@ static void compare(bool stop_mode, bool maximize, int brackets)
     struct heard h;
     struct spec spec;
     rehearsal_spec(&spec, TRIALS, stop_mode);
-    spec.maximize = maximize;
+    spec.objective[0].maximize = maximize;
     spec.brackets = brackets;
     struct sweep *sw = sweep_new(&spec);
     assert_int_equal(sweep_levels(sw)->n, LEVELS);
@@ -95,7 +95,7 @@ static void pairs_of_trials_that_were_not_stopped(void **state)
 static void report(struct orders *o, struct sweep *sw, int32_t trial, int64_t step,
                    double loss)
 {
-    struct metric m = {slice_of(sweep_spec(sw)->metric), loss};
+    struct metric m = {slice_of(sweep_spec(sw)->objective[0].name), loss};
     struct event ev = {.kind = EVENT_REPORT, .time = 1, .trial = trial, .attempt = 1};
     struct verdict v;
     ev.report.number = (uint32_t)step;
@@ -113,7 +113,7 @@ static void infinities_are_the_worst(void **state)
     (void)state;
     for (int maximize = 0; maximize < 2; maximize++) {
         rehearsal_spec(&spec, 3, true);
-        spec.maximize = maximize;
+        spec.objective[0].maximize = maximize;
         struct sweep *sw = sweep_new(&spec);
         struct orders *o = orders_new(sw);
         double sign = maximize ? -1 : 1;

@@ -19,6 +19,16 @@ static size_t find_column(const struct table *t, const char *name)
     return c;
 }
 
+/* Where the columns of parameters begin. */
+static size_t find_parameters(const struct table *t)
+{
+    size_t c = 0;
+
+    while (c < t->n_columns && strncmp(t->columns[c].name, "hp_", 3) != 0)
+        c++;
+    return c;
+}
+
 /* Columns from .. to as members, without those that are absent. */
 static void put_members(const struct table *t, const struct value cells[], size_t from,
                         size_t to, struct str *out)
@@ -61,7 +71,7 @@ static int put_table(void *ctx, const struct table *t, struct err *e)
 
         table_row(t, (size_t)s->trial, cells);
         put_members(t, cells, 0, attempts, s->out);
-        put_members(t, cells, attempts + 1, find_column(t, "seconds") + 1, s->out);
+        put_members(t, cells, attempts + 1, find_parameters(t), s->out);
     } else if (find_column(t, "trial") < t->n_columns) {
         put_rows(t, s, cells);
     }

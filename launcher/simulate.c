@@ -161,8 +161,8 @@ static void note_best(struct play *p)
     const struct incumbent *last = out->best.n ? &out->best.v[out->best.n - 1] : NULL;
 
     if (t && (!last || last->trial != best || last->step != t->best_step))
-        vec_push(&p->out->best,
-                 ((struct incumbent){p->now, out->steps, best, t->best_step, t->best}));
+        vec_push(&p->out->best, ((struct incumbent){p->now, out->steps, best,
+                                                    t->best_step, t->best.v[0]}));
 }
 
 static void report(struct play *p, int slot)
@@ -170,15 +170,18 @@ static void report(struct play *p, int slot)
     struct busy_slot *b = &p->slots[slot];
     const struct trial *t = sweep_trial(p->out->sw, b->trial);
     int64_t step = p->s->next(p->s->ctx, b->step, b->until);
-    struct metric m = {slice_of(p->s->spec->metric),
-                       p->s->metric(p->s->ctx, b->trial, step)};
+    const struct spec *spec = p->s->spec;
+    struct metric m[OBJECTIVES_MAX];
     struct event ev = {.kind = EVENT_REPORT, .trial = b->trial, .attempt = t->attempts};
     struct verdict v = {0};
 
     ev.report.number = t->last_number + 1;
     ev.report.step = step;
-    ev.report.metrics = &m;
-    ev.report.n_metrics = 1;
+    for (int i = 0; i < spec->objectives; i++)
+        m[i] = (struct metric){slice_of(spec->objective[i].name),
+                               p->s->metric(p->s->ctx, b->trial, step, i)};
+    ev.report.metrics = m;
+    ev.report.n_metrics = spec->objectives;
     apply(p, &ev, &v);
     p->out->steps += (double)(step - b->step);
     b->step = step;

@@ -31,7 +31,8 @@ struct simulation {
     /* Each event, after it was applied; NULL: nobody cares. */
     void (*happened)(void *ctx, const struct sweep *sw, const struct event *ev,
                      const struct verdict *v);
-    double (*metric)(void *ctx, int32_t trial, int64_t step); /* in the user's sign */
+    /* of spec's `objective`, in the user's sign */
+    double (*metric)(void *ctx, int32_t trial, int64_t step, int objective);
     double (*seconds)(void *ctx, int32_t trial, int64_t from, int64_t to); /* > 0 */
     /* The step of the report that follows the one at `step`, at most `until`. */
     int64_t (*next)(void *ctx, int64_t step, int64_t until);

@@ -73,6 +73,8 @@ static void add_hint(struct str *out, const struct key *k, const struct doc_node
                          : ": leave out the braces");
     else if (k->type == WANT_TEXT && node->kind == DOC_LIST)
         str_add(out, ": write it on one line, in quotes if it begins with '['");
+    else if (k->type == WANT_METRICS)
+        str_addf(out, ": write metrics: %s", k->sample);
     else if (k->type == WANT_LIST)
         str_add(out, ": begin each item with '- '");
     else if (node->kind == DOC_LIST)
@@ -190,6 +192,8 @@ static void check_required(struct reader *r)
     for (int i = 0; i < KEYS; i++) {
         enum key_id key = (enum key_id)i;
         bool wanted = keys[i].required;
+        if (key == KEY_METRIC)
+            wanted = !r->seen[KEY_METRICS];
         if (key == KEY_OOM_PARAM)
             wanted = r->found[KEY_OOM];
         if (key == KEY_PLATEAU_TRIALS)
@@ -240,13 +244,11 @@ static void read_name(struct reader *r)
             *p = '_';
 }
 
-static void read_metric(struct reader *r)
+/* Can a metric be called so? */
+static bool check_metric(struct reader *r, const struct doc_node *node)
 {
     static const char *const reserved[] = {"trial", "attempt", "step",
                                            "rung",  "time",    "elapsed"};
-    const struct doc_node *node = r->found[KEY_METRIC];
-    if (!node)
-        return;
     for (size_t i = 0; i < sizeof(reserved) / sizeof(*reserved); i++)
         if (strcmp(node->text, reserved[i]) == 0) {
             mistake_add(
@@ -254,18 +256,70 @@ static void read_metric(struct reader *r)
                 "the metric cannot be called '%s': each report has a column of that "
                 "name already",
                 reserved[i]);
-            r->bad[KEY_METRIC] = true;
-            return;
+            return false;
         }
-    bool good = node->len <= METRIC_LENGTH;
+    bool good = node->len > 0 && node->len <= METRIC_LENGTH;
     for (const char *p = node->text; *p; p++)
         good &= (unsigned char)*p > ' ' && *p != '=' && *p != 0x7f;
-    r->bad[KEY_METRIC] = !good;
     if (!good)
         mistake_add(
             &r->m, node->at,
             "the metric's name has no spaces, no '=' and at most %d bytes: not '%s'",
             METRIC_LENGTH, shown(node->text, node->len).text);
+    return good;
+}
+
+/* The index of min or max; -1: it is neither. */
+static int direction_of(struct reader *r, const struct doc_pair *pair)
+{
+    const char *const *words = keys[KEY_MODE].words;
+    const struct doc_node *value = pair->value;
+    for (int i = 0; value->kind == DOC_TEXT && words[i]; i++)
+        if (strcmp(value->text, words[i]) == 0)
+            return i;
+    if (value->kind != DOC_BROKEN)
+        mistake_add(&r->m, value->at, "metrics.%s must be min or max, not %s",
+                    shown(pair->key->text, pair->key->len).text, doc_shown(value).text);
+    return -1;
+}
+
+static void read_metrics(struct reader *r)
+{
+    const struct doc_node *map = r->found[KEY_METRICS];
+    struct spec *spec = &r->f->spec;
+    bool good = map->items.n > 0 && map->items.n <= OBJECTIVES_MAX;
+    if (!good)
+        mistake_add(&r->m, map->at, "metrics has one to %d metrics, not %zu",
+                    OBJECTIVES_MAX, map->items.n);
+    for (size_t i = 0; i < map->items.n && i < OBJECTIVES_MAX; i++) {
+        const struct doc_pair *pair = &map->items.v[i];
+        int direction = direction_of(r, pair);
+        good &= check_metric(r, pair->key) && direction >= 0;
+        free(spec->objective[i].name);
+        spec->objective[i] =
+            (struct objective){mem_strdup(pair->key->text), direction == 1};
+        spec->objectives = (int)i + 1;
+    }
+    r->bad[KEY_METRICS] |= !good;
+}
+
+/* One of `metric` and `metrics`. */
+static void read_metric(struct reader *r)
+{
+    const struct doc_node *mode = r->found[KEY_MODE];
+    if (r->found[KEY_METRIC])
+        r->bad[KEY_METRIC] = !check_metric(r, r->found[KEY_METRIC]);
+    if (!r->found[KEY_METRICS])
+        return;
+    if (r->found[KEY_METRIC])
+        mistake_add(&r->m, r->found[KEY_METRIC]->at,
+                    "say metric and mode, or metrics, not both");
+    else if (mode)
+        mistake_add(
+            &r->m, mode->at,
+            "mode is of one metric: say it of each of metrics, like {val_loss: %s}",
+            mode->text);
+    read_metrics(r);
 }
 
 /* Methods other than asha have one mode. */
@@ -309,12 +363,17 @@ static void read_mode(struct reader *r)
 static void read_parse(struct reader *r)
 {
     const struct doc_node *node = r->found[KEY_PARSE];
-    bool known = r->found[KEY_METRIC] && !r->bad[KEY_METRIC];
-    const char *metric = known ? r->f->spec.metric : NULL;
-    size_t offset = 0;
-    struct err e;
-    if (node && parse_check(node->text, metric, &offset, &e) != 0)
-        mistake_add(&r->m, doc_place(&r->m, node, offset), "parse: %s", e.text);
+    bool known = (r->found[KEY_METRIC] && !r->bad[KEY_METRIC]) ||
+                 (r->found[KEY_METRICS] && !r->bad[KEY_METRICS]);
+    for (int i = 0; node && i < r->f->spec.objectives; i++) {
+        const char *metric = known ? r->f->spec.objective[i].name : NULL;
+        size_t offset = 0;
+        struct err e;
+        if (parse_check(node->text, metric, &offset, &e) != 0) {
+            mistake_add(&r->m, doc_place(&r->m, node, offset), "parse: %s", e.text);
+            return;
+        }
+    }
 }
 
 static void read_command(struct reader *r)

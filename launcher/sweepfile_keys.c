@@ -35,12 +35,15 @@ const struct key keys[KEYS] = {
     [KEY_SHELL] = {"shell", WANT_FLAG, FIELD(shell), .fallback = "false",
         .help = "`true`: `/bin/sh -c` runs the command as it is, and parameters are in "
                 "`$RUNG_PARAM_NAME` only"},
-    [KEY_METRIC] = {"metric", WANT_TEXT, FIELD(spec.metric), .required = true,
-        .sample = "val_loss",
+    [KEY_METRIC] = {"metric", WANT_TEXT, FIELD(spec.objective[0].name),
+        .otherwise = "required, unless there is `metrics`", .sample = "val_loss",
         .help = "What trials report and the sweep optimises"},
-    [KEY_MODE] = {"mode", WANT_WORD, FIELD(spec.maximize), .fallback = "min",
+    [KEY_MODE] = {"mode", WANT_WORD, FIELD(spec.objective[0].maximize), .fallback = "min",
         .words = directions,
         .help = "Whether less or more of the metric is better"},
+    [KEY_METRICS] = {"metrics", WANT_METRICS, .sample = "{val_loss: min, latency: min}",
+        .help = "Instead of `metric` and `mode`: several that are optimised together, at "
+                "most 4, each with its `min` or `max`"},
     [KEY_SEED] = {"seed", WANT_INT, FIELD(spec.seed), .fallback = "0", .lo = 0,
         .hi = 0x1p63,
         .help = "Of every draw: the same seed gives the same trials"},
@@ -200,7 +203,8 @@ const struct key keys[KEYS] = {
     [KEY_STOP_METRIC] = {"stop.metric", WANT_REAL, FIELD(stop.metric), .settable = true,
         .none = true, .fallback = "none", .lo = -INFINITY, .hi = INFINITY,
         .sample = "0.05",
-        .help = "A value of the metric that is as good as one needs"},
+        .help = "A value of the metric that is as good as one needs (of one metric, not of "
+                "`metrics`)"},
     [KEY_STOP_CPU_HOURS] = {"stop.cpu_hours", WANT_REAL, FIELD(stop.cpu_hours),
         .settable = true, .none = true, .fallback = "none", .lo = 0, .hi = INFINITY,
         .sample = "1000",
@@ -222,20 +226,21 @@ const struct key keys[KEYS] = {
         .settable = true, .none = true, .required = true, .lo = 1, .hi = TRIALS_MOST,
         .sample = "50",
         .help = "So many trials have reported for the first time since the best metric was "
-                "bettered"},
+                "bettered; with `metrics`, since the Pareto front was"},
     [KEY_PLATEAU_IMPROVEMENT] = {"stop.plateau.improvement", WANT_REAL,
         FIELD(spec.improvement), .none = true, .fallback = "none", .lo = 0, .hi = INFINITY, .sample = "0.001",
-        .help = "What is less, in the metric's unit, does not count as better"},
+        .help = "What is less, in the metric's unit, does not count as better (of one metric, "
+                "not of `metrics`)"},
     [KEY_KEEP] = {"keep", WANT_SECTION,
         .help = "What is left when the sweep is finished"},
     [KEY_KEEP_CHECKPOINTS] = {"keep.checkpoints", WANT_INT, FIELD(keep_checkpoints),
         .settable = true, .fallback = "3", .lo = 0, .hi = TRIALS_MOST,
-        .help = "Checkpoints of the best trials, one at least. A stopped trial's goes at "
+        .help = "Checkpoints of the best trials (with `metrics`, of the Pareto front), one at least. A stopped trial's goes at "
                 "once unless it is among them; a paused one's stays until the sweep is "
                 "finished"},
     [KEY_PARSE] = {"parse", WANT_TEXT, FIELD(parse),
         .sample = "'epoch (?<step>\\d+): val_loss=(?<val_loss>\\S+)'",
-        .help = "A PCRE2 expression with named groups, `step` and the metric among them, "
+        .help = "A PCRE2 expression with named groups, `step` and the metrics among them, "
                 "that finds reports in what the program prints"},
     [KEY_RESTART] = {"restart", WANT_FLAG, FIELD(spec.restart), .fallback = "false",
         .help = "`true`: a trial that is promoted starts from step 0, because it has no "
@@ -275,12 +280,6 @@ static const struct {
     {"min_t", KEY_GRACE_PERIOD},
     {"points_to_evaluate", KEY_START},
 };
-
-/* What the next releases will have. */
-static bool comes_later(const char *path)
-{
-    return strcmp(path, "metrics") == 0;
-}
 
 int key_find(const char *path)
 {
@@ -333,6 +332,7 @@ static void add_wanted(const struct key *k, bool example, struct str *out)
         [WANT_SECTION] = {"a map of keys", ""},
         [WANT_OPTIONS] = {"a map of options", ""},
         [WANT_PARAMETERS] = {"a map of parameters", ""},
+        [WANT_METRICS] = {"a map of metrics, each with min or max", ""},
         [WANT_LIST] = {"a list", ""},
     };
     switch (k->type) {
@@ -574,15 +574,11 @@ static int add_meant(struct str *out, const char *section, const char *name)
 int key_unknown(const char *section, const char *name, struct str *out)
 {
     struct str path = STR_INIT;
-    int meant = -1;
+    int meant;
     str_addf(&path, "%s%s%s", section, *section ? "." : "",
              shown(name, strlen(name)).text);
-    if (comes_later(path.p)) {
-        str_addf(out, "%s is not in this release", path.p);
-    } else {
-        str_addf(out, "unknown key '%s'", path.p);
-        meant = add_meant(out, section, name);
-    }
+    str_addf(out, "unknown key '%s'", path.p);
+    meant = add_meant(out, section, name);
     str_free(&path);
     return meant;
 }

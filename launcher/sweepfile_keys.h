@@ -12,6 +12,7 @@ enum key_id {
     KEY_SHELL,
     KEY_METRIC,
     KEY_MODE,
+    KEY_METRICS,
     KEY_SEED,
     KEY_SPACE,
     KEY_CONSTRAINTS,
@@ -90,6 +91,7 @@ enum key_type {            /* what a key wants */
                 WANT_SECTION,    /* a map of keys of this table */
                 WANT_OPTIONS,    /* a map of options of another program */
                 WANT_PARAMETERS, /* the search space */
+                WANT_METRICS,    /* a map of metrics, to min or max */
                 WANT_LIST,
 };
 

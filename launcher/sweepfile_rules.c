@@ -152,6 +152,55 @@ static void learns_from(const struct sweepfile *f, struct str *why)
                  search_names[f->spec.search]);
 }
 
+static void search_ranks(const struct sweepfile *f, struct str *why)
+{
+    if (f->spec.objectives > 1 && !search_of_several(f->spec.search))
+        str_addf(
+            why,
+            "search.method %s models one metric, and metrics has %d: tpe learns from "
+            "several, and random, sobol and grid need none",
+            search_names[f->spec.search], f->spec.objectives);
+}
+
+static void learns_of_one(const struct sweepfile *f, struct str *why)
+{
+    if (f->spec.objectives > 1 && f->from)
+        str_addf(why, "search.from tells of one metric, and metrics has %d: leave it out",
+                 f->spec.objectives);
+}
+
+static void schedule_ranks(const struct sweepfile *f, struct str *why)
+{
+    const struct spec *s = &f->spec;
+    bool ranks = spec_promotes(s) && s->schedule != SCHEDULE_PBT;
+    if (s->objectives == 1 || s->schedule == SCHEDULE_NONE || ranks)
+        return;
+    str_addf(why, "schedule.%s %s compares values of one metric, and metrics has %d: ",
+             s->schedule == SCHEDULE_ASHA ? "mode" : "method",
+             s->schedule == SCHEDULE_ASHA ? "stop" : schedule_names[s->schedule],
+             s->objectives);
+    str_add(why, "asha's mode promote, hyperband and sha rank by several (promote with "
+                 "parse needs `restart: true`), and none runs every trial to max_t");
+}
+
+static void stops_at_value(const struct sweepfile *f, struct str *why)
+{
+    if (f->spec.objectives > 1 && !isnan(f->stop.metric))
+        str_addf(why,
+                 "stop.metric is a value of one metric, and metrics has %d: stop.plateau "
+                 "ends a sweep whose Pareto front grows no more",
+                 f->spec.objectives);
+}
+
+static void improves_by(const struct sweepfile *f, struct str *why)
+{
+    if (f->spec.objectives > 1 && f->spec.improvement > 0)
+        str_addf(why,
+                 "stop.plateau.improvement is in the unit of one metric, and metrics has "
+                 "%d: leave it out, and whatever betters the Pareto front counts",
+                 f->spec.objectives);
+}
+
 static void starts_count(const struct sweepfile *f, struct str *why)
 {
     if (f->spec.search != SEARCH_GRID && f->spec.n_start > f->spec.trials)
@@ -165,7 +214,8 @@ void rules_derive(struct sweepfile *f)
 {
     f->spec.chosen |= f->spec.search == SEARCH_AUTO;
     if (f->spec.chosen)
-        f->spec.search = search_best(f->spec.space, f->slots, gp_present());
+        f->spec.search =
+            search_best(f->spec.space, f->slots, gp_present() && f->spec.objectives == 1);
     if (f->spec.search == SEARCH_GRID && grids(f) == space_dims(f->spec.space))
         f->spec.trials = 1; /* a second draw of the same point would be the same */
     f->spec.in_place = f->trials_per_job != 1 && !f->command_has_until &&
@@ -196,6 +246,11 @@ static const struct {
     {cmaes_moves, {KEY_SEARCH_METHOD, KEY_SPACE}, 2},
     {learns_from, {KEY_SEARCH_FROM, KEY_SEARCH_METHOD}, 2},
     {starts_count, {KEY_SEARCH_TRIALS, KEY_SEARCH_METHOD}, 2},
+    {search_ranks, {KEY_SEARCH_METHOD, KEY_METRICS}, 2},
+    {learns_of_one, {KEY_SEARCH_FROM, KEY_METRICS}, 2},
+    {schedule_ranks, {KEY_SCHEDULE_METHOD, KEY_SCHEDULE_MODE, KEY_METRICS}, 3},
+    {stops_at_value, {KEY_STOP_METRIC, KEY_METRICS}, 2},
+    {improves_by, {KEY_PLATEAU_IMPROVEMENT, KEY_METRICS}, 2},
 };
 
 void rules_check(const struct sweepfile *f, const bool bad[],

@@ -150,8 +150,8 @@ static void test_defaults(void **state)
     (void)state;
     assert_string_equal(f->name, "f");
     assert_string_equal(f->text.p, LEAST);
-    assert_string_equal(f->spec.metric, "loss");
-    assert_false(f->spec.maximize);
+    assert_string_equal(f->spec.objective[0].name, "loss");
+    assert_false(f->spec.objective[0].maximize);
     assert_int_equal(f->slots, 1);
     assert_int_equal(f->slots_per_job, 1);
     assert_false(f->slots_per_job_set);
@@ -241,7 +241,7 @@ static void test_everything(void **state)
     const struct spec *s = &f->spec;
     (void)state;
     assert_string_equal(f->name, "all.of_it-1");
-    assert_true(s->maximize);
+    assert_true(s->objective[0].maximize);
     assert_true(s->seed == 9223372036854775000u);
     assert_int_equal(space_count(s->space), 6);
     assert_int_equal(space_dims(s->space), 3);

@@ -14,7 +14,8 @@ struct tidy {
     const struct sweepfile *file;
     char *trials; /* DIR/trials */
     /* What the worst of the best had when they were last looked for, smaller is better:
-     * who has less to show is none of them now. INFINITY: there were fewer. */
+     * who has less to show is none of them now. INFINITY: there were fewer, or there are
+     * several metrics. */
     double bar;
     int bar_of; /* so many were kept then */
     VEC(int32_t) due;
@@ -50,9 +51,9 @@ void tidy_free(struct tidy *t)
 
 static double turned_best(const struct tidy *t, int32_t trial)
 {
-    double best = sweep_trial(t->sw, trial)->best;
+    double best = sweep_trial(t->sw, trial)->best.v[0];
 
-    return sweep_spec(t->sw)->maximize ? -best : best;
+    return sweep_spec(t->sw)->objective[0].maximize ? -best : best;
 }
 
 /* The trials whose checkpoints are kept; free() them. */
@@ -62,7 +63,9 @@ static int32_t *find_best(struct tidy *t, int *n)
     int32_t *best = mem_alloc((size_t)keep * sizeof(best[0]));
 
     *n = sweep_best(t->sw, best, keep);
-    t->bar = *n > 0 && *n == keep ? turned_best(t, best[*n - 1]) : INFINITY;
+    t->bar = *n > 0 && *n == keep && sweep_spec(t->sw)->objectives == 1
+                 ? turned_best(t, best[*n - 1])
+                 : INFINITY;
     t->bar_of = keep;
     return best;
 }

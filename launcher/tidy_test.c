@@ -56,14 +56,14 @@ static void play_begin(struct play *p, int keep, bool maximize)
     assert_non_null(mkdtemp(p->dir));
     p->file.keep_checkpoints = keep;
     spec_init(s);
-    s->metric = mem_strdup("loss");
+    s->objective[0].name = mem_strdup("loss");
     s->space = space_new();
     space_declare(s->space, names, 1);
     assert_int_equal(space_define(s->space, 0, "uniform(0, 1)", NULL, NULL, NULL), 0);
     s->trials = 100;
     s->mode = MODE_STOP;
     s->max_t = 2;
-    s->maximize = maximize;
+    s->objective[0].maximize = maximize;
     p->sw = sweep_new(s);
     p->tidy = tidy_new(p->dir, p->sw, &p->file);
 }

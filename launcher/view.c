@@ -30,7 +30,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define GPU_LINES 8 /* trials; of more their sum is shown */
+#define GPU_LINES   8 /* trials; of more their sum is shown */
+#define FRONT_LINES 5
 
 struct level {
     int64_t milestone;
@@ -331,20 +332,52 @@ static void search_line(struct screen *s)
         str_addf(s->out, "search  %s (auto)\n", search_names[spec->search]);
 }
 
+/* "val_loss 0.21, latency 3  trial 4, step 27" */
+static void best_line(struct screen *s, int32_t trial)
+{
+    const struct spec *spec = sweep_spec(s->v->sw);
+    const struct trial *t = sweep_trial(s->v->sw, trial);
+    struct str text = STR_INIT;
+    char value[NUM_MAX];
+
+    for (int i = 0; i < spec->objectives; i++) {
+        num_format_short(value, t->best.v[i], 5);
+        str_addf(&text, "%s%s %s", i ? ", " : "", spec->objective[i].name, value);
+    }
+    paint(s, BOLD, text.p);
+    str_addf(s->out, "  trial %d, step %lld\n", trial, (long long)t->best_step);
+    str_free(&text);
+}
+
+/* Those of the Pareto front that differ most. */
+static void front_lines(struct screen *s)
+{
+    int32_t best[FRONT_LINES];
+    int all = sweep_front(s->v->sw), n = sweep_best(s->v->sw, best, FRONT_LINES);
+
+    n = n < all ? n : all;
+    str_addf(s->out, "front   %d of %d trials\n", all, sweep_trials(s->v->sw));
+    for (int i = 0; i < n; i++) {
+        str_add(s->out, "        ");
+        best_line(s, best[i]);
+    }
+    if (n < all)
+        str_addf(s->out, "        and %d more: rung best\n", all - n);
+}
+
 static void best_lines(struct screen *s)
 {
     const struct sweep_totals *n = sweep_totals(s->v->sw);
-    char value[NUM_MAX], text[256];
-    const struct trial *t;
 
     if (n->best < 0)
         return;
-    t = sweep_trial(s->v->sw, n->best);
-    num_format_short(value, t->best, 5);
-    snprintf(text, sizeof(text), "%s %s", sweep_spec(s->v->sw)->metric, value);
+    if (sweep_spec(s->v->sw)->objectives > 1) {
+        front_lines(s);
+        return;
+    }
     str_add(s->out, "best    ");
-    paint(s, BOLD, text);
-    str_addf(s->out, "  trial %d, step %lld\n        ", n->best, (long long)t->best_step);
+    best_line(s, n->best);
+    str_add(s->out, "        ");
     params(s, n->best, 8);
 }
 
@@ -386,15 +419,19 @@ static void order_line(struct screen *s)
 {
     const struct levels *lv = sweep_levels(s->v->sw);
     struct str text = STR_INIT;
+    const struct spec *spec = sweep_spec(s->v->sw);
     struct order o;
-    bool poor = false;
+    bool poor = false, any = false;
 
     for (int i = 0; i < lv->n - 1 && i < ORDERS_SHOWN; i++) {
         o = orders_of(s->v->orders, i);
         poor |= i == 0 && order_is_poor(&o);
         if (o.trials < ORDER_FEWEST || isnan(o.correlation))
             continue;
-        str_add(&text, text.len ? ", " : "rank correlation ");
+        if (text.len == 0 && spec->objectives > 1)
+            str_addf(&text, "of %s, ", spec->objective[0].name);
+        str_add(&text, any ? ", " : "rank correlation ");
+        any = true;
         str_addf(&text, "%.2f of steps %lld and %lld (%u trials)", o.correlation,
                  (long long)lv->step[i], (long long)lv->step[i + 1], o.trials);
     }
@@ -552,8 +589,10 @@ void view_line(const struct view *v, struct str *out)
         str_addf(out, ", %d running", n->open);
     if (n->state[TRIAL_FAILED] > 0)
         str_addf(out, ", %d failed", n->state[TRIAL_FAILED]);
-    if (n->best >= 0) {
-        num_format_short(value, sweep_trial(v->sw, n->best)->best, 5);
+    if (n->best >= 0 && sweep_spec(v->sw)->objectives > 1) {
+        str_addf(out, "  front of %d", sweep_front(v->sw));
+    } else if (n->best >= 0) {
+        num_format_short(value, sweep_trial(v->sw, n->best)->best.v[0], 5);
         str_addf(out, "  best %s (trial %d, step %lld)", value, n->best,
                  (long long)sweep_trial(v->sw, n->best)->best_step);
     }
@@ -566,10 +605,13 @@ void view_best(const struct view *v, struct str *out)
     const struct sweep_totals *n = sweep_totals(v->sw);
     struct screen s = {v, 80, false, true, out};
 
-    if (n->best < 0)
-        str_addf(out, "no trial has reported a finite %s\n", sweep_spec(v->sw)->metric);
-    else
+    if (n->best >= 0) {
         best_lines(&s);
+    } else {
+        str_add(out, "no trial has reported a finite ");
+        spec_metrics(sweep_spec(v->sw), out);
+        str_addc(out, '\n');
+    }
 }
 
 static void orders_json(const struct view *v, struct str *out)
@@ -596,6 +638,8 @@ static void orders_json(const struct view *v, struct str *out)
 
 void view_json(const struct view *v, struct str *out)
 {
+    const struct spec *spec = sweep_spec(v->sw);
+
     json_put_object(out);
     json_put_key(out, "name");
     json_put_str(out, v->file->name);
@@ -606,9 +650,11 @@ void view_json(const struct view *v, struct str *out)
     json_put_key(out, "epoch");
     json_put_int(out, v->epoch);
     json_put_key(out, "metric");
-    json_put_str(out, sweep_spec(v->sw)->metric);
+    json_put_str(out, spec->objective[0].name);
     json_put_key(out, "mode");
-    json_put_str(out, sweep_spec(v->sw)->maximize ? "max" : "min");
+    json_put_str(out, objective_mode(&spec->objective[0]));
+    if (spec->objectives > 1)
+        spec_metrics_json(spec, out);
     json_put_key(out, "slots");
     json_put_int(out, v->slots);
     json_put_key(out, "busy");

@@ -161,9 +161,9 @@ void viewer_event(struct viewer *v, const struct event *ev, const struct verdict
     if (ev->kind != EVENT_REPORT || n->best < 0)
         return;
     if (n->best != v->best_said ||
-        sweep_trial(v->l->sw, n->best)->best != v->best_value) {
+        sweep_trial(v->l->sw, n->best)->best.v[0] != v->best_value) {
         v->best_said = n->best;
-        v->best_value = sweep_trial(v->l->sw, n->best)->best;
+        v->best_value = sweep_trial(v->l->sw, n->best)->best.v[0];
         v->notable = true;
     }
 }

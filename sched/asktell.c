@@ -3,6 +3,7 @@
 #include "base/vec.h"
 #include "sched/state_json.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -279,22 +280,12 @@ static int op_fail(struct asktell *at, const struct request *r, struct str *out,
 static int op_best(struct asktell *at, const struct request *r, struct str *out,
                    struct err *e)
 {
-    int32_t *best;
-    int n;
-
     if (r->n < 1)
         return err_set(e, ERR_RANGE, "\"n\" must be at least 1");
-    n = r->n < sweep_trials(at->sw) ? (int)r->n : sweep_trials(at->sw);
-    best = mem_alloc(((size_t)n + 1) * sizeof(best[0]));
-    n = sweep_best(at->sw, best, n);
     json_put_object(out);
     json_put_key(out, "best");
-    json_put_array(out);
-    for (int i = 0; i < n; i++)
-        sweep_best_json(at->sw, best[i], out);
-    json_put_close(out, ']');
+    sweep_best_json(at->sw, r->n < INT_MAX ? (int)r->n : INT_MAX, out);
     json_put_close(out, '}');
-    free(best);
     return 0;
 }
 

@@ -109,7 +109,7 @@ static void read_json(struct bench *b, uint32_t trial)
 /* 1,000 trials of a space, each with a value. */
 static struct observed *thousand(const struct space *sp)
 {
-    struct observed *o = observed_new(sp, 1);
+    struct observed *o = observed_new(sp, 1, 1);
     struct value values[16];
     double u[16];
     for (uint32_t t = 0; t < 1000; t++) {

@@ -58,7 +58,7 @@ static void world_begin(struct world *w, const struct line lines[],
     if (!ops)
         fail_msg("%s", w->e.text);
     w->gp = gp_new(w->sp, 7, ops);
-    w->o = observed_new(w->sp, 2);
+    w->o = observed_new(w->sp, 2, 1);
     w->d.u = w->u;
     w->d.values = w->values;
 }
@@ -258,7 +258,7 @@ static void what_is_kept_changes_nothing(void **state)
     gp_free(w.gp);
     w.gp = gp_new(w.sp, 7, gp_open(NULL));
     struct observed *all = w.o;
-    w.o = observed_new(w.sp, 2);
+    w.o = observed_new(w.sp, 2, 1);
     scatter(&w, 30);
     draw(&w, 33); /* the same fit */
     observed_free(w.o);

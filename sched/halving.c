@@ -46,7 +46,7 @@ void sweep_add_bracket(struct sweep *sw)
     b.size = size_of(sw, b.first);
     b.rungs = mem_alloc((size_t)rungs * sizeof(b.rungs[0]));
     for (int k = 0; k < rungs; k++) {
-        rung_init(&b.rungs[k], sw->levels.step[b.first + k], s, k);
+        rung_init(&b.rungs[k], sw->levels.step[b.first + k], s, k, sw->spec->objectives);
         put_in_order(sw, &b.rungs[k]);
     }
     vec_push(&sw->brackets, b);

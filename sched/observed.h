@@ -9,15 +9,16 @@
  *   dropped  when it ended without any value, and nothing follows from that
  *
  * Values at different levels are never compared with each other. Memory: 8 bytes a
- * dimension, a level and a trial. */
+ * dimension, a trial, and of a trial's score an objective and a level. */
 #ifndef SCHED_OBSERVED_H
 #define SCHED_OBSERVED_H
 
+#include "sched/score.h"
 #include "sched/space.h"
 
 struct observed;
 
-struct observed *observed_new(const struct space *sp, int levels);
+struct observed *observed_new(const struct space *sp, int levels, int objectives);
 void observed_free(struct observed *o); /* NULL is fine */
 struct observed *observed_copy(const struct observed *o);
 /* Another number after each change of what it knows. */
@@ -26,8 +27,17 @@ uint64_t observed_changes(const struct observed *o);
 /* The next trial, numbered from 0, pending: point u[space_dims], of which only the
  * dimensions count whose parameter is present in values[space_count]. */
 void observed_add(struct observed *o, const double u[], const struct value values[]);
-/* Its value at a level, turned so that smaller is better. */
-void observed_value(struct observed *o, int32_t trial, int level, double value);
+/* Its score at a level, turned so that smaller is better. */
+void observed_score(struct observed *o, int32_t trial, int level,
+                    const struct score *score);
+/* The same of one objective. */
+static inline void observed_value(struct observed *o, int32_t trial, int level,
+                                  double value)
+{
+    const struct score score = score_of(value);
+
+    observed_score(o, trial, level, &score);
+}
 void observed_worst(struct observed *o, int32_t trial);
 /* It is over without having failed: when it is pending still, it becomes worst if
  * `beaten` by the others, else it is dropped. */
@@ -53,12 +63,18 @@ enum standing {
  * there, whose highest level below it counts, the higher the better; within one level the
  * smaller value comes first, and of equal ones the lower trial. */
 struct standing_rank {
-    int below; /* levels below the one in question: 0 is at it */
-    double value;
+    int below;    /* levels below the one in question: 0 is at it */
+    double value; /* of several objectives the first, until observed_place() */
     int32_t trial;
 };
 enum standing observed_standing(const struct observed *o, int level, int32_t trial,
                                 struct standing_rank *rank);
 bool observed_before(const struct standing_rank *a, const struct standing_rank *b);
+/* Of several objectives: sets the values of n finite ones, all seen from a level, so that
+ * the first `want` are those of the first fronts (sched/fronts.h) of what counts at the
+ * same level, and of the last of these fronts those that add most to its hypervolume. Of
+ * one objective it changes nothing. */
+void observed_place(const struct observed *o, int level, struct standing_rank ranks[],
+                    int n, int want);
 
 #endif

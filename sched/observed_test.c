@@ -38,7 +38,7 @@ static void add(struct observed *o, const struct space *sp, double x, double n, 
 static void points_are_what_values_stand_for(void **state)
 {
     struct space *sp = space_of_three();
-    struct observed *o = observed_new(sp, 1);
+    struct observed *o = observed_new(sp, 1, 1);
     (void)state;
     add(o, sp, 0.3, 0.26, 0.9);
     add(o, sp, 0.7, 0.99, 0.9);
@@ -61,7 +61,7 @@ static enum standing standing(const struct observed *o, int level, int32_t trial
 static void trials_have_fates(void **state)
 {
     struct space *sp = space_of_three();
-    struct observed *o = observed_new(sp, 2);
+    struct observed *o = observed_new(sp, 2, 1);
     (void)state;
     for (int i = 0; i < 7; i++)
         add(o, sp, 0.1, 0.1, 0.1);
@@ -90,7 +90,7 @@ static void trials_have_fates(void **state)
 static void the_level_is_the_highest_with_enough(void **state)
 {
     struct space *sp = space_of_three();
-    struct observed *o = observed_new(sp, 3);
+    struct observed *o = observed_new(sp, 3, 1);
     (void)state;
     for (int i = 0; i < 6; i++)
         add(o, sp, 0.1, 0.1, 0.1);
@@ -114,7 +114,7 @@ static void the_level_is_the_highest_with_enough(void **state)
 static void levels_are_not_mixed(void **state)
 {
     struct space *sp = space_of_three();
-    struct observed *o = observed_new(sp, 3);
+    struct observed *o = observed_new(sp, 3, 1);
     static const int order[] = {1, 0, 4, 2, 3, 5};
     struct standing_rank rank[6];
     (void)state;
@@ -142,7 +142,7 @@ static void levels_are_not_mixed(void **state)
 static void a_copy_stays_as_it_was(void **state)
 {
     struct space *sp = space_of_three();
-    struct observed *o = observed_new(sp, 2), *c = observed_copy(o);
+    struct observed *o = observed_new(sp, 2, 1), *c = observed_copy(o);
     (void)state;
     assert_int_equal(observed_trials(c), 0);
     assert_int_equal(observed_level(c, 1), -1);
@@ -163,6 +163,35 @@ static void a_copy_stays_as_it_was(void **state)
     space_free(sp);
 }
 
+/* Of two objectives: by fronts, level by level; of the front that not all are wanted of,
+ * the middle adds most. */
+static void several_are_ranked_by_fronts(void **state)
+{
+    static const struct score scores[] = {{{1, 3}}, {{3, 1}}, {{2, 2}},
+                                          {{3, 3}}, {{0, 0}}, {{1, NAN}}};
+    static const int order[] = {2, 0, 1, 3, 4}; /* 4 has not got to level 1 */
+    struct space *sp = space_of_three();
+    struct observed *o = observed_new(sp, 2, 2);
+    struct standing_rank rank[6];
+    (void)state;
+    for (int i = 0; i < 6; i++) {
+        add(o, sp, 0.1, 0.1, 0.1);
+        observed_score(o, i, i != 4, &scores[i]);
+    }
+    assert_int_equal(observed_level(o, 4), 1);
+    assert_int_equal(observed_level(o, 5), 0);
+    assert_int_equal(observed_standing(o, 1, 5, &rank[5]), STANDING_WORST);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(observed_standing(o, 1, i, &rank[i]), STANDING_FINITE);
+    observed_place(o, 1, rank, 5, 1);
+    for (int i = 0; i < 4; i++) {
+        assert_true(observed_before(&rank[order[i]], &rank[order[i + 1]]));
+        assert_false(observed_before(&rank[order[i + 1]], &rank[order[i]]));
+    }
+    observed_free(o);
+    space_free(sp);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +200,7 @@ int main(void)
         cmocka_unit_test(the_level_is_the_highest_with_enough),
         cmocka_unit_test(levels_are_not_mixed),
         cmocka_unit_test(a_copy_stays_as_it_was),
+        cmocka_unit_test(several_are_ranked_by_fronts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

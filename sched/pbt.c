@@ -101,7 +101,7 @@ void pbt_recorded(struct sweep *sw, int32_t trial)
     const struct trial *t = &sw->trials.v[trial];
 
     *record_of(sw->pbt, sw->pbt->places.v[trial], t->rung) =
-        (struct record){trial, isfinite(t->value) ? t->value : INFINITY};
+        (struct record){trial, score_finite(&t->value) ? t->value.v[0] : INFINITY};
 }
 
 /* What a place counts with at a rung; NULL: it does not. Who failed, was stopped by a
@@ -138,7 +138,7 @@ static struct stand stand_of(const struct sweep *sw, int32_t trial)
 {
     const struct trial *t = &sw->trials.v[trial];
     int32_t places = (int32_t)sw->pbt->holders.n, own = sw->pbt->places.v[trial];
-    double mine = isfinite(t->value) ? t->value : INFINITY;
+    double mine = score_finite(&t->value) ? t->value.v[0] : INFINITY;
     double *values = mem_alloc((size_t)places * sizeof(*values));
     struct stand s = {.rank = 1, .best = NAN, .cutoff = NAN};
 
@@ -164,7 +164,7 @@ void pbt_stand(const struct sweep *sw, int32_t trial, struct verdict *v)
 {
     struct stand s = stand_of(sw, trial);
 
-    v->value = sweep_turn(sw, sw->trials.v[trial].value);
+    v->value = sweep_turn(sw, sw->trials.v[trial].value.v[0]);
     v->rank = (uint32_t)s.rank;
     v->size = (uint32_t)s.size;
     v->cutoff = sweep_turn(sw, s.cutoff);
@@ -212,7 +212,7 @@ static int32_t draw_parent(const struct sweep *sw, int32_t trial)
     int32_t *parents, n, parent = -1;
     double u;
 
-    if (s.quarter == 0 || (isfinite(t->value) && s.rank <= s.size - s.quarter))
+    if (s.quarter == 0 || (score_finite(&t->value) && s.rank <= s.size - s.quarter))
         return -1;
     parents = mem_alloc(sw->pbt->holders.n * sizeof(*parents));
     n = parents_for(sw, trial, &s, parents);

@@ -110,26 +110,26 @@ static void test_top(void **state)
     struct rung r;
 
     (void)state;
-    rung_init(&r, 1, 0, 0);
+    rung_init(&r, 1, 0, 0, 1);
     assert_true(isnan(rung_top_cutoff(&r, 0)));
     for (uint32_t i = 0; i < 9; i++) /* 8, 7, ... 0 */
-        assert_int_equal(rung_record(&r, 8. - i, i), 1);
+        assert_int_equal(rung_record(&r, &(struct score){{8. - i}}, i), 1);
     assert_true(rung_top_cutoff(&r, 3) == 2);
     assert_true(rung_in_top(&r, 2, 6, 3));
     assert_false(rung_in_top(&r, 3, 5, 3));
     /* 1 and 2 fail: 3 and 4 take their places */
-    rung_pass_over(&r, 1, 7);
-    rung_pass_over(&r, 2, 6);
+    rung_pass_over(&r, &(struct score){{1}}, 7);
+    rung_pass_over(&r, &(struct score){{2}}, 6);
     assert_true(rung_top_cutoff(&r, 3) == 4);
     assert_true(rung_in_top(&r, 4, 4, 3));
     assert_false(rung_in_top(&r, 5, 3, 3));
     /* NaN counts in the size, at the worst rank, and is never in the top */
-    assert_int_equal(rung_record(&r, NAN, 9), 10);
-    assert_int_equal(rung_record(&r, INFINITY, 10), 11);
-    assert_int_equal(rung_record(&r, -INFINITY, 11), 12);
+    assert_int_equal(rung_record(&r, &(struct score){{NAN}}, 9), 10);
+    assert_int_equal(rung_record(&r, &(struct score){{INFINITY}}, 10), 11);
+    assert_int_equal(rung_record(&r, &(struct score){{-INFINITY}}, 11), 12);
     assert_true(rung_top_cutoff(&r, 4) == 5);
     /* a tie: recorded first wins */
-    assert_int_equal(rung_record(&r, 0, 12), 2);
+    assert_int_equal(rung_record(&r, &(struct score){{0}}, 12), 2);
     rung_clear(&r);
 }
 
@@ -139,11 +139,11 @@ static void test_top_of_few(void **state)
     struct rung r;
 
     (void)state;
-    rung_init(&r, 1, 0, 0);
+    rung_init(&r, 1, 0, 0, 1);
     for (uint32_t i = 0; i < 10; i++)
-        rung_record(&r, i, i);
+        rung_record(&r, &(struct score){{i}}, i);
     for (uint32_t i = 0; i < 8; i++)
-        rung_pass_over(&r, i, i);
+        rung_pass_over(&r, &(struct score){{i}}, i);
     assert_true(rung_top_cutoff(&r, 5) == 9);
     assert_true(rung_in_top(&r, 9, 9, 5));
     rung_clear(&r);
@@ -155,14 +155,14 @@ static void test_stop_cutoff(void **state)
     struct rung r;
 
     (void)state;
-    rung_init(&r, 1, 0, 0);
+    rung_init(&r, 1, 0, 0, 1);
     assert_true(isnan(rung_stop_cutoff(&r, eta_of("3"))));
-    rung_record(&r, .5, 0);
+    rung_record(&r, &(struct score){{.5}}, 0);
     assert_true(rung_stop_cutoff(&r, eta_of("3")) == -.5);
-    rung_record(&r, .1, 1);
-    rung_record(&r, NAN, 2);
-    rung_record(&r, .9, 3);
-    rung_record(&r, .3, 4);
+    rung_record(&r, &(struct score){{.1}}, 1);
+    rung_record(&r, &(struct score){{NAN}}, 2);
+    rung_record(&r, &(struct score){{.9}}, 3);
+    rung_record(&r, &(struct score){{.3}}, 4);
     assert_true(rung_stop_cutoff(&r, eta_of("2")) == -0.40000000000000002);
     assert_true(rung_stop_cutoff(&r, eta_of("3")) == -0.29999999999999999);
     assert_true(rung_stop_cutoff(&r, eta_of("4")) == -0.25);

@@ -25,6 +25,11 @@ bool search_by_model(enum search_method method)
            method == SEARCH_GP;
 }
 
+bool search_of_several(enum search_method method)
+{
+    return !search_by_model(method) || method == SEARCH_TPE || method == SEARCH_BOHB;
+}
+
 int search_method_of(const char *name)
 {
     for (int i = 0; search_names[i]; i++)

@@ -32,6 +32,8 @@ bool search_by_model(enum search_method method);
 #define SEARCH_GP_DIMS  50
 #define SEARCH_GP_SLOTS 100
 enum search_method search_best(const struct space *sp, int slots, bool gp);
+/* Whether it goes with several objectives: it ranks trials, or needs nothing of them. */
+bool search_of_several(enum search_method method);
 
 #define SEARCH_REDRAWS 10000
 

@@ -1,5 +1,6 @@
 #include "sched/spec.h"
 
+#include "base/json.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
@@ -12,6 +13,7 @@ const char *const mode_names[] = {"promote", "stop", NULL};
 void spec_init(struct spec *s)
 {
     *s = (struct spec){
+        .objectives = 1,
         .search = SEARCH_RANDOM,
         .trials = 1,
         .multivariate = true,
@@ -38,7 +40,8 @@ void spec_clear(struct spec *s)
         free(s->start[i]);
     }
     free(s->start);
-    free(s->metric);
+    for (int i = 0; i < s->objectives; i++)
+        free(s->objective[i].name);
     space_free(s->space);
     spec_init(s);
 }
@@ -68,6 +71,27 @@ int spec_levels(const struct spec *s, struct levels *lv, struct err *e)
 bool spec_promotes(const struct spec *s)
 {
     return spec_has_rungs(s) && s->mode == MODE_PROMOTE;
+}
+
+void spec_metrics(const struct spec *s, struct str *out)
+{
+    for (int i = 0; i < s->objectives; i++)
+        str_addf(out, "%s%s",
+                 i == 0                  ? ""
+                 : i + 1 < s->objectives ? ", "
+                                         : " and ",
+                 s->objective[i].name);
+}
+
+void spec_metrics_json(const struct spec *s, struct str *out)
+{
+    json_put_key(out, "metrics");
+    json_put_object(out);
+    for (int i = 0; i < s->objectives; i++) {
+        json_put_key(out, s->objective[i].name);
+        json_put_str(out, objective_mode(&s->objective[i]));
+    }
+    json_put_close(out, '}');
 }
 
 static int64_t total(const struct spec *s, int64_t points)

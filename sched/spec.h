@@ -4,6 +4,7 @@
 #define SCHED_SPEC_H
 
 #include "sched/levels.h"
+#include "sched/score.h"
 #include "sched/search.h"
 #include "sched/space.h"
 
@@ -19,10 +20,21 @@ enum schedule_mode { MODE_PROMOTE, MODE_STOP };
 extern const char *const schedule_names[]; /* NULL-terminated, by enum */
 extern const char *const mode_names[];
 
+/* A metric that is optimised. */
+struct objective {
+    char *name;
+    bool maximize; /* mode: max; metrics are negated inside sched/ */
+};
+
+static inline const char *objective_mode(const struct objective *o)
+{
+    return o->maximize ? "max" : "min";
+}
+
 struct spec {
     uint64_t seed;
-    char *metric;
-    bool maximize; /* mode: max; metrics are negated inside sched/ */
+    struct objective objective[OBJECTIVES_MAX];
+    int objectives; /* at least one; the names of the others are NULL */
 
     struct space *space;
     struct value **start; /* [n_start][space_count]: tried first, ABSENT is drawn */
@@ -44,7 +56,8 @@ struct spec {
                        nor with {until} in the command) */
     bool restart;   /* a promoted trial starts from step 0 */
 
-    double improvement; /* of the metric: what is less does not end a plateau; >= 0 */
+    double improvement; /* of the metric: what is less does not end a plateau; >= 0,
+                           and 0 with several objectives */
 
     int retry_failures;
     int oom_param; /* index of retry.oom's parameter, -1: none */
@@ -61,6 +74,10 @@ bool spec_synchronous(const struct spec *s);
 int spec_levels(const struct spec *s, struct levels *lv, struct err *e);
 /* Do they pause there, and only the best go on? */
 bool spec_promotes(const struct spec *s);
+/* Appends the names of the metrics: "val_loss", "val_loss and latency". */
+void spec_metrics(const struct spec *s, struct str *out);
+/* Appends "metrics":{"val_loss":"min","latency":"min"}. */
+void spec_metrics_json(const struct spec *s, struct str *out);
 /* How many trials the search makes in all: `trials`, or for grid its points times
  * `trials` and the start entries. */
 int64_t spec_total(const struct spec *s);

@@ -1,6 +1,23 @@
 #include "sched/state_json.h"
 
-void sweep_best_json(const struct sweep *sw, int32_t trial, struct str *out)
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+static void metrics_json(const struct spec *spec, const struct score *score,
+                         struct str *out)
+{
+    json_put_key(out, "metrics");
+    json_put_object(out);
+    for (int i = 0; i < spec->objectives; i++) {
+        json_put_key(out, spec->objective[i].name);
+        json_put_num(out, score->v[i]);
+    }
+    json_put_close(out, '}');
+}
+
+static void trial_json(const struct sweep *sw, int32_t trial, int32_t front,
+                       struct str *out)
 {
     const struct trial *t = sweep_trial(sw, trial);
     struct str params = STR_INIT;
@@ -9,7 +26,12 @@ void sweep_best_json(const struct sweep *sw, int32_t trial, struct str *out)
     json_put_key(out, "trial");
     json_put_int(out, trial);
     json_put_key(out, "metric");
-    json_put_num(out, t->best);
+    json_put_num(out, t->best.v[0]);
+    if (sweep_spec(sw)->objectives > 1) {
+        metrics_json(sweep_spec(sw), &t->best, out);
+        json_put_key(out, "front");
+        json_put_int(out, front);
+    }
     json_put_key(out, "step");
     json_put_int(out, t->best_step);
     json_put_key(out, "params");
@@ -17,6 +39,24 @@ void sweep_best_json(const struct sweep *sw, int32_t trial, struct str *out)
     json_put_raw(out, (struct slice){params.p, params.len});
     json_put_close(out, '}');
     str_free(&params);
+}
+
+void sweep_best_json(const struct sweep *sw, int n, struct str *out)
+{
+    size_t trials = (size_t)sweep_trials(sw);
+    int32_t *best, *front = mem_alloc(trials * sizeof(front[0]));
+
+    n = n < (int)trials ? n : (int)trials;
+    best = mem_alloc((size_t)n * sizeof(best[0]));
+    n = sweep_best(sw, best, n);
+    if (sweep_spec(sw)->objectives > 1)
+        sweep_fronts(sw, front);
+    json_put_array(out);
+    for (int i = 0; i < n; i++)
+        trial_json(sw, best[i], front[best[i]], out);
+    json_put_close(out, ']');
+    free(best);
+    free(front);
 }
 
 static void rung_json(const struct sweep *sw, int s, int k, struct str *out)
@@ -71,7 +111,11 @@ void sweep_state_json(const struct sweep *sw, struct str *out)
     json_put_close(out, ']');
     json_put_key(out, "best");
     if (n->best >= 0)
-        sweep_best_json(sw, n->best, out);
+        trial_json(sw, n->best, 1, out);
     else
         json_put_null(out);
+    if (sweep_spec(sw)->objectives > 1) {
+        json_put_key(out, "front");
+        sweep_best_json(sw, sweep_front(sw), out);
+    }
 }

@@ -46,7 +46,6 @@ struct sweep *sweep_new(const struct spec *spec)
     if (spec->schedule == SCHEDULE_PBT)
         sw->pbt = pbt_new(sweep_rungs(sw, 0));
     sw->totals.best = sw->known_last = -1;
-    sw->bettered = INFINITY;
     plan(sw, spec);
     sw->u = mem_alloc((size_t)space_dims(spec->space) * sizeof(sw->u[0]));
     sw->values = mem_alloc((size_t)space_count(spec->space) * sizeof(sw->values[0]));
@@ -54,7 +53,7 @@ struct sweep *sweep_new(const struct spec *spec)
     if (spec->search == SEARCH_CMAES)
         sw->cmaes = cmaes_new(spec->space, spec->seed);
     else if (search_by_model(spec->search))
-        sw->seen = observed_new(spec->space, sw->levels.n);
+        sw->seen = observed_new(spec->space, sw->levels.n, spec->objectives);
     return sw;
 }
 
@@ -66,6 +65,7 @@ void sweep_free(struct sweep *sw)
     for (size_t i = 0; i < sw->trials.n; i++)
         free((char *)sw->trials.v[i].params);
     vec_free(&sw->trials);
+    vec_free(&sw->bettered);
     median_free(sw->median);
     pbt_free(sw->pbt);
     levels_free(&sw->levels);
@@ -104,8 +104,8 @@ static bool unpromoted(const struct trial *t)
 /* The trial leaves its rung's competition for good: the next best takes its place. */
 static void pass_over(struct sweep *sw, struct trial *t)
 {
-    if (sw->spec->mode == MODE_PROMOTE && unpromoted(t) && isfinite(t->value))
-        rung_pass_over(sweep_rung_of(sw, t, t->rung), t->value, t->order);
+    if (sw->spec->mode == MODE_PROMOTE && unpromoted(t) && score_finite(&t->value))
+        rung_pass_over(sweep_rung_of(sw, t, t->rung), &t->value, t->order);
 }
 
 static void mark_promoted(struct sweep *sw, struct trial *t, int32_t rung)
@@ -128,35 +128,70 @@ static void become_finalist(struct sweep *sw, struct trial *t)
 
 static bool better(const struct sweep *sw, const struct trial *a, const struct trial *b)
 {
-    double x = sweep_turn(sw, a->best), y = sweep_turn(sw, b->best);
+    struct score x = sweep_turned(sw, a->best), y = sweep_turned(sw, b->best);
+    int order = score_compare(&x, &y);
 
-    if (x != y)
-        return x < y;
+    if (order)
+        return order < 0;
     if (a->best_step != b->best_step)
         return a->best_step > b->best_step;
     return a < b;
 }
 
-static void note_best(struct sweep *sw, struct trial *t, int64_t step, double metric)
+/* Is a score better than each of the best, in an objective by more than what counts? Then
+ * it takes the place of those that it is as good as in all. */
+static bool betters(struct sweep *sw, const struct score *s)
 {
-    const struct trial *best =
-        sw->totals.best >= 0 ? &sw->trials.v[sw->totals.best] : NULL;
+    size_t n = 0;
+
+    for (size_t i = 0; i < sw->bettered.n; i++) {
+        const struct score *best = &sw->bettered.v[i];
+        bool better = false;
+
+        for (int k = 0; k < OBJECTIVES_MAX; k++)
+            better |= s->v[k] < best->v[k] - sw->spec->improvement;
+        if (!better)
+            return false;
+    }
+    for (size_t i = 0; i < sw->bettered.n; i++)
+        if (!score_dominates(s, &sw->bettered.v[i]))
+            sw->bettered.v[n++] = sw->bettered.v[i];
+    sw->bettered.n = n;
+    vec_push(&sw->bettered, *s);
+    return true;
+}
+
+/* With several objectives the best trial can become worse in the first. */
+static void find_best(struct sweep *sw, struct trial *t)
+{
+    struct trial *best = sw->totals.best >= 0 ? &sw->trials.v[sw->totals.best] : NULL;
+
+    if (best == t) {
+        for (size_t i = 0; sw->spec->objectives > 1 && i < sw->trials.n; i++)
+            if (sw->trials.v[i].best_step >= 0 && better(sw, &sw->trials.v[i], best))
+                best = &sw->trials.v[i];
+    } else if (!best || better(sw, t, best)) {
+        best = t;
+    }
+    sw->totals.best = number_of(sw, best);
+}
+
+/* Of t->metric, reported at `step`. */
+static void note_best(struct sweep *sw, struct trial *t, int64_t step)
+{
+    struct score now = sweep_turned(sw, t->metric), best = sweep_turned(sw, t->best);
 
     sw->totals.plateau += !t->heard;
     t->heard = true;
-    t->metric = metric;
-    if (!isfinite(metric))
+    if (!score_finite(&now))
         return;
-    if (sweep_turn(sw, metric) < sw->bettered - sw->spec->improvement) {
-        sw->bettered = sweep_turn(sw, metric);
+    if (betters(sw, &now))
         sw->totals.plateau = 0;
-    }
-    if (t->best_step < 0 || sweep_turn(sw, metric) <= sweep_turn(sw, t->best)) {
-        t->best = metric;
+    if (t->best_step < 0 || !score_dominates(&best, &now)) {
+        t->best = t->metric;
         t->best_step = step;
     }
-    if (!best || (best != t && better(sw, t, best)))
-        sw->totals.best = number_of(sw, t);
+    find_best(sw, t);
 }
 
 static struct trial *trial_at(struct sweep *sw, int32_t trial)
@@ -216,15 +251,15 @@ static int32_t seen_as(const struct sweep *sw, const struct trial *t)
 
 /* What it came to at a step, if that is a level. */
 static void see_value(struct sweep *sw, const struct trial *t, int64_t step,
-                      double turned)
+                      const struct score *turned)
 {
     for (int l = 0; l < sw->levels.n; l++) {
         if (sw->levels.step[l] != step)
             continue;
         if (sw->cmaes)
-            cmaes_value(sw->cmaes, number_of(sw, t), l, turned);
+            cmaes_value(sw->cmaes, number_of(sw, t), l, turned->v[0]);
         if (sw->seen)
-            observed_value(sw->seen, seen_as(sw, t), l, turned);
+            observed_score(sw->seen, seen_as(sw, t), l, turned);
     }
 }
 
@@ -234,8 +269,11 @@ static void see_end(struct sweep *sw, const struct trial *t, enum trial_state st
 {
     if (sw->cmaes && state == TRIAL_FAILED)
         cmaes_worst(sw->cmaes, number_of(sw, t));
-    if (state == TRIAL_COMPLETED && !t->complete)
-        see_value(sw, t, sw->spec->max_t, sweep_turn(sw, t->metric));
+    if (state == TRIAL_COMPLETED && !t->complete) {
+        struct score last = sweep_turned(sw, t->metric);
+
+        see_value(sw, t, sw->spec->max_t, &last);
+    }
     if (!sw->seen)
         return;
     if (state == TRIAL_FAILED)
@@ -348,7 +386,7 @@ static int apply_trial(struct sweep *sw, const struct event *ev, struct verdict 
     t.parent = ev->drawn.parent;
     t.bracket = ev->drawn.bracket;
     t.until = sw->median ? sw->spec->grace_period : sweep_milestone(sw, t.bracket, 0);
-    t.metric = t.best = t.value = NAN;
+    t.metric = t.best = t.value = score_none(sw->spec->objectives);
     t.started = t.ended = t.attempt_started = NAN;
     t.created = ev->time;
     t.params = mem_strndup(ev->drawn.params.p, ev->drawn.params.len);
@@ -412,8 +450,8 @@ static int apply_start(struct sweep *sw, const struct event *ev, struct verdict 
         pbt_stand(sw, ev->trial, v);
         return 0;
     }
-    v->value = sweep_turn(sw, t->value);
-    v->rank = rung_rank(r, t->value, t->order);
+    v->value = sweep_turn(sw, t->value.v[0]);
+    v->rank = rung_rank(r, &t->value, t->order);
     v->size = r->reported;
     v->cutoff = sweep_turn(sw, rung_top_cutoff(r, sweep_seats(sw, r)));
     return 0;
@@ -421,13 +459,25 @@ static int apply_start(struct sweep *sw, const struct event *ev, struct verdict 
 
 /* ---- report ---- */
 
-static const struct metric *find_metric(const struct sweep *sw, const struct event *ev)
+/* Takes what a report says of the objectives; false: nothing, or not of all of them, also
+ * with what was reported at this step before. */
+static bool take_metrics(const struct sweep *sw, struct trial *t, const struct event *ev)
 {
-    for (int i = 0; i < ev->report.n_metrics; i++) {
-        if (slice_eq(ev->report.metrics[i].name, sw->spec->metric))
-            return &ev->report.metrics[i];
+    bool any = false;
+
+    for (int k = 0; k < sw->spec->objectives; k++) {
+        int i = 0;
+
+        while (i < ev->report.n_metrics &&
+               !slice_eq(ev->report.metrics[i].name, sw->spec->objective[k].name))
+            i++;
+        if (i == ev->report.n_metrics)
+            continue;
+        t->metric.v[k] = ev->report.metrics[i].value;
+        t->reported |= (uint8_t)(1 << k);
+        any = true;
     }
-    return NULL;
+    return any && t->reported == (1 << sw->spec->objectives) - 1;
 }
 
 /* The highest rung at or below `step` above all that the trial is recorded at; -1. */
@@ -467,8 +517,9 @@ static enum decision decide_stop(double value, double cutoff)
 
 /* Records the trial at rung k and fills v with what follows. `forced`: the decision that
  * a journal already has, or NONE. */
-static void reach_rung(struct sweep *sw, struct trial *t, int32_t k, double turned,
-                       enum decision forced, struct verdict *v)
+static void reach_rung(struct sweep *sw, struct trial *t, int32_t k,
+                       const struct score *turned, enum decision forced,
+                       struct verdict *v)
 {
     struct rung *r = sweep_rung_of(sw, t, k);
     bool promote = sw->spec->mode == MODE_PROMOTE, final = false;
@@ -478,10 +529,10 @@ static void reach_rung(struct sweep *sw, struct trial *t, int32_t k, double turn
     halving_leaves(sw, t);
     t->rung = k;
     t->order = sw->records++;
-    t->value = isfinite(turned) ? turned : NAN;
-    see_value(sw, t, r->milestone, t->value);
+    t->value = score_finite(turned) ? *turned : score_none(sw->spec->objectives);
+    see_value(sw, t, r->milestone, &t->value);
     v->rung = k;
-    v->rank = rung_record(r, t->value, t->order);
+    v->rank = rung_record(r, &t->value, t->order);
     v->size = r->reported;
     if (sw->pbt) {
         d = DECISION_PAUSE; /* whose turn it is then, and whether it goes on, follows */
@@ -492,7 +543,7 @@ static void reach_rung(struct sweep *sw, struct trial *t, int32_t k, double turn
         cutoff = rung_top_cutoff(r, sweep_seats(sw, r));
         v->cutoff = sweep_turn(sw, cutoff);
     } else {
-        d = decide_stop(t->value, cutoff);
+        d = decide_stop(t->value.v[0], cutoff);
         v->cutoff = sweep_turn(sw, -cutoff);
     }
     if (forced != DECISION_NONE && forced != d) {
@@ -516,7 +567,7 @@ static void reach_rung(struct sweep *sw, struct trial *t, int32_t k, double turn
 static void reach_median(struct sweep *sw, struct trial *t, int64_t step, double turned,
                          struct verdict *v)
 {
-    double median, best = isnan(t->best) ? INFINITY : sweep_turn(sw, t->best);
+    double median, best = t->best_step < 0 ? INFINITY : sweep_turn(sw, t->best.v[0]);
 
     t->merging = false;
     t->until = step + 1;
@@ -524,37 +575,37 @@ static void reach_median(struct sweep *sw, struct trial *t, int64_t step, double
     if (!isfinite(turned)) {
         v->decision = DECISION_STOP;
     } else if (v->size >= (uint32_t)sw->spec->min_trials) {
-        v->value = t->best;
+        v->value = t->best.v[0];
         v->cutoff = sweep_turn(sw, median);
         v->decision = best > median ? DECISION_STOP : DECISION_CONTINUE;
     }
 }
 
-static void apply_metric(struct sweep *sw, struct trial *t, const struct event *ev,
-                         double metric, struct verdict *v)
+/* All objectives of the step are reported: t->metric. */
+static void apply_metrics(struct sweep *sw, struct trial *t, const struct event *ev,
+                          struct verdict *v)
 {
+    struct score turned = sweep_turned(sw, t->metric);
     int32_t k;
 
-    note_best(sw, t, ev->report.step, metric);
+    note_best(sw, t, ev->report.step);
     if (sw->median)
-        median_report(sw->median, number_of(sw, t), ev->report.step,
-                      sweep_turn(sw, metric));
+        median_report(sw->median, number_of(sw, t), ev->report.step, turned.v[0]);
     if (ev->report.step >= sw->spec->max_t) {
         t->complete = true;
         t->merging = false;
-        see_value(sw, t, sw->spec->max_t, sweep_turn(sw, metric));
+        see_value(sw, t, sw->spec->max_t, &turned);
         v->decision = DECISION_STOP;
         return;
     }
     if (sw->median && ev->report.step >= sw->spec->grace_period)
-        reach_median(sw, t, ev->report.step, sweep_turn(sw, metric), v);
+        reach_median(sw, t, ev->report.step, turned.v[0], v);
     k = rung_reached(sw, t, ev->report.step);
     if (k < 0)
         return;
     t->merging = false;
-    reach_rung(sw, t, k, sweep_turn(sw, metric),
-               t->stop_asked ? DECISION_NONE : ev->report.decision, v);
-    v->value = sweep_turn(sw, t->value);
+    reach_rung(sw, t, k, &turned, t->stop_asked ? DECISION_NONE : ev->report.decision, v);
+    v->value = sweep_turn(sw, t->value.v[0]);
 }
 
 /* A program may report any step; the sum of wild ones stays at the largest number. */
@@ -568,7 +619,6 @@ static int apply_report(struct sweep *sw, const struct event *ev, struct verdict
                         struct err *e)
 {
     struct trial *t = trial_at(sw, ev->trial);
-    const struct metric *m;
 
     if (!t)
         return impossible(e, ev, "no such trial");
@@ -586,12 +636,13 @@ static int apply_report(struct sweep *sw, const struct event *ev, struct verdict
                (ev->report.step == t->last_step && !t->merging)) {
         v->stale = true;
     } else {
+        if (ev->report.step > t->last_step)
+            t->reported = 0;
         take_steps(sw, ev->report.step - t->last_step);
         t->last_step = ev->report.step;
         t->merging = true;
-        m = find_metric(sw, ev);
-        if (m)
-            apply_metric(sw, t, ev, m->value, v);
+        if (take_metrics(sw, t, ev))
+            apply_metrics(sw, t, ev, v);
     }
     if (t->stop_asked)
         v->decision = DECISION_STOP;
@@ -671,8 +722,8 @@ static void keep_trial(struct sweep *sw, struct trial *t)
     r = sweep_rung_of(sw, t, t->rung);
     if (sw->pbt)
         return;
-    if (isfinite(t->value))
-        queue_push(&r->paused, (struct queued){t->value, t->order, number_of(sw, t)});
+    if (score_finite(&t->value))
+        rung_pause(r, &t->value, t->order, number_of(sw, t));
 }
 
 static void close_trial(struct sweep *sw, struct trial *t, enum trial_state state)
@@ -933,17 +984,73 @@ int32_t sweep_in_slot(const struct sweep *sw, uint64_t agent, int32_t slot)
                : -1;
 }
 
+/* Of each trial with a best its front and its place among all; 0 of the others. */
+static void find_fronts(const struct sweep *sw, uint32_t front[], uint32_t place[])
+{
+    struct score *scores = mem_alloc(sw->trials.n * sizeof(scores[0]));
+    uint32_t *places = mem_alloc(sw->trials.n * sizeof(places[0]));
+    uint32_t *fronts = mem_alloc(sw->trials.n * sizeof(fronts[0]));
+    size_t n = 0;
+
+    for (size_t i = 0; i < sw->trials.n; i++)
+        if (sw->trials.v[i].best_step >= 0)
+            scores[n++] = sweep_turned(sw, sw->trials.v[i].best);
+    fronts_sort(scores, n, places, fronts);
+    n = 0;
+    for (size_t i = 0; i < sw->trials.n; i++) {
+        bool any = sw->trials.v[i].best_step >= 0;
+
+        front[i] = any ? fronts[n] : 0;
+        place[i] = any ? places[n] : 0;
+        n += any;
+    }
+    free(scores);
+    free(places);
+    free(fronts);
+}
+
+void sweep_fronts(const struct sweep *sw, int32_t front[])
+{
+    uint32_t *fronts = mem_alloc(sw->trials.n * sizeof(fronts[0]));
+    uint32_t *places = mem_alloc(sw->trials.n * sizeof(places[0]));
+
+    find_fronts(sw, fronts, places);
+    for (size_t i = 0; i < sw->trials.n; i++)
+        front[i] = fronts[i] ? (int32_t)fronts[i] : -1;
+    free(fronts);
+    free(places);
+}
+
+int sweep_front(const struct sweep *sw)
+{
+    int32_t *front = mem_alloc(sw->trials.n * sizeof(front[0]));
+    int n = 0;
+
+    sweep_fronts(sw, front);
+    for (size_t i = 0; i < sw->trials.n; i++)
+        n += front[i] == 1;
+    free(front);
+    return n;
+}
+
 int sweep_best(const struct sweep *sw, int32_t out[], int n)
 {
+    /* zeros: of one objective each value is a front of its own, and better() tells all */
+    uint32_t *front = mem_alloc(sw->trials.n * sizeof(front[0]));
+    uint32_t *place = mem_alloc(sw->trials.n * sizeof(place[0]));
     int found = 0;
 
+    if (sw->spec->objectives > 1)
+        find_fronts(sw, front, place);
     for (size_t i = 0; i < sw->trials.n; i++) {
         const struct trial *t = &sw->trials.v[i];
         int at = found;
 
-        if (t->best_step < 0)
+        if (t->best_step < 0 || place[i] >= (uint32_t)n)
             continue;
-        while (at > 0 && better(sw, t, &sw->trials.v[out[at - 1]]))
+        while (at > 0 && (front[i] < front[out[at - 1]] ||
+                          (front[i] == front[out[at - 1]] &&
+                           better(sw, t, &sw->trials.v[out[at - 1]]))))
             at--;
         if (at >= n)
             continue;
@@ -952,5 +1059,7 @@ int sweep_best(const struct sweep *sw, int32_t out[], int n)
         memmove(&out[at + 1], &out[at], (size_t)(found - 1 - at) * sizeof(out[0]));
         out[at] = (int32_t)i;
     }
+    free(front);
+    free(place);
     return found;
 }

@@ -38,6 +38,7 @@ struct trial {
     bool complete;    /* reported step >= max_t with the metric */
     bool stop_asked;  /* by a person */
     bool merging;     /* nothing was decided at last_step yet: a second report may add */
+    uint8_t reported; /* objectives known of last_step: bit i is objective i */
     int32_t replaced; /* pbt: by whom it was, -1: nobody */
     int32_t parent;   /* pbt: whose checkpoint it began from, -1: none */
     int32_t source;   /* the parent's attempt that had paused with it */
@@ -46,10 +47,12 @@ struct trial {
     int32_t rung;     /* highest it is recorded at, -1: none; a parent's at first */
     int32_t promoted; /* highest it was promoted out of, -1: none; a parent's at first */
     uint32_t order;   /* its number among all records, of the record at `rung` */
-    double value;     /* what is recorded at `rung`, turned (smaller is better) */
+    /* by objective; those that are not there are 0 */
+    struct score value;  /* what is recorded at `rung`, turned (smaller is better) */
+    struct score metric; /* last reported, user's sign; NaN before any */
+    struct score best;   /* its last finite one that the best before did not dominate,
+                            user's sign; NaN before any */
     int64_t last_step, saved, until;
-    double metric;      /* last reported, user's sign; NaN before any */
-    double best;        /* best finite one, user's sign; NaN before any */
     int64_t best_step;  /* -1 before any */
     int32_t attempts;   /* made so far; the open one's number while running */
     int32_t failures;   /* that cost a retry */
@@ -83,11 +86,12 @@ struct verdict {
     bool stale;    /* a repetition: kept, decides nothing */
     bool in_place; /* CONTINUE because it was promoted while running */
     bool mismatch; /* the event's own decision differs from the rules' */
-    double value;  /* recorded, user's sign; NaN when rung is -1 */
+    double value; /* recorded, user's sign; NaN when rung is -1; of several objectives the
+                     first */
     uint32_t rank; /* from 1, among `size` recorded at the rung, this one included; of
                       pbt among the population; 0 for none */
     uint32_t size;
-    double cutoff; /* user's sign; NaN: none */
+    double cutoff; /* user's sign; NaN: none, as with several objectives */
 };
 
 enum work_kind {
@@ -181,7 +185,7 @@ int sweep_rungs(const struct sweep *sw, int s); /* rungs of bracket s (may be 0)
 struct rung_info {
     int64_t milestone;
     uint32_t reported, promoted, stopped;
-    double cutoff; /* user's sign; NaN: none */
+    double cutoff; /* user's sign; NaN: none, as with several objectives */
 };
 struct rung_info sweep_rung(const struct sweep *sw, int s, int k);
 
@@ -191,11 +195,13 @@ struct sweep_totals {
     int64_t planned; /* trials that the search will make in all, as set now and as
                         far as known: a grid's last points may turn out impossible; and
                         those of pbt so far that took another's place */
-    int32_t best;    /* trial, -1: none */
+    int32_t best;    /* trial, -1: none; of several objectives, that with the best first
+                        one, of equal ones the best second one, and so on */
     double seconds;  /* of ended attempts */
     double cpu_seconds, gpu_seconds; /* as far as known */
     /* trials that reported the metric for the first time since the best was bettered by
-     * more than spec.improvement, be it in small steps */
+     * more than spec.improvement, be it in small steps; with several objectives, since a
+     * report came that none before was at least as good as in all of them */
     int32_t plateau;
     int64_t steps; /* sum of each trial's last step, at most INT64_MAX */
     int64_t reports;
@@ -209,7 +215,13 @@ const struct sweep_totals *sweep_totals(const struct sweep *sw);
 int32_t sweep_in_slot(const struct sweep *sw, uint64_t agent, int32_t slot);
 
 /* The n best trials by best value (ties: the higher step, then the lower trial) into
- * out[]; returns how many. */
+ * out[]; returns how many. With several objectives the first n in the order of
+ * sched/fronts.h, listed by front, and in each by the best value of the first objective.
+ */
 int sweep_best(const struct sweep *sw, int32_t out[], int n);
+/* The front that each trial is in by its best, from 1: Pareto's; -1: it has none.
+ * front[sweep_trials()]. */
+void sweep_fronts(const struct sweep *sw, int32_t front[]);
+int sweep_front(const struct sweep *sw); /* how many trials are in the first */
 
 #endif

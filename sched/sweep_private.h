@@ -30,7 +30,9 @@ struct sweep {
     struct median *median; /* NULL with another method */
     VEC(struct trial) trials;
     struct sweep_totals totals;
-    double bettered; /* the best, turned, from which the plateau counts; INFINITY: none */
+    VEC(struct score)
+    bettered;               /* the best, turned, from which the plateau counts: those
+                               that are not as good as another in all objectives */
     int32_t open_finalists; /* finalists that run or are to go on */
     int32_t at_max;         /* trials, finalists or not, that are complete */
     int32_t open_others;    /* running, and no finalists */
@@ -129,10 +131,18 @@ bool sweep_oom_lowers(const struct sweep *sw, const struct trial *t);
 /* {"batch_size":16}, or nothing when no override is in force. */
 void sweep_override(const struct sweep *sw, const struct trial *t, struct str *out);
 
-/* A value in the sign that smaller is better in, and back. */
+/* A value of the first objective in the sign that smaller is better in, and back. */
 static inline double sweep_turn(const struct sweep *sw, double v)
 {
-    return sw->spec->maximize ? -v : v;
+    return sw->spec->objective[0].maximize ? -v : v;
+}
+
+/* The same of a score. */
+static inline struct score sweep_turned(const struct sweep *sw, struct score s)
+{
+    for (int i = 0; i < OBJECTIVES_MAX; i++)
+        s.v[i] = sw->spec->objective[i].maximize ? -s.v[i] : s.v[i];
+    return s;
 }
 
 #endif

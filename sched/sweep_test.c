@@ -35,7 +35,7 @@ static struct play *play_new(const char *eta, int64_t max_t, int trials)
     struct play *p = mem_alloc(sizeof(*p));
 
     spec_init(&p->spec);
-    p->spec.metric = mem_strdup("loss");
+    p->spec.objective[0].name = mem_strdup("loss");
     p->spec.space = space_new();
     space_declare(p->spec.space, names, 2);
     assert_int_equal(space_define(p->spec.space, 0, "uniform(0, 1)", NULL, &errors, NULL),
@@ -381,7 +381,7 @@ static void test_best(void **state)
     int32_t best[3];
 
     (void)state;
-    p->spec.maximize = true;
+    p->spec.objective[0].maximize = true;
     play_begin(p);
     assert_int_equal(sweep_best(p->sw, best, 3), 0);
     run_together(p, 4, (double[]){.5, .5, INFINITY, .25}); /* a tie: the lower trial */
@@ -392,7 +392,7 @@ static void test_best(void **state)
     assert_int_equal(best[2], 3);
     assert_int_equal(ask(p), 0);
     report(p, 0, 2, .4);
-    assert_true(sweep_trial(p->sw, 0)->best == .5);
+    assert_true(sweep_trial(p->sw, 0)->best.v[0] == .5);
     report(p, 0, 3, .5); /* equal at a higher step */
     assert_int_equal(sweep_trial(p->sw, 0)->best_step, 3);
     play_free(p);
@@ -910,6 +910,139 @@ static void test_plateau(void **state)
     play_free(p);
 }
 
+/* Two objectives, less loss and more speed; NaN with a sign: not in the report. */
+static enum decision report_two(struct play *p, int32_t trial, int64_t step, double loss,
+                                double speed)
+{
+    struct metric m[2];
+    struct event ev = {.kind = EVENT_REPORT, .trial = trial};
+
+    ev.attempt = sweep_trial(p->sw, trial)->attempts;
+    ev.report.number = ++p->number[trial];
+    ev.report.step = step;
+    ev.report.metrics = m;
+    if (!(isnan(loss) && signbit(loss)))
+        m[ev.report.n_metrics++] = (struct metric){SLICE("loss"), loss};
+    if (!(isnan(speed) && signbit(speed)))
+        m[ev.report.n_metrics++] = (struct metric){SLICE("speed"), speed};
+    happen(p, &ev);
+    return p->v.decision;
+}
+
+static struct play *play_two(enum schedule_method schedule)
+{
+    struct play *p = play_new("2", 9, 9);
+
+    p->spec.objectives = 2;
+    p->spec.objective[1] = (struct objective){mem_strdup("speed"), true};
+    p->spec.schedule = schedule;
+    play_begin(p);
+    for (int i = 0; i < 6; i++)
+        assert_int_equal(ask(p), i);
+    return p;
+}
+
+static void test_several_reports(void **state)
+{
+    struct play *p = play_two(SCHEDULE_ASHA);
+
+    (void)state;
+    assert_int_equal(report_two(p, 0, 1, .5, -NAN), DECISION_CONTINUE);
+    assert_int_equal(p->v.rung, -1);
+    assert_false(sweep_trial(p->sw, 0)->heard);
+    assert_int_equal(report_two(p, 0, 1, -NAN, 3), DECISION_PAUSE); /* the same step */
+    assert_int_equal(p->v.rung, 0);
+    assert_true(p->v.value == .5);
+    assert_true(isnan(p->v.cutoff));
+    assert_true(sweep_trial(p->sw, 0)->best.v[1] == 3);
+
+    report_two(p, 1, 1, .5, -NAN);
+    assert_int_equal(report_two(p, 1, 2, -NAN, 3), DECISION_CONTINUE); /* another step */
+    assert_int_equal(p->v.rung, -1);
+    assert_int_equal(report_two(p, 1, 3, .4, 4), DECISION_PAUSE);
+    assert_int_equal(sweep_trial(p->sw, 1)->rung, 1);
+
+    /* one that is not finite makes the whole the worst */
+    assert_int_equal(report_two(p, 2, 1, .1, NAN), DECISION_PAUSE);
+    assert_int_equal(p->v.rank, 2);
+    assert_int_equal(p->v.size, 2);
+    assert_int_equal(sweep_trial(p->sw, 2)->best_step, -1);
+    assert_true(sweep_trial(p->sw, 2)->metric.v[0] == .1);
+    report_two(p, 3, 1, .6, 4); /* of a front with trial 0: who was recorded first */
+    assert_int_equal(p->v.rank, 2);
+    report_two(p, 4, 1, .4, 4); /* dominates both */
+    assert_int_equal(p->v.rank, 1);
+    assert_int_equal(p->v.size, 4);
+    end(p, 0, exited(0, DECISION_PAUSE, 1));
+    end(p, 3, exited(0, DECISION_PAUSE, 1));
+    end(p, 4, exited(0, DECISION_PAUSE, 1));
+    assert_int_equal(ask(p), 4); /* two of four may go on */
+    assert_int_equal(p->v.rung, 0);
+    assert_true(p->v.value == .4);
+    assert_int_equal(ask(p), 0);
+    assert_int_equal(ask(p), 6);
+    play_free(p);
+}
+
+static void test_several_best(void **state)
+{
+    struct play *p = play_two(SCHEDULE_NONE);
+    int32_t best[6], front[6];
+
+    (void)state;
+    assert_int_equal(sweep_best(p->sw, best, 6), 0);
+    assert_int_equal(sweep_front(p->sw), 0);
+    report_two(p, 0, 1, .5, 5);
+    report_two(p, 0, 2, .6, 6); /* neither dominates: the later one */
+    assert_int_equal(sweep_trial(p->sw, 0)->best_step, 2);
+    report_two(p, 0, 3, .7, 6); /* dominated */
+    assert_int_equal(sweep_trial(p->sw, 0)->best_step, 2);
+    report_two(p, 1, 1, .55, 5);
+    assert_int_equal(sweep_totals(p->sw)->best, 1);
+    report_two(p, 1, 2, .65, 7); /* worse in the first */
+    assert_int_equal(sweep_totals(p->sw)->best, 0);
+    report_two(p, 2, 1, .9, 1);
+    report_two(p, 3, 1, .62, 6.5);
+    report_two(p, 4, 1, NAN, 1);
+    sweep_fronts(p->sw, front);
+    assert_int_equal(front[0], 1);
+    assert_int_equal(front[1], 1);
+    assert_int_equal(front[2], 2);
+    assert_int_equal(front[3], 1);
+    assert_int_equal(front[4], -1);
+    assert_int_equal(sweep_front(p->sw), 3);
+    /* the ends before the middle, and what is chosen by the first objective */
+    assert_int_equal(sweep_best(p->sw, best, 2), 2);
+    assert_int_equal(best[0], 0);
+    assert_int_equal(best[1], 1);
+    assert_int_equal(sweep_best(p->sw, best, 6), 4);
+    assert_int_equal(best[0], 0);
+    assert_int_equal(best[1], 3);
+    assert_int_equal(best[2], 1);
+    assert_int_equal(best[3], 2);
+    play_free(p);
+}
+
+static void test_several_plateau(void **state)
+{
+    struct play *p = play_two(SCHEDULE_NONE);
+
+    (void)state;
+    report_two(p, 0, 1, .5, 5);
+    assert_int_equal(sweep_totals(p->sw)->plateau, 0);
+    report_two(p, 1, 1, .5, 5); /* as good is not better */
+    report_two(p, 2, 1, .6, 4);
+    assert_int_equal(sweep_totals(p->sw)->plateau, 2);
+    report_two(p, 3, 1, .6, 6); /* better in one */
+    assert_int_equal(sweep_totals(p->sw)->plateau, 0);
+    report_two(p, 4, 1, .4, 7); /* than all */
+    assert_int_equal(sweep_totals(p->sw)->plateau, 0);
+    report_two(p, 5, 1, .45, 6.5);
+    assert_int_equal(sweep_totals(p->sw)->plateau, 1);
+    assert_int_equal(p->sw->bettered.n, 1);
+    play_free(p);
+}
+
 static void test_user_stop(void **state)
 {
     struct play *p = play_new("3", 9, 9);
@@ -969,7 +1102,7 @@ static void test_seen_values(void **state)
 
     (void)state;
     p->spec.search = SEARCH_TPE;
-    p->spec.maximize = true;
+    p->spec.objective[0].maximize = true;
     p->spec.retry_failures = 0;
     play_begin(p);
     run_together(p, 4, (const double[]){.1, .2, NAN, .4});
@@ -1118,7 +1251,7 @@ static void test_known(void **state)
 
     (void)state;
     p->spec.search = SEARCH_TPE;
-    p->spec.maximize = true;
+    p->spec.objective[0].maximize = true;
     play_begin(p);
     assert_true(sweep_wants_known(p->sw, &last));
     assert_int_equal(last, -1);
@@ -1318,6 +1451,9 @@ int main(void)
         cmocka_unit_test(test_pbt_draws),
         cmocka_unit_test(test_pbt_impossible),
         cmocka_unit_test(test_plateau),
+        cmocka_unit_test(test_several_reports),
+        cmocka_unit_test(test_several_best),
+        cmocka_unit_test(test_several_plateau),
         cmocka_unit_test(test_user_stop),
         cmocka_unit_test(test_pausing),
         cmocka_unit_test(test_seen_values),

@@ -47,20 +47,26 @@ static int32_t count(const struct view *v, int32_t *finite)
     return n;
 }
 
-/* The best `want` finite trials, best first. */
-static void choose(const struct view *v, int want, struct standing_rank best[])
+/* The best `want` of so many finite trials, best first. */
+static void choose(const struct view *v, int32_t finite, int want,
+                   struct standing_rank best[])
 {
-    struct standing_rank rank;
+    struct standing_rank *ranks = mem_alloc((size_t)finite * sizeof(*ranks)), rank;
     int n = 0;
-    for (int32_t t = 0; t < observed_trials(v->o); t++) {
-        if (standing(v, t, &rank) != STANDING_FINITE ||
-            (n == want && !observed_before(&rank, &best[n - 1])))
+    for (int32_t t = 0; t < observed_trials(v->o); t++)
+        if (standing(v, t, &rank) == STANDING_FINITE)
+            ranks[n++] = rank;
+    observed_place(v->o, v->level, ranks, finite, want);
+    n = 0;
+    for (int32_t i = 0; i < finite; i++) {
+        if (n == want && !observed_before(&ranks[i], &best[n - 1]))
             continue;
         int at = n < want ? n++ : n - 1;
-        for (; at > 0 && observed_before(&rank, &best[at - 1]); at--)
+        for (; at > 0 && observed_before(&ranks[i], &best[at - 1]); at--)
             best[at] = best[at - 1];
-        best[at] = rank;
+        best[at] = ranks[i];
     }
+    free(ranks);
 }
 
 static int by_trial(const void *a, const void *b)
@@ -80,7 +86,7 @@ static bool split(const struct observed *o, int dims, bool bohb, struct split *s
         return false;
     good = (n + 9) / 10 < TPE_GOOD_MOST ? (n + 9) / 10 : TPE_GOOD_MOST;
     good = good < finite ? good : finite;
-    choose(&v, good, best);
+    choose(&v, finite, good, best);
     qsort(best, (size_t)good, sizeof(best[0]), by_trial);
     for (int i = 0; i < good; i++)
         s->good[i] = observed_point(o, best[i].trial);

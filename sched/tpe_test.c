@@ -52,7 +52,7 @@ static void world_begin(struct world *w, const struct line lines[],
                         const char *constraint)
 {
     *w = (struct world){.sp = built(lines, constraint)};
-    w->o = observed_new(w->sp, 2);
+    w->o = observed_new(w->sp, 2, 1);
     w->d.u = w->u;
     w->d.values = w->values;
 }
@@ -523,6 +523,32 @@ static void bohb_draws_a_third_at_random(void **state)
     world_end(&w);
 }
 
+/* Less x and more x are wanted, and y at 0.8: all of that line is the front. */
+static void several_objectives_spread_along_the_front(void **state)
+{
+    struct world w;
+    int low = 0, high = 0, near_line = 0;
+    (void)state;
+    world_begin(&w, plane, NULL);
+    observed_free(w.o);
+    w.o = observed_new(w.sp, 2, 2);
+    for (uint32_t i = 0; i < 200; i++) {
+        double x = spread(i, 0), y = spread(i, 1), away = fabs(y - 0.8);
+        struct score score = {{x + away, 1 - x + away}};
+        observed_score(w.o, put(&w, x, y), 0, &score);
+    }
+    for (uint32_t i = 0; i < 200; i++) {
+        draw(&w, 1000 + i, true);
+        near_line += fabs(w.u[1] - 0.8) < 0.15;
+        low += w.u[0] < 0.5;
+        high += w.u[0] > 0.5;
+    }
+    assert_in_range(near_line, 130, 200); /* at random 60 */
+    assert_in_range(low, 40, 200);
+    assert_in_range(high, 40, 200);
+    world_end(&w);
+}
+
 static void a_draw_is_a_function_of_what_is_known(void **state)
 {
     struct world w;
@@ -561,6 +587,7 @@ int main(void)
         cmocka_unit_test(a_model_may_be_barred),
         cmocka_unit_test(bohb_goes_by_one_level),
         cmocka_unit_test(bohb_draws_a_third_at_random),
+        cmocka_unit_test(several_objectives_spread_along_the_front),
         cmocka_unit_test(a_draw_is_a_function_of_what_is_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -55,16 +55,11 @@ static bool best_paused(struct sweep *sw, struct rung *r, int32_t probe,
     const struct trial *p = probe >= 0 ? &sw->trials.v[probe] : NULL;
     bool any = false;
 
-    while (r->paused.heap.n > 0) {
-        *out = r->paused.heap.v[0];
-        if (still_paused(&sw->trials.v[out->trial], r, out)) {
-            any = true;
-            break;
-        }
-        queue_pop(&r->paused);
-    }
-    if (p && p->bracket == r->bracket && p->rung == r->index && isfinite(p->value)) {
-        struct queued q = {p->value, p->order, probe};
+    while ((any = rung_paused(r, out)) &&
+           !still_paused(&sw->trials.v[out->trial], r, out))
+        rung_resume(r, out);
+    if (p && p->bracket == r->bracket && p->rung == r->index && score_finite(&p->value)) {
+        struct queued q = {rung_standing(r, &p->value, p->order), p->order, probe};
 
         if (!any || queued_before(q, *out))
             *out = q;

@@ -14,6 +14,19 @@
 
 /* ---- writing ---- */
 
+static int put_objectives(hid_t root, const struct spec *spec)
+{
+    const char *names[OBJECTIVES_MAX], *modes[OBJECTIVES_MAX];
+
+    for (int i = 0; i < spec->objectives; i++) {
+        names[i] = spec->objective[i].name;
+        modes[i] = objective_mode(&spec->objective[i]);
+    }
+    if (h5_put_texts(root, "metrics", names, (size_t)spec->objectives) < 0)
+        return -1;
+    return h5_put_texts(root, "modes", modes, (size_t)spec->objectives);
+}
+
 static int put_root(hid_t file, const struct h5_input *in)
 {
     const struct history *h = in->history;
@@ -25,8 +38,8 @@ static int put_root(hid_t file, const struct h5_input *in)
     } texts[] = {
         {"rung_version", PACKAGE_VERSION, false},
         {"name", in->name, false},
-        {"metric", spec->metric, false},
-        {"mode", spec->maximize ? "max" : "min", false},
+        {"metric", spec->objective[0].name, false},
+        {"mode", objective_mode(&spec->objective[0]), false},
         {"host", h->host, false},
         {"user", h->user, false},
         {"command", h->command, false},
@@ -36,6 +49,8 @@ static int put_root(hid_t file, const struct h5_input *in)
 
     if (rc == 0)
         rc = h5_put_int(root, "schema", SCHEMA);
+    if (rc == 0 && spec->objectives > 1)
+        rc = put_objectives(root, spec);
     for (size_t i = 0; rc == 0 && i < sizeof(texts) / sizeof(texts[0]); i++)
         if (*texts[i].text || !texts[i].optional)
             rc = h5_put_text(root, texts[i].name, texts[i].text);

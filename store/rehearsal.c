@@ -20,7 +20,7 @@ void rehearsal_spec(struct spec *spec, int64_t trials, bool stop_mode)
 
     spec_init(spec);
     spec->seed = 1;
-    spec->metric = mem_strdup("val_loss");
+    spec->objective[0].name = mem_strdup("val_loss");
     spec->trials = trials;
     spec->max_t = 27;
     spec->brackets = 2;

@@ -90,9 +90,11 @@ static void assert_same_trial(const struct trial *a, const struct trial *b)
     SAME(last_step), SAME(saved), SAME(until), SAME(best_step), SAME(attempts);
     SAME(failures), SAME(nonce), SAME(agent), SAME(slot), SAME(ask), SAME(last_number);
 #undef SAME
-    assert_same_num(a->value, b->value);
-    assert_same_num(a->metric, b->metric);
-    assert_same_num(a->best, b->best);
+    for (int i = 0; i < OBJECTIVES_MAX; i++) {
+        assert_same_num(a->value.v[i], b->value.v[i]);
+        assert_same_num(a->metric.v[i], b->metric.v[i]);
+        assert_same_num(a->best.v[i], b->best.v[i]);
+    }
     assert_same_num(a->created, b->created);
     assert_same_num(a->started, b->started);
     assert_same_num(a->ended, b->ended);

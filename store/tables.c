@@ -50,6 +50,46 @@ static struct value from_one(uint32_t n)
     return whole(n ? (int64_t)n : -1);
 }
 
+/* ---- names ---- */
+
+/* pandas does not show columns with such names: they are its own. */
+static bool hidden(const char *name)
+{
+    return name[0] == '\0' ||
+           (name[0] == '_' && strchr("cfgiv", name[1]) && name[1] && name[2] == '_');
+}
+
+static bool taken(struct map *names, const char *name)
+{
+    uint32_t i;
+
+    return map_get(names, hash64(name, strlen(name)), &i);
+}
+
+static void take(struct map *names, const char *name)
+{
+    map_put(names, hash64(name, strlen(name)), 0);
+}
+
+/* The name of a column for what was called `original`, another than those taken; it is
+ * then taken, too. */
+static char *name_column(struct map *names, const char *prefix, const char *original)
+{
+    struct str name = STR_INIT;
+
+    str_addf(&name, "%s%s", prefix, original);
+    for (size_t k = 0; k < name.len; k++)
+        if (name.p[k] == '/')
+            name.p[k] = '.';
+    while (hidden(name.p) || taken(names, name.p)) {
+        char *shorter = str_take(&name);
+        str_addf(&name, "m_%s", shorter);
+        free(shorter);
+    }
+    take(names, name.p);
+    return str_take(&name);
+}
+
 /* ---- /trials ---- */
 
 #define TRIAL_COLUMNS(X)                                                                 \
@@ -59,8 +99,8 @@ static struct value from_one(uint32_t n)
     X(bracket, INT, "", whole(t->bracket))                                               \
     X(rung, INT, "", whole(t->rung))                                                     \
     X(step, INT, "steps", whole(t->last_step))                                           \
-    X(metric, NUM, "", real(t->metric))                                                  \
-    X(best_metric, NUM, "", real(t->best))                                               \
+    X(metric, NUM, "", real(t->metric.v[0]))                                             \
+    X(best_metric, NUM, "", real(t->best.v[0]))                                          \
     X(best_step, INT, "steps", whole(t->best_step))                                      \
     X(attempts, INT, "", whole(t->attempts))                                             \
     X(created, NUM, SINCE, real(t->created))                                             \
@@ -74,7 +114,25 @@ struct trials {
     const struct sweep *sw;
     const struct space *space;
     struct value *values; /* of the parameters of one trial */
+    int32_t *front;       /* of each trial; NULL where there is one objective */
 };
+
+/* Of several objectives each, and the front. */
+static struct value *objective_cells(const struct trials *all, size_t i,
+                                     struct value *cells)
+{
+    const struct trial *t = sweep_trial(all->sw, (int32_t)i);
+    int n = sweep_spec(all->sw)->objectives;
+
+    if (!all->front)
+        return cells;
+    for (int k = 0; k < n; k++)
+        *cells++ = real(t->metric.v[k]);
+    for (int k = 0; k < n; k++)
+        *cells++ = real(t->best.v[k]);
+    *cells++ = whole(all->front[i]);
+    return cells;
+}
 
 static void trial_row(void *ctx, size_t i, struct value cells[])
 {
@@ -84,6 +142,7 @@ static void trial_row(void *ctx, size_t i, struct value cells[])
     struct json j;
 
     TRIAL_COLUMNS(CELL_)
+    cells = objective_cells(all, i, cells);
     values_free(all->values, n);
     for (int p = 0; p < n; p++)
         all->values[p].kind = VALUE_ABSENT;
@@ -103,37 +162,62 @@ static enum column_type parameter_type(const struct space *space, int p)
     }
 }
 
+/* The columns behind the fixed ones; their names are to be freed. */
+static size_t add_columns(const struct spec *spec, struct column columns[])
+{
+    static const char *const prefixes[] = {"metric_", "best_metric_"};
+    const struct space *space = spec->space;
+    struct map names = {0};
+    size_t n = 0;
+
+    for (size_t p = 0; p < 2 && spec->objectives > 1; p++)
+        for (int k = 0; k < spec->objectives; k++)
+            columns[n++] = (struct column){
+                .name = name_column(&names, prefixes[p], spec->objective[k].name),
+                .unit = "",
+                .type = COLUMN_NUM};
+    if (spec->objectives > 1)
+        columns[n++] =
+            (struct column){.name = mem_strdup("front"), .unit = "", .type = COLUMN_INT};
+    for (int p = 0; p < space_count(space); p++) {
+        struct str name = STR_INIT;
+        str_addf(&name, "hp_%s", space_name(space, p));
+        columns[n++] = (struct column){
+            .name = str_take(&name), .unit = "", .type = parameter_type(space, p)};
+    }
+    map_free(&names);
+    return n;
+}
+
 static int with_trials(const struct sweep *sw, const struct reader *to)
 {
     static const struct column fixed[TRIAL_FIXED] = {TRIAL_COLUMNS(COLUMN_)};
-    const struct space *space = sweep_spec(sw)->space;
-    size_t n = (size_t)space_count(space);
-    struct trials all = {sw, space, mem_alloc(n * sizeof(struct value))};
-    struct column *columns = mem_alloc((TRIAL_FIXED + n) * sizeof(*columns));
-    char **names = mem_alloc(n * sizeof(*names));
+    const struct spec *spec = sweep_spec(sw);
+    size_t n = (size_t)space_count(spec->space), rows = (size_t)sweep_trials(sw);
+    struct trials all = {sw, spec->space, mem_alloc(n * sizeof(struct value)), NULL};
+    struct column *columns =
+        mem_alloc((TRIAL_FIXED + 2 * OBJECTIVES_MAX + 1 + n) * sizeof(*columns));
 
-    memcpy(columns, fixed, sizeof(fixed));
-    for (size_t p = 0; p < n; p++) {
-        struct str name = STR_INIT;
-        str_addf(&name, "hp_%s", space_name(space, (int)p));
-        names[p] = str_take(&name);
-        columns[TRIAL_FIXED + p] = (struct column){
-            .name = names[p], .unit = "", .type = parameter_type(space, (int)p)};
+    if (spec->objectives > 1) {
+        all.front = mem_alloc(rows * sizeof(*all.front));
+        sweep_fronts(sw, all.front);
     }
+    memcpy(columns, fixed, sizeof(fixed));
     struct table table = {.name = "trials",
                           .columns = columns,
-                          .n_columns = TRIAL_FIXED + n,
+                          .n_columns =
+                              TRIAL_FIXED + add_columns(spec, columns + TRIAL_FIXED),
                           .n_keys = 1,
-                          .rows = (size_t)sweep_trials(sw),
+                          .rows = rows,
                           .row = trial_row,
                           .ctx = &all};
     int rc = to->fn(to->ctx, &table, to->e);
     values_free(all.values, (int)n);
-    for (size_t p = 0; p < n; p++)
-        free(names[p]);
-    free(names);
+    for (size_t c = TRIAL_FIXED; c < table.n_columns; c++)
+        free((char *)columns[c].name);
     free(columns);
     free(all.values);
+    free(all.front);
     return rc;
 }
 
@@ -163,25 +247,6 @@ static void metric_row(void *ctx, size_t i, struct value cells[])
     }
 }
 
-/* pandas does not show columns with such names: they are its own. */
-static bool hidden(const char *name)
-{
-    return name[0] == '\0' ||
-           (name[0] == '_' && strchr("cfgiv", name[1]) && name[1] && name[2] == '_');
-}
-
-static bool taken(struct map *names, const char *name)
-{
-    uint32_t i;
-
-    return map_get(names, hash64(name, strlen(name)), &i);
-}
-
-static void take(struct map *names, const char *name)
-{
-    map_put(names, hash64(name, strlen(name)), 0);
-}
-
 void h5_metric_columns(const struct history *h, char ***columns, size_t *n)
 {
     char **list = mem_alloc((h->names.n + 1) * sizeof(*list));
@@ -189,20 +254,8 @@ void h5_metric_columns(const struct history *h, char ***columns, size_t *n)
 
     for (size_t c = 0; c < METRIC_FIXED; c++)
         take(&names, metric_fixed[c].name);
-    for (size_t c = 0; c < h->names.n; c++) {
-        struct str name = STR_INIT;
-        str_add(&name, h->names.v[c]);
-        for (size_t k = 0; k < name.len; k++)
-            if (name.p[k] == '/')
-                name.p[k] = '.';
-        while (hidden(name.p) || taken(&names, name.p)) {
-            char *shorter = str_take(&name);
-            str_addf(&name, "m_%s", shorter);
-            free(shorter);
-        }
-        take(&names, name.p);
-        list[c] = str_take(&name);
-    }
+    for (size_t c = 0; c < h->names.n; c++)
+        list[c] = name_column(&names, "", h->names.v[c]);
     map_free(&names);
     *columns = list;
     *n = h->names.n;

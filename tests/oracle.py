@@ -50,6 +50,33 @@ def levels(r, eta, max_t):
         product *= Fraction(Decimal(eta))
 
 
+def finite(score):
+    return all(math.isfinite(v) for v in score)
+
+
+def dominates(a, b):
+    return all(x <= y for x, y in zip(a, b)) and a != b
+
+
+def ordered(records):
+    """NSGA-II's order of records, in the order they came, whose third item is a score."""
+    left, out = list(records), []
+    while left:
+        front = [r for r in left if not any(dominates(o[2], r[2]) for o in left)]
+        left = [r for r in left if r not in front]
+        distance = dict.fromkeys(range(len(front)), 0)
+        for m in range(len(front[0][2])):
+            by = sorted(range(len(front)), key=lambda i: front[i][2][m])
+            extent = front[by[-1]][2][m] - front[by[0]][2][m]
+            if extent == 0:
+                continue
+            for before, i, after in zip(by, by[1:], by[2:]):
+                distance[i] += (front[after][2][m] - front[before][2][m]) / extent
+            distance[by[0]] = distance[by[-1]] = math.inf
+        out += [front[i] for i in sorted(distance, key=lambda i: -distance[i])]
+    return out
+
+
 class Promote:
     """Algorithm 2 of the ASHA paper, with retries first and finalists last."""
 
@@ -57,7 +84,7 @@ class Promote:
         self.c = config
         self.levels = levels(config["r"], config["eta"], config["max_t"])
         self.trials = []
-        self.records = []  # (bracket, rung, value, trial), in order
+        self.records = []  # (bracket, rung, score, trial), in order
 
     def brackets(self):
         return self.c["brackets"]
@@ -77,11 +104,15 @@ class Promote:
 
     def candidates(self, s, k, n):
         at = [r for r in self.records if r[:2] == (s, k)]
-        good = [r for r in at if math.isfinite(r[2]) and not
+        good = [r for r in ordered([r for r in at if finite(r[2])]) if not
                 (self.trials[r[3]]["state"] in ("failed", "stopped") and
                  self.trials[r[3]]["promoted"] < k)]
-        good.sort(key=lambda r: r[2])  # stable: recorded first wins
         return [r[3] for r in good[:n]]
+
+    def standing(self, record):
+        """In its rung: of one objective the value, as in all rungs."""
+        at = [r for r in self.records if r[:2] == record[:2] and finite(r[2])]
+        return record[2][0] if len(record[2]) == 1 else ordered(at).index(record)
 
     def next(self):
         waiting = [t for t in self.trials if t["state"] == "waiting"]
@@ -104,12 +135,12 @@ class Promote:
         others = any(t["state"] == "running" and not t["finalist"] for t in self.trials)
         if not others and done + opened < self.c["finalists"]:
             paused = [r for r in self.records
-                      if self.trials[r[3]]["state"] == "paused" and math.isfinite(r[2])
+                      if self.trials[r[3]]["state"] == "paused" and finite(r[2])
                       and self.trials[r[3]]["rung"] == r[1]]
             if paused:
                 top = max(self.milestone(r[0], r[1]) for r in paused)
                 best = min((r for r in paused if self.milestone(r[0], r[1]) == top),
-                           key=lambda r: r[2])
+                           key=self.standing)
                 return self.trials[best[3]], "final"
         running = any(t["state"] == "running" for t in self.trials)
         return None, "wait" if running else "done"
@@ -419,15 +450,20 @@ def same(what, ours, theirs, context):
         raise AssertionError(f"{what}: rung says {ours}, the oracle {theirs}; {context}")
 
 
-def send(value, sign):
-    if value is None:
-        return {}
-    return {"loss": value if sign == "min" else -value}
+def send(score, modes):
+    """With what is missing left out."""
+    return {name: value if mode == "min" else -value
+            for (name, mode), value in zip(modes.items(), score) if value is not None}
 
 
-def run_promote(rung, rng, rules=Promote, method="asha"):
+def run_promote(rung, rng, rules=Promote, method="asha", objectives=1):
     c = choose(rng, "promote", method)
-    engine, oracle, running = Engine(rung, SWEEP.format(**c)), rules(c), []
+    modes, sweep = {"loss": c["sign"]}, SWEEP.format(**c)
+    if objectives > 1:
+        modes = {f"m{i}": rng.choice(["min", "max"]) for i in range(objectives)}
+        sweep = sweep.replace("metric: loss", "metrics: " + json.dumps(modes).replace('"', ""))
+        sweep = sweep.replace("\nmode: " + c["sign"], "")
+    engine, oracle, running = Engine(rung, sweep), rules(c), []
     workers = rng.choice([1, 4, 16])
     decisions = 0
     for _ in range(3000):
@@ -456,10 +492,10 @@ def run_promote(rung, rng, rules=Promote, method="asha"):
                 running.remove(t)
                 continue
             t["now"] += rng.choice([1, 1, 1, 2, 7])
-            value = None if rng.random() < .03 else value_of(rng)
-            theirs = oracle.report(t, t["now"], value)
+            score = [None if rng.random() < .03 else value_of(rng) for _ in modes]
+            theirs = oracle.report(t, t["now"], None if None in score else tuple(score))
             ours = engine(op="report", trial=t["id"], step=t["now"],
-                          metrics=send(value, c["sign"]))
+                          metrics=send(score, modes))
             same("report", ours["decision"], theirs, (c, t))
             decisions += 1
             if theirs != "continue":
@@ -506,13 +542,25 @@ def run_stop(rung, rng, rules=Stop, method="asha"):
             value = None if rng.random() < .03 else value_of(rng)
             theirs = oracle.report(t, t["now"], value)
             ours = engine(op="report", trial=t["id"], step=t["now"],
-                          metrics=send(value, c["sign"]))
+                          metrics=send([value], {"loss": c["sign"]}))
             same("report", ours["decision"], theirs, (c, t))
             decisions += 1
             if theirs == "stop":
                 running.remove(t)
     engine.close()
     return decisions
+
+
+def run_two(rung, rng):
+    return run_promote(rung, rng, objectives=2)
+
+
+def run_three(rung, rng):
+    return run_promote(rung, rng, objectives=3)
+
+
+def run_hyperband_two(rung, rng):
+    return run_promote(rung, rng, Halving, "hyperband", 2)
 
 
 def run_hyperband(rung, rng):
@@ -555,7 +603,7 @@ def run_pbt(rung, rng):
             value = None if rng.random() < .03 else value_of(rng) + trend * t["now"]
             theirs = oracle.report(t, t["now"], value)
             ours = engine(op="report", trial=t["id"], step=t["now"],
-                          metrics=send(value, c["sign"]))
+                          metrics=send([value], {"loss": c["sign"]}))
             same("report", ours["decision"], theirs, (c, t))
             decisions += 1
             if theirs != "continue":
@@ -577,7 +625,9 @@ def run_median(rung, rng):
 def main():
     rung, runs = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 40
     for run, name in ((run_promote, "promote"), (run_stop, "stop"), (run_median, "median"),
-                      (run_hyperband, "hyperband"), (run_sha, "sha"), (run_pbt, "pbt")):
+                      (run_hyperband, "hyperband"), (run_sha, "sha"), (run_pbt, "pbt"),
+                      (run_two, "promote, 2 metrics"), (run_three, "promote, 3 metrics"),
+                      (run_hyperband_two, "hyperband, 2 metrics")):
         total = sum(run(rung, random.Random(seed)) for seed in range(runs))
         print(f"{name}: {runs} sweeps, {total} decisions agree")
 

@@ -170,7 +170,7 @@ static struct world *world_new(bool stop_mode, bool in_place)
     struct spec *s = &w->file.spec;
 
     spec_init(s);
-    s->metric = mem_strdup("loss");
+    s->objective[0].name = mem_strdup("loss");
     s->space = space_new();
     space_declare(s->space, names, 3);
     space_define(s->space, 0, "uniform(0, 1)", NULL, NULL, NULL);

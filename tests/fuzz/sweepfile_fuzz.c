@@ -101,7 +101,8 @@ static void check_file(struct sweepfile *f)
     struct forecast cast;
     const struct spec *s = &f->spec;
 
-    FUZZ_CHECK(s->metric && s->space && f->name && *f->name && f->command_text);
+    FUZZ_CHECK(s->objective[0].name && s->space && f->name && *f->name &&
+               f->command_text);
     FUZZ_CHECK(f->slots > 0 && s->grace_period > 0 && spec_total(s) > 0);
     if (spec_total(s) <= 64) {
         forecast_make(&cast, s, f->slots);

@@ -206,8 +206,10 @@ static void compare(const struct world *w, const struct sweep *a, const struct s
         same(w, "the milestone", t, (double)p->until, (double)q->until);
         same(w, "the rung", t, p->rung, q->rung);
         same(w, "the promotion", t, p->promoted, q->promoted);
-        same(w, "the value", t, p->value, q->value);
-        same(w, "the best", t, p->best, q->best);
+        for (int k = 0; k < OBJECTIVES_MAX; k++) {
+            same(w, "the value", t, p->value.v[k], q->value.v[k]);
+            same(w, "the best", t, p->best.v[k], q->best.v[k]);
+        }
         same(w, "the last report", t, p->last_number, q->last_number);
         same(w, "the answer", t, p->answered, q->answered);
         same(w, "what people asked", t, p->stop_asked, q->stop_asked);
