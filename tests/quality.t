@@ -157,6 +157,16 @@ test_expect_success GP,PYTHON 'and gp far below tpe' '
                       at[\"mixed\", \"gp\"] < at[\"mixed\", \"tpe\"]) }" table
 '
 
+test_expect_success PYTHON 'pareto.py measures, and tpe leaves less of the front than random' '
+    /usr/bin/python3 "$top_srcdir/tests/quality/pareto.py" "$top_builddir/rung" \
+        --seeds 7 --evaluations 100 >table && cat table &&
+    awk "NR > 2 { at[\$1, \$2] = \$6 }
+         END { exit !(at[\"zdt1\", \"tpe\"] < at[\"zdt1\", \"random\"] &&
+                      at[\"zdt1\", \"tpe-univariate\"] < at[\"zdt1\", \"random\"] / 1.5 &&
+                      at[\"zdt2\", \"tpe\"] < at[\"zdt2\", \"random\"] / 1.5) }" table &&
+    test $(wc -l <table) = 10
+'
+
 test_expect_success PYTHON 'and says what it does not know' '
     ! /usr/bin/python3 "$top_srcdir/tests/quality/regret.py" rung --searchers best 2>err &&
     grep "best is none of random, sobol, tpe" err

@@ -129,16 +129,13 @@ def suggest(function, trial):
     return p
 
 
-def values_of_ours(rung, function, searcher, seed, evaluations):
-    f = objective(function)[0]
+def asked(rung, sweep, evaluations, evaluate):
+    """What evaluate(params) gave, the metrics of a trial, for all trials of a sweep of one
+    step, one after another."""
     with tempfile.TemporaryDirectory() as place:
         path = os.path.join(place, "sweep.yaml")
         with open(path, "w", encoding="utf-8") as file:
-            file.write(
-                "command: 'true'\nmetric: y\nseed: %d\nspace:\n%s"
-                "search: %s, trials: %d}\nschedule: {method: none, max_t: 1}\n"
-                % (seed, space(function), OURS[searcher], evaluations)
-            )
+            file.write("command: 'true'\nschedule: {method: none, max_t: 1}\n" + sweep)
         engine = subprocess.Popen(
             [rung, "asktell", path],
             stdin=subprocess.PIPE,
@@ -158,19 +155,23 @@ def values_of_ours(rung, function, searcher, seed, evaluations):
         values = []
         for _ in range(evaluations):
             work = say({"op": "ask"})
-            values.append(f(work["params"]))
-            say(
-                {
-                    "op": "report",
-                    "trial": work["trial"],
-                    "step": 1,
-                    "metrics": {"y": values[-1]},
-                }
-            )
+            values.append(evaluate(work["params"]))
+            say({"op": "report", "trial": work["trial"], "step": 1, "metrics": values[-1]})
         engine.stdin.close()
         if engine.wait() != 0:
             raise RuntimeError("rung asktell: status %d" % engine.returncode)
     return values
+
+
+def values_of_ours(rung, function, searcher, seed, evaluations):
+    f = objective(function)[0]
+    sweep = "metric: y\nseed: %d\nspace:\n%ssearch: %s, trials: %d}\n" % (
+        seed,
+        space(function),
+        OURS[searcher],
+        evaluations,
+    )
+    return [m["y"] for m in asked(rung, sweep, evaluations, lambda p: {"y": f(p)})]
 
 
 def values_of_theirs(function, searcher, seed, evaluations):
