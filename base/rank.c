@@ -14,7 +14,8 @@ static int compare(const void *a, const void *b)
 
 void numbers_sort(double v[], size_t n)
 {
-    qsort(v, n, sizeof(v[0]), compare);
+    if (n > 1) /* of none v may be NULL */
+        qsort(v, n, sizeof(v[0]), compare);
 }
 
 double median(double v[], size_t n)

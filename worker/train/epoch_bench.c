@@ -69,13 +69,13 @@ static double seconds_of_products(struct model *m, size_t batch, const float *x)
     float *y2 = mem_alloc(batch * CLASSES * sizeof(float));
     float *dx = mem_alloc(batch * HIDDEN * sizeof(float));
     struct device_gemm products[] = {
-        {false, true, batch, HIDDEN, FEATURES, x, w1, y1, NULL, ACTIVATION_NONE},
-        {false, true, batch, CLASSES, HIDDEN, y1, w2, y2, NULL, ACTIVATION_NONE},
-        {true, false, CLASSES, HIDDEN, batch, y2, y1, m->gradients, NULL,
-         ACTIVATION_NONE},
-        {false, false, batch, HIDDEN, CLASSES, y2, w2, dx, NULL, ACTIVATION_NONE},
-        {true, false, HIDDEN, FEATURES, batch, dx, x, m->gradients, NULL,
-         ACTIVATION_NONE},
+        {false, true, batch, HIDDEN, FEATURES, x, w1, y1, NULL, ACTIVATION_NONE, false},
+        {false, true, batch, CLASSES, HIDDEN, y1, w2, y2, NULL, ACTIVATION_NONE, false},
+        {true, false, CLASSES, HIDDEN, batch, y2, y1, m->gradients, NULL, ACTIVATION_NONE,
+         true},
+        {false, false, batch, HIDDEN, CLASSES, y2, w2, dx, NULL, ACTIVATION_NONE, false},
+        {true, false, HIDDEN, FEATURES, batch, dx, x, m->gradients, NULL, ACTIVATION_NONE,
+         true},
     };
     double begun = cpu_seconds();
 
