@@ -661,18 +661,21 @@ static void replace(struct judge *j, const struct event *ev)
     t->state = TRIAL_STOPPED;
     for (int k = t->rung + 1; k <= p->kept_rung; k++) {
         const struct record *r = counts_with(j, p->place, k);
+        struct inherited one = {t->place, *r}; /* what is pushed to may move */
 
         if (r->rung == k)
-            vec_push(&j->inherited, ((struct inherited){t->place, *r}));
+            vec_push(&j->inherited, one);
     }
-    vec_push(&j->trials, ((struct trial_rules){.state = TRIAL_WAITING,
-                                               .place = t->place,
-                                               .parent = ev->drawn.parent,
-                                               .source = ev->drawn.source,
-                                               .saved = p->kept_step,
-                                               .last_step = p->kept_step,
-                                               .rung = p->kept_rung,
-                                               .promoted = p->kept_rung}));
+    struct trial_rules born = {.state = TRIAL_WAITING,
+                               .place = t->place,
+                               .parent = ev->drawn.parent,
+                               .source = ev->drawn.source,
+                               .saved = p->kept_step,
+                               .last_step = p->kept_step,
+                               .rung = p->kept_rung,
+                               .promoted = p->kept_rung};
+
+    vec_push(&j->trials, born);
 }
 
 static void on_trial(struct judge *j, const struct event *ev, struct trial_rules *none)

@@ -28,7 +28,7 @@ static const struct device_ops *inner;
 static double waited;
 
 static void timed_gather(struct device *d, const struct device_gather *g, size_t rows,
-                         float *out)
+                         void *out)
 {
     double begun = clock_mono();
 
