@@ -190,7 +190,7 @@ static int draw(struct controller *c, struct event *ev, bool *wait, struct err *
     int rc;
 
     *wait = false;
-    if (c->draft) {
+    if (c->draft && sweep_draws_by_model(c->sw)) { /* or it is no model's turn any more */
         rc = draft_use(c->draft, c->sw, ev, e);
         draft_free(c->draft);
         c->draft = NULL;

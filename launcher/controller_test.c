@@ -568,20 +568,28 @@ static void test_draws_ahead(void **state)
     static const int rounds[] = {0, 2, 40};
 
     (void)state;
-    for (size_t i = 0; i < sizeof(rounds) / sizeof(rounds[0]); i++) {
+    for (size_t i = 0; i < 2 * sizeof(rounds) / sizeof(rounds[0]); i++) {
         struct world *w = world_new(5, MODE_PROMOTE, 30, 4);
+        bool pbt = i % 2;
 
         w->file.spec.search = SEARCH_TPE;
+        if (pbt) { /* whose children are no draws of the search */
+            w->file.spec.schedule = SCHEDULE_PBT;
+            w->file.spec.interval = 3;
+            w->file.spec.in_place = false;
+        }
         w->ahead = true;
-        w->draw_rounds = rounds[i];
+        w->draw_rounds = rounds[i / 2];
         controller_free(w->controller);
         costs_free(w->costs);
         sweep_free(w->sw);
         begin_controller(w);
         run_world(w);
         assert_int_equal(controller_state(w->controller), CONTROLLER_FINISHED);
-        assert_int_equal(sweep_trials(w->sw), 30);
         assert_true(w->drafts >= 30);
+        for (int32_t a = 0; a < sweep_trials(w->sw); a++)
+            assert_int_equal(sweep_trial(w->sw, a)->parent >= 0, a >= 30);
+        assert_int_equal(sweep_trials(w->sw) > 30, pbt);
         for (int32_t a = 0; a < 30; a++)
             for (int32_t b = 0; b < a; b++)
                 assert_string_not_equal(sweep_trial(w->sw, a)->params,

@@ -7,8 +7,7 @@
 #include <string.h>
 
 struct draft {
-    const struct spec *spec;
-    struct gp *gp; /* the sweep's, NULL with another searcher */
+    struct learner learner;
     struct observed *seen;
     uint32_t trial;
     struct draw d;
@@ -23,14 +22,13 @@ int draft_begin(struct sweep *sw, struct draft **out, struct err *e)
     int rc;
 
     *out = NULL;
-    if (!sw->seen || sw->starts_used < sw->spec->n_start)
+    if (!sw->seen || !sweep_draws_by_model(sw))
         return 0;
     rc = sweep_model(sw, e);
     if (rc != 0)
         return rc;
     d = mem_alloc(sizeof(*d));
-    d->spec = sw->spec;
-    d->gp = sw->spec->search == SEARCH_GP ? sw->gp : NULL;
+    d->learner = sweep_learner(sw);
     d->seen = observed_copy(sw->seen);
     d->trial = (uint32_t)sw->trials.n;
     d->d.u = mem_alloc((size_t)space_dims(sp) * sizeof(d->d.u[0]));
@@ -42,7 +40,7 @@ int draft_begin(struct sweep *sw, struct draft **out, struct err *e)
 
 void draft_make(struct draft *d)
 {
-    d->rc = sweep_draw_learnt(d->spec, d->gp, d->seen, d->trial, &d->d, &d->e);
+    d->rc = learner_draw(&d->learner, d->seen, d->trial, &d->d, &d->e);
 }
 
 bool draft_is_old(const struct draft *d, const struct sweep *sw)
@@ -52,7 +50,7 @@ bool draft_is_old(const struct draft *d, const struct sweep *sw)
 
 int draft_use(struct draft *d, struct sweep *sw, struct event *ev, struct err *e)
 {
-    const struct space *sp = d->spec->space;
+    const struct space *sp = d->learner.space;
 
     if (d->rc != 0)
         return err_set(e, d->rc, "%s", d->e.text);

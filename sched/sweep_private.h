@@ -10,6 +10,7 @@
 #include "sched/observed.h"
 #include "sched/rung.h"
 #include "sched/sweep.h"
+#include "sched/tpe.h"
 
 struct bracket {
     struct rung *rungs; /* [sweep_rungs()] */
@@ -108,10 +109,17 @@ bool sweep_search_over(const struct sweep *sw);
 
 /* Makes sw->gp where draws need it. */
 int sweep_model(struct sweep *sw, struct err *e);
-/* A draw by what is seen; gp is NULL for other searchers (which auto may come to when
- * slots are set). */
-int sweep_draw_learnt(const struct spec *spec, struct gp *gp, const struct observed *seen,
-                      uint32_t trial, struct draw *d, struct err *e);
+/* What a draw by what is seen depends on. It is a copy, as the spec may change meanwhile:
+ * auto may come to another searcher when slots are set. */
+struct learner {
+    const struct space *space;
+    uint64_t seed;
+    struct gp *gp; /* the sweep's; NULL: by the rule */
+    struct tpe_rule rule;
+};
+struct learner sweep_learner(const struct sweep *sw);
+int learner_draw(const struct learner *l, const struct observed *seen, uint32_t trial,
+                 struct draw *d, struct err *e);
 /* The event of a draw into sw->u and sw->values. */
 void sweep_drawn_event(struct sweep *sw, const struct draw *d, int bracket,
                        struct event *ev);

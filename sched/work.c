@@ -346,13 +346,21 @@ int sweep_model(struct sweep *sw, struct err *e)
     return 0;
 }
 
-int sweep_draw_learnt(const struct spec *spec, struct gp *gp, const struct observed *seen,
-                      uint32_t trial, struct draw *d, struct err *e)
+struct learner sweep_learner(const struct sweep *sw)
 {
-    struct tpe_rule rule = {spec->multivariate, spec->search == SEARCH_BOHB};
-    if (gp)
-        return gp_draw(gp, seen, trial, d, e);
-    return tpe_draw(spec->space, seen, spec->seed, trial, rule, d, e);
+    const struct spec *spec = sw->spec;
+    return (struct learner){.space = spec->space,
+                            .seed = spec->seed,
+                            .gp = spec->search == SEARCH_GP ? sw->gp : NULL,
+                            .rule = {spec->multivariate, spec->search == SEARCH_BOHB}};
+}
+
+int learner_draw(const struct learner *l, const struct observed *seen, uint32_t trial,
+                 struct draw *d, struct err *e)
+{
+    if (l->gp)
+        return gp_draw(l->gp, seen, trial, d, e);
+    return tpe_draw(l->space, seen, l->seed, trial, l->rule, d, e);
 }
 
 /* d->next becomes the cursor after it. */
@@ -366,10 +374,10 @@ static int draw_point(struct sweep *sw, struct draw *d, struct err *e)
     if (sw->cmaes)
         return cmaes_draw(sw->cmaes, trial, d, e);
     if (sw->seen) {
+        struct learner learner;
         rc = sweep_model(sw, e);
-        return rc ? rc
-                  : sweep_draw_learnt(spec, spec->search == SEARCH_GP ? sw->gp : NULL,
-                                      sw->seen, trial, d, e);
+        learner = sweep_learner(sw);
+        return rc ? rc : learner_draw(&learner, sw->seen, trial, d, e);
     }
     for (;;) {
         rc = search_draw(spec->space, spec->search, spec->seed, trial, cursor,
