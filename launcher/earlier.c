@@ -56,7 +56,7 @@ static void take_end(const struct trial *t, const struct levels *lv, int objecti
 {
     o->failed |= t->state == TRIAL_FAILED;
     if (t->state == TRIAL_COMPLETED && !t->complete && t->heard && objective >= 0)
-        take_value(o, lv->n - 1, t->metric.v[objective]);
+        take_value(o, lv->n - 1, t->whole.v[objective]);
 }
 
 /* ---- parameters ---- */

@@ -193,7 +193,7 @@ static void check_required(struct reader *r)
         enum key_id key = (enum key_id)i;
         bool wanted = keys[i].required;
         if (key == KEY_METRIC)
-            wanted = !r->seen[KEY_METRICS];
+            wanted = !r->found[KEY_METRICS] && !r->bad[KEY_METRICS];
         if (key == KEY_OOM_PARAM)
             wanted = r->found[KEY_OOM];
         if (key == KEY_PLATEAU_TRIALS)

@@ -31,7 +31,7 @@ struct viewer {
     double began, next_draw, next_line;
     int drawn; /* lines of the screen that stand there */
     int32_t best_said;
-    double best_value;
+    struct score best_score;
     bool notable; /* something worth a line happened */
     /* the child */
     pid_t child; /* 0: none runs */
@@ -58,7 +58,7 @@ struct viewer *viewer_new(const struct loaded *l, const struct controller_file *
     v->began = v->next_line = clock_mono();
     v->next_child = v->began + view_seconds; /* the first trials come first */
     v->best_said = -1;
-    v->best_value = NAN;
+    v->best_score = score_none(OBJECTIVES_MAX);
     v->written = -1;
     return v;
 }
@@ -161,9 +161,9 @@ void viewer_event(struct viewer *v, const struct event *ev, const struct verdict
     if (ev->kind != EVENT_REPORT || n->best < 0)
         return;
     if (n->best != v->best_said ||
-        sweep_trial(v->l->sw, n->best)->best.v[0] != v->best_value) {
+        score_compare(&sweep_trial(v->l->sw, n->best)->best, &v->best_score) != 0) {
         v->best_said = n->best;
-        v->best_value = sweep_trial(v->l->sw, n->best)->best.v[0];
+        v->best_score = sweep_trial(v->l->sw, n->best)->best;
         v->notable = true;
     }
 }

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/vec.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 struct record {
@@ -162,14 +163,17 @@ static int by_value(const void *a, const void *b)
 static void add_distances(const struct fronts *f, int objective, struct sorted s[],
                           size_t n)
 {
-    double extent;
+    double least = INFINITY, most = -INFINITY, extent;
 
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         s[i].value = f->records.v[s[i].record].score.v[objective] / 2;
-    qsort(s, n, sizeof(s[0]), by_value);
-    extent = s[n - 1].value - s[0].value;
-    if (!(extent > 0))
+        least = fmin(least, s[i].value);
+        most = fmax(most, s[i].value);
+    }
+    extent = most - least;
+    if (!(extent > 0)) /* so it is in those that the sweep does not have */
         return;
+    qsort(s, n, sizeof(s[0]), by_value);
     for (size_t i = 1; i + 1 < n; i++)
         s[i].distance += (s[i + 1].value - s[i - 1].value) / extent;
     s[0].distance = s[n - 1].distance = INFINITY;

@@ -270,7 +270,7 @@ static void see_end(struct sweep *sw, const struct trial *t, enum trial_state st
     if (sw->cmaes && state == TRIAL_FAILED)
         cmaes_worst(sw->cmaes, number_of(sw, t));
     if (state == TRIAL_COMPLETED && !t->complete) {
-        struct score last = sweep_turned(sw, t->metric);
+        struct score last = sweep_turned(sw, t->whole);
 
         see_value(sw, t, sw->spec->max_t, &last);
     }
@@ -386,7 +386,7 @@ static int apply_trial(struct sweep *sw, const struct event *ev, struct verdict 
     t.parent = ev->drawn.parent;
     t.bracket = ev->drawn.bracket;
     t.until = sw->median ? sw->spec->grace_period : sweep_milestone(sw, t.bracket, 0);
-    t.metric = t.best = t.value = score_none(sw->spec->objectives);
+    t.metric = t.whole = t.best = t.value = score_none(sw->spec->objectives);
     t.started = t.ended = t.attempt_started = NAN;
     t.created = ev->time;
     t.params = mem_strndup(ev->drawn.params.p, ev->drawn.params.len);
@@ -588,6 +588,7 @@ static void apply_metrics(struct sweep *sw, struct trial *t, const struct event 
     struct score turned = sweep_turned(sw, t->metric);
     int32_t k;
 
+    t->whole = t->metric;
     note_best(sw, t, ev->report.step);
     if (sw->median)
         median_report(sw->median, number_of(sw, t), ev->report.step, turned.v[0]);

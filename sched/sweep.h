@@ -50,6 +50,7 @@ struct trial {
     /* by objective; those that are not there are 0 */
     struct score value;  /* what is recorded at `rung`, turned (smaller is better) */
     struct score metric; /* last reported, user's sign; NaN before any */
+    struct score whole;  /* the last reported of all together, the same otherwise */
     struct score best;   /* its last finite one that the best before did not dominate,
                             user's sign; NaN before any */
     int64_t last_step, saved, until;

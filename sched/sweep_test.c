@@ -1313,6 +1313,28 @@ static void test_known_impossible(void **state)
     play_free(p);
 }
 
+/* Who ends early is judged by its last report of both, not by halves of two. */
+static void test_several_early_end(void **state)
+{
+    struct play *p = play_two(SCHEDULE_NONE);
+    struct standing_rank rank;
+    int32_t t;
+
+    (void)state;
+    sweep_free(p->sw);
+    p->spec.search = SEARCH_TPE;
+    play_begin(p);
+    t = ask(p);
+    report_two(p, t, 1, 1, 5);
+    report_two(p, t, 2, .5, 6);
+    report_two(p, t, 3, .1, -NAN);
+    assert_int_equal(end(p, t, exited(0, DECISION_CONTINUE, 3)), OUTCOME_COMPLETED);
+    assert_int_equal(state_of(p, t), TRIAL_COMPLETED);
+    assert_int_equal(seen(p, sweep_levels(p->sw)->n - 1, t, &rank), STANDING_FINITE);
+    assert_true(rank.value == .5);
+    play_free(p);
+}
+
 /* Where trials lie: drawn ones at their point, given ones at the nearest. */
 static void test_seen_points(void **state)
 {
@@ -1451,6 +1473,7 @@ int main(void)
         cmocka_unit_test(test_pbt_draws),
         cmocka_unit_test(test_pbt_impossible),
         cmocka_unit_test(test_plateau),
+        cmocka_unit_test(test_several_early_end),
         cmocka_unit_test(test_several_reports),
         cmocka_unit_test(test_several_best),
         cmocka_unit_test(test_several_plateau),
