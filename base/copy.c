@@ -39,14 +39,25 @@ static int copy_bytes(int in, int out, const char *from, const char *to, struct 
     return copy_through(in, out, from, to, e);
 }
 
-static int copy_file(const char *from, const char *to, mode_t mode, struct err *e)
+/* Programs look for the newest of their files. */
+static int keep_times(int out, const struct stat *st, const char *to, struct err *e)
+{
+    const struct timespec times[] = {st->st_atim, st->st_mtim};
+
+    return futimens(out, times) < 0 ? err_sys(e, "%s: its times", to) : 0;
+}
+
+static int copy_file(const char *from, const char *to, const struct stat *st,
+                     struct err *e)
 {
     int in = open(from, O_RDONLY | O_NOFOLLOW | O_CLOEXEC), out, rc;
 
     if (in < 0)
         return err_sys(e, "%s", from);
-    out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode & 0777);
+    out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, st->st_mode & 0777);
     rc = out < 0 ? err_sys(e, "%s", to) : copy_bytes(in, out, from, to, e);
+    if (!rc)
+        rc = keep_times(out, st, to, e);
     if (!rc && fsync(out) < 0)
         rc = err_sys(e, "%s: fsync", to);
     if (out >= 0 && close(out) < 0 && !rc)
@@ -54,6 +65,9 @@ static int copy_file(const char *from, const char *to, mode_t mode, struct err *
     close(in);
     return rc;
 }
+
+static int fill_dir(const char *from, const char *to, mode_t mode,
+                    bool (*wanted)(const char *name), struct err *e);
 
 static int copy_link(const char *from, const char *to, struct err *e)
 {
@@ -66,6 +80,27 @@ static int copy_link(const char *from, const char *to, struct err *e)
     return symlink(target, to) < 0 ? err_sys(e, "%s", to) : 0;
 }
 
+/* Nobody else may look into it while it is filled. */
+static int copy_subdir(const char *from, const char *to, const struct stat *st,
+                       struct err *e)
+{
+    int rc = fill_dir(from, to, 0700, NULL, e), dir;
+
+    if (rc)
+        return rc;
+    dir = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0)
+        return err_sys(e, "%s", to);
+    if (fchmod(dir, st->st_mode & 0777) < 0)
+        rc = err_sys(e, "%s: its permissions", to);
+    if (!rc)
+        rc = keep_times(dir, st, to, e);
+    if (!rc && fsync(dir) < 0)
+        rc = err_sys(e, "%s: fsync", to);
+    close(dir);
+    return rc;
+}
+
 /* What is neither file, directory nor link, a socket say, is of a process that is over.
  */
 static int copy_entry(const char *from, const char *to, struct err *e)
@@ -75,14 +110,14 @@ static int copy_entry(const char *from, const char *to, struct err *e)
     if (lstat(from, &st) < 0)
         return err_sys(e, "%s", from);
     if (S_ISDIR(st.st_mode))
-        return dir_copy(from, to, NULL, e);
+        return copy_subdir(from, to, &st, e);
     if (S_ISLNK(st.st_mode))
         return copy_link(from, to, e);
-    return S_ISREG(st.st_mode) ? copy_file(from, to, st.st_mode, e) : 0;
+    return S_ISREG(st.st_mode) ? copy_file(from, to, &st, e) : 0;
 }
 
-int dir_copy(const char *from, const char *to, bool (*wanted)(const char *name),
-             struct err *e)
+static int fill_dir(const char *from, const char *to, mode_t mode,
+                    bool (*wanted)(const char *name), struct err *e)
 {
     char **names;
     size_t n;
@@ -90,7 +125,7 @@ int dir_copy(const char *from, const char *to, bool (*wanted)(const char *name),
 
     if (rc)
         return rc;
-    if (mkdir(to, 0777) < 0)
+    if (mkdir(to, mode) < 0)
         rc = err_sys(e, "%s", to);
     for (size_t i = 0; i < n && !rc; i++) {
         char *old = path_join(from, names[i]), *new = path_join(to, names[i]);
@@ -102,4 +137,10 @@ int dir_copy(const char *from, const char *to, bool (*wanted)(const char *name),
     }
     free(names);
     return rc ? rc : dir_sync(to, e);
+}
+
+int dir_copy(const char *from, const char *to, bool (*wanted)(const char *name),
+             struct err *e)
+{
+    return fill_dir(from, to, 0777, wanted, e);
 }

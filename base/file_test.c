@@ -455,6 +455,7 @@ static void assert_file(const char *path, const char *want)
 
 static void test_dir_copy(void **state)
 {
+    const struct timespec times[] = {{1, 0}, {1000000007, 5}};
     struct stat st;
     struct err e = {0};
     char target[16] = "";
@@ -467,6 +468,8 @@ static void test_dir_copy(void **state)
     assert_int_equal(file_write("from/log", "x", 1, 0600, NULL), 0);
     assert_int_equal(symlink("a/log", "from/link"), 0);
     assert_int_equal(mkfifo("from/fifo", 0600), 0);
+    assert_int_equal(utimensat(AT_FDCWD, "from/f", times, 0), 0);
+    assert_int_equal(utimensat(AT_FDCWD, "from/a", times, 0), 0);
     assert_int_equal(dir_copy("from", "to", no_logs, &e), 0);
     assert_int_equal(entries("to"), 3);
     assert_int_equal(entries("to/a"), 2);
@@ -475,6 +478,10 @@ static void test_dir_copy(void **state)
     assert_file("to/a/empty", "");
     assert_int_equal(stat("to/f", &st), 0);
     assert_int_equal(st.st_mode & 0777, 0640);
+    assert_true(st.st_mtim.tv_sec == 1000000007 && st.st_mtim.tv_nsec == 5);
+    assert_int_equal(stat("to/a", &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0700);
+    assert_int_equal(st.st_mtim.tv_sec, 1000000007);
     assert_int_equal(readlink("to/link", target, sizeof(target) - 1), 5);
     assert_string_equal(target, "a/log");
     assert_int_equal(dir_copy("from", "to", NULL, &e), ERR_EXIST);

@@ -139,6 +139,16 @@ static int32_t attempt_of(const char *name)
     return (int32_t)number;
 }
 
+/* Is it a copy that was cut off, and nobody goes on with? */
+static bool is_rest(const struct tidy *t, int32_t trial, const char *name)
+{
+    const struct trial *of = sweep_trial(t->sw, trial);
+    size_t n = strlen(name);
+
+    return n > 4 && strcmp(name + n - 4, ".tmp") == 0 && of->state != TRIAL_RUNNING &&
+           of->state != TRIAL_WAITING;
+}
+
 /* Of a trial's directories, one of each attempt, all but the newest, which has the logs;
  * and what else is in that, unless it is `kept`. Those from which other attempts may
  * begin stay as they are. */
@@ -159,6 +169,8 @@ static void remove_checkpoints(const struct tidy *t, int32_t trial, bool kept)
         int32_t attempt = attempt_of(names[i]);
         char *dir = path_join(home.p, names[i]);
 
+        if (is_rest(t, trial, names[i]))
+            dir_remove(dir, NULL);
         if (attempt >= 0 && !sweep_keeps(t->sw, trial, attempt)) {
             if (attempt < newest)
                 dir_remove(dir, NULL);

@@ -156,7 +156,12 @@ static void test_stopped(void **state)
         assert_true(has(&p, 0, "model.h5") && has(&p, 1, "model.h5"));
         assert_true(has(&p, 4, "model.h5"));
         assert_int_equal(left(&p), 3); /* trial 1 was among the best when it ended */
+        struct str rest = STR_INIT;    /* a copy that was cut off */
+        str_addf(&rest, "%s/trials/000001/a02.tmp", p.dir);
+        assert_int_equal(dir_make(rest.p, 0700, NULL), 0);
         tidy_all(p.tidy);
+        assert_false(file_exists(rest.p));
+        str_free(&rest);
         assert_true(has(&p, 0, "model.h5") && has(&p, 4, "model.h5"));
         assert_int_equal(left(&p), 2);
         play_end(&p);

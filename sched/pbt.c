@@ -197,8 +197,10 @@ static int32_t parents_for(const struct sweep *sw, int32_t trial, const struct s
         const struct record *r = counts(sw, i, rung);
         const struct trial *t = r ? &sw->trials.v[r->trial] : NULL;
 
-        if (t && r->trial != trial && isfinite(r->value) && r->value <= s->best &&
-            t->kept > 0 && t->kept_rung >= rung && may_go_on(t))
+        /* who has it from a parent counts in the place, but the parent is there once */
+        if (t && r->trial == sw->pbt->holders.v[i] && r->trial != trial &&
+            isfinite(r->value) && r->value <= s->best && t->kept > 0 &&
+            t->kept_rung >= rung && may_go_on(t))
             parents[n++] = r->trial;
     }
     return n;
@@ -258,7 +260,8 @@ bool sweep_keeps(const struct sweep *sw, int32_t trial, int32_t attempt)
 
 /* ---- exploring ---- */
 
-/* Where d->u is drawn anew, unless it is made from what the parent has. */
+/* Where d->u is drawn anew, unless it is made from what the parent has, which it is not
+ * any more when no change of that was good. */
 static void explore(const struct sweep *sw, const double from[], uint32_t redraw,
                     double u[])
 {
@@ -271,7 +274,7 @@ static void explore(const struct sweep *sw, const double from[], uint32_t redraw
             rng_unit(sw->spec->seed, RNG_EXPLORE, trial, space_dim(sp, d)->key, redraw);
         double factor = coin < (1 + RESAMPLE) / 2 ? UP : DOWN;
 
-        if (coin >= RESAMPLE && !isnan(from[d]))
+        if (coin >= RESAMPLE && !isnan(from[d]) && redraw <= SEARCH_REDRAWS)
             u[d] = space_scaled(sp, d, from[d], factor);
     }
 }
@@ -285,13 +288,14 @@ int pbt_draw(struct sweep *sw, struct draw *d, struct err *e)
 
     sweep_draw_parent(sw, &ev);
     from = &sw->pbt->points.v[(size_t)ev.drawn.parent * (size_t)space_dims(sp)];
-    for (d->tries = 0; d->tries <= SEARCH_REDRAWS; d->tries++) {
+    for (d->tries = 0; d->tries <= 2 * SEARCH_REDRAWS; d->tries++) {
         explore(sw, from, d->tries, d->u);
         if (space_eval(sp, d->u, d->values, &why) == SPACE_OK)
             return 0;
     }
-    return err_set(e, ERR_RANGE,
-                   "none of %d changes of trial %d's parameters satisfies the space; the "
-                   "last: %s",
-                   SEARCH_REDRAWS + 1, ev.drawn.parent, why.text);
+    return err_set(
+        e, ERR_RANGE,
+        "none of %d changes of trial %d's parameters satisfies the space, nor of "
+        "%d draws; the last: %s",
+        SEARCH_REDRAWS + 1, ev.drawn.parent, SEARCH_REDRAWS, why.text);
 }

@@ -198,6 +198,29 @@ test_expect_success TRAIN 'what shapes the model cannot change: it fails, and sa
     rung status --json shape | grep "\"failed\":[1-9]"
 '
 
+test_expect_success 'a constraint that no change of a parent satisfies ends nothing' '
+    sweep_file wedged ./member <<-\END &&
+	space:
+	  a: choice(0, 1)
+	  b: choice(0, 1)
+	  c: choice(0, 1)
+	  d: choice(0, 1)
+	  e: choice(0, 1)
+	  f: choice(0, 1)
+	  g: choice(0, 1)
+	  h: choice(0, 1)
+	  x: uniform(0.5, 1)
+	constraints: [a + b + c + d + e + f + g + h == 1]
+	search: {trials: 8}
+	schedule: {method: pbt, interval: 1, max_t: 6}
+	slots: 3
+	END
+    run_sweep wedged &&
+    sound wedged &&
+    children wedged >got &&
+    test -s got
+'
+
 test_expect_success 'what cannot be simulated is said' '
     test_expect_code 2 rung simulate --curves family family.yaml 2>err && cat err &&
     grep "as pbt does; without --curves" err &&

@@ -47,6 +47,17 @@ static bool is_kept(const char *name)
            (n < 5 || strcmp(name + n - 4, ".log") != 0);
 }
 
+/* Neither . nor .., nor a log of ours. */
+static bool is_programs(const char *name)
+{
+    int64_t attempt;
+    size_t n = strlen(name);
+    bool ours = n > 12 && strncmp(name, "attempt-", 8) == 0 &&
+                strcmp(name + n - 4, ".log") == 0 &&
+                num_parse_int(name + 8, n - 12, &attempt) == 0;
+    return strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && !ours;
+}
+
 static bool ends_in_tmp(const char *name)
 {
     size_t n = strlen(name);
@@ -81,7 +92,7 @@ static int move_logs(const char *from, const char *to, struct err *e)
         return rc;
     for (size_t i = 0; i < n && !rc; i++) {
         char *old = path_join(from, names[i]), *new = path_join(to, names[i]);
-        if (!is_kept(names[i]) && rename(old, new) < 0)
+        if (!is_programs(names[i]) && rename(old, new) < 0)
             rc = err_sys(e, "%s", new);
         free(old);
         free(new);
@@ -103,11 +114,11 @@ static int copy_dir(const char *trial_dir, const char *source, const char *path,
                      "(`rung stop DIR TRIAL` gives the trial up)",
                      source);
     if (!rc)
-        rc = dir_copy(source, tmp.p, is_kept, e);
+        rc = dir_copy(source, tmp.p, is_programs, e);
     if (!rc && rename(tmp.p, path) < 0)
         rc = err_sys(e, "%s", path);
     if (!rc)
-        rc = dir_sync(trial_dir, e);
+        rc = attempt_dir_sync(path, e);
     if (rc)
         dir_remove(tmp.p, NULL);
     str_free(&tmp);
