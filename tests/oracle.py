@@ -420,6 +420,11 @@ schedule: {{method: {method}, mode: {mode}, grace_period: {r}, max_t: {max_t},
 retry: {{failures: {retries}}}
 {extra}
 """
+USUAL = dict(method="asha", seed=0, min_trials=3, interval_said="", retries=0, extra="")
+
+
+def sweep_file(**given):
+    return SWEEP.format(**{**USUAL, **given})
 
 
 def choose(rng, mode, method="asha"):
@@ -458,7 +463,7 @@ def send(score, modes):
 
 def run_promote(rung, rng, rules=Promote, method="asha", objectives=1):
     c = choose(rng, "promote", method)
-    modes, sweep = {"loss": c["sign"]}, SWEEP.format(**c)
+    modes, sweep = {"loss": c["sign"]}, sweep_file(**c)
     if objectives > 1:
         modes = {f"m{i}": rng.choice(["min", "max"]) for i in range(objectives)}
         sweep = sweep.replace("metric: loss", "metrics: " + json.dumps(modes).replace('"', ""))
@@ -506,7 +511,7 @@ def run_promote(rung, rng, rules=Promote, method="asha", objectives=1):
 
 def run_stop(rung, rng, rules=Stop, method="asha"):
     c = choose(rng, "stop", method)
-    engine, oracle, trials = Engine(rung, SWEEP.format(**c)), rules(c), []
+    engine, oracle, trials = Engine(rung, sweep_file(**c)), rules(c), []
     running, waiting = [], []
     decisions = 0
     for _ in range(c["trials"] * 10):
@@ -573,7 +578,7 @@ def run_pbt(rung, rng):
              in_place=False, extra="")
     c["max_t"] = c["interval"] * rng.choice([2, 3, 8]) + rng.choice([0, 1])
     c["interval_said"] = f", interval: {c['interval']}"
-    engine, oracle, running = Engine(rung, SWEEP.format(**c)), Population(c), []
+    engine, oracle, running = Engine(rung, sweep_file(**c)), Population(c), []
     workers, trend = rng.choice([1, 4, 16]), rng.choice([0, 0.3, -0.3])
     decisions = 0
     for _ in range(5000):

@@ -12,16 +12,15 @@ import math
 import pathlib
 import sys
 
-from oracle import SWEEP, Engine, same
+from oracle import Engine, same, sweep_file
 
 
 def sweep(config, mode, levels, brackets, extra):
     first = levels[0]
-    return SWEEP.format(
-        method="asha", sign=config["mode"], seed=0, trials=config["gen"]["n_trials"],
-        mode=mode, r=first, max_t=config["max_t"] if mode == "stop" else levels[-1],
-        eta=config["eta"], brackets=brackets, finalists=0 if mode == "promote" else 1,
-        min_trials=3, retries=0, extra=extra)
+    return sweep_file(
+        sign=config["mode"], trials=config["gen"]["n_trials"], mode=mode, r=first,
+        max_t=config["max_t"] if mode == "stop" else levels[-1], eta=config["eta"],
+        brackets=brackets, finalists=0 if mode == "promote" else 1, extra=extra)
 
 
 def metric(value):
