@@ -4,6 +4,7 @@
 #include "base/rng.h"
 #include "base/vec.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,9 @@
 #define ROUNDS_MOST 4  /* of a local search: reals, then the others */
 #define STEPS_MOST  32 /* values of a dimension that is searched one by one */
 #define EVALUATIONS 60 /* of a fit */
+/* What is so many times as far below the median as the middle one below it is an outlier.
+ */
+#define FAR_BELOW 100
 
 struct gp {
     const struct space *space;
@@ -177,26 +181,51 @@ static int by_size(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Draws together what is above the median. */
+/* s log(1 + x / s), finite even where x / s is not. */
+static double drawn_together(double x, double s)
+{
+    return s * log1p(fmin(x / s, DBL_MAX));
+}
+
+/* Makes them deviations from the median, divided by the largest. Those above it are drawn
+ * together, and so are those far below. */
 static void compress(double y[], size_t n)
 {
-    double *sorted = mem_dup(y, n * sizeof(double));
+    double largest = 0, *sorted = mem_dup(y, n * sizeof(double));
+    size_t below = 0, above = n / 2, least = 0;
     qsort(sorted, n, sizeof(double), by_size);
-    double median = sorted[n / 2], spread = median - sorted[0];
-    for (size_t i = 0; i < n; i++)
-        if (y[i] > median)
-            y[i] =
-                spread > 0 ? median + spread * log1p((y[i] - median) / spread) : median;
+    double median = sorted[n / 2];
+    while (sorted[below] < median)
+        below++;
+    while (above < n && sorted[above] == median)
+        above++;
+    double middle = median - sorted[below / 2], far = FAR_BELOW * middle;
+    while (median - sorted[least] > far)
+        least++;
+    double spread = median - sorted[least];
+    if (below == 0 && above < n)
+        spread = sorted[above] - median;
+    for (size_t i = 0; i < n; i++) {
+        y[i] -= median;
+        if (y[i] > 0)
+            y[i] = drawn_together(y[i], spread);
+        else if (-y[i] > far)
+            y[i] = -far - drawn_together(-y[i] - far, middle);
+        largest = fmax(largest, fabs(y[i]));
+    }
+    for (size_t i = 0; i < n && largest > 0; i++)
+        y[i] /= largest;
     free(sorted);
 }
 
-/* The values of told ones as the model is told them; the least of them. */
+/* The values of told ones as the model is told them; the least of them. (Differences of
+ * quarters do not overflow.) */
 static double standardize(const struct gp *g, const struct data *data, double y[])
 {
     double mean = 0, square = 0, least = INFINITY;
     size_t n = data->told.n;
     for (size_t i = 0; i < n; i++)
-        y[i] = data->told.v[i].bad ? data->most : data->told.v[i].value;
+        y[i] = (data->told.v[i].bad ? data->most : data->told.v[i].value) / 4;
     compress(y, n);
     for (size_t i = 0; i < n; i++)
         mean += y[i] / (double)n;

@@ -2,6 +2,7 @@
 
 #include "base/rng.h"
 
+#include <float.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -182,6 +183,89 @@ static void it_finds_the_bottom(void **state)
     }
     assert_true(least < 1e-4);
     world_end(&w);
+}
+
+/* What the real model is told at a fit. */
+static struct {
+    const struct gp_ops *ops;
+    double values[32];
+} seen;
+
+static void fit_seen(struct gp_model *m, const double values[], int evaluations)
+{
+    memcpy(seen.values, values, sizeof(seen.values));
+    seen.ops->fit(m, values, evaluations);
+}
+
+/* Of 32 trials, trial i at (i / 32, 0.5) with values[i]: NaN is a failed one. */
+static void tell(const double values[32])
+{
+    struct world w;
+    world_begin(&w, plane, NULL);
+    seen.ops = gp_open(NULL);
+    struct gp_ops ops = *seen.ops;
+    ops.fit = fit_seen;
+    gp_free(w.gp);
+    w.gp = gp_new(w.sp, 7, &ops);
+    for (int i = 0; i < 32; i++) {
+        int32_t t = put(&w, i / 32.0, 0.5);
+        if (isnan(values[i]))
+            observed_worst(w.o, t);
+        else
+            observed_value(w.o, t, 0, values[i]);
+    }
+    draw(&w, 32);
+    assert_int_equal(w.d.next, 0); /* by the model */
+    world_end(&w);
+}
+
+static void ties_at_the_best_hide_nothing(void **state)
+{
+    double values[32] = {0};
+    const double *y = seen.values;
+    (void)state;
+    for (int i = 20; i < 30; i++)
+        values[i] = i;
+    values[30] = 1e10;
+    values[31] = NAN;
+    tell(values);
+    for (int i = 1; i < 20; i++)
+        assert_true(y[i] == y[0]);
+    for (int i = 21; i < 31; i++)
+        assert_true(y[i] > y[i - 1] + 1e-3);
+    assert_true(y[20] > y[0] + 0.1 && y[31] == y[30]);
+}
+
+static void all_the_same_is_none_the_better(void **state)
+{
+    const double values[32] = {0};
+    (void)state;
+    tell(values);
+    for (int i = 0; i < 32; i++)
+        assert_true(seen.values[i] == -1);
+}
+
+/* Whichever way they are wild. */
+static void outliers_hide_nothing(void **state)
+{
+    static const double wild[][2] = {
+        {-1e200, 7}, {-DBL_MAX, DBL_MAX}, {-5, DBL_MAX}, {-1e6, 1e300}, {-DBL_MAX, -5}};
+    const double *y = seen.values;
+    (void)state;
+    for (size_t k = 0; k < sizeof(wild) / sizeof(wild[0]); k++)
+        for (double unit = 1; unit > 1e-100; unit *= 1e-50) {
+            double values[32];
+            for (int i = 0; i < 32; i++)
+                values[i] = i * unit;
+            values[0] = wild[k][0];
+            values[31] = wild[k][1];
+            tell(values);
+            for (int i = 0; i < 32; i++)
+                assert_true(fabs(y[i] + 1) < 6); /* a mean of -1, a variance of 1 */
+            for (int i = 2; i < 31; i++)
+                assert_true(y[i] > y[i - 1] + 1e-4);
+            assert_true(y[0] < y[1]);
+        }
 }
 
 /* Losses of 1e10 among them hide nothing. */
@@ -366,6 +450,9 @@ int main(void)
         cmocka_unit_test(threads_are_as_the_user_set_them),
         cmocka_unit_test(the_first_ones_are_quasi_random),
         cmocka_unit_test(it_finds_the_bottom),
+        cmocka_unit_test(ties_at_the_best_hide_nothing),
+        cmocka_unit_test(all_the_same_is_none_the_better),
+        cmocka_unit_test(outliers_hide_nothing),
         cmocka_unit_test(wild_values_hide_nothing),
         cmocka_unit_test(failed_ones_are_bad),
         cmocka_unit_test(pending_ones_repel),
