@@ -17,6 +17,10 @@
 #define ROUNDS_MOST 4  /* of a local search: reals, then the others */
 #define STEPS_MOST  32 /* values of a dimension that is searched one by one */
 #define EVALUATIONS 60 /* of a fit */
+/* The coordinates of a normal distribution that are drawn: up to 3.1 standard deviations.
+ * The cube's edges are 8.2 of them. */
+#define LEAST_NORMAL 0.001
+#define MOST_NORMAL  0.999
 /* What is so many times as far below the median as the middle one below it is an outlier.
  */
 #define FAR_BELOW 100
@@ -29,6 +33,7 @@ struct gp {
     int dims, reals, coords;
     double mean;            /* of the values that the model is told */
     int *real_of, *word_of; /* [dims]: coordinates; -1: none */
+    double *low, *high;     /* [reals]: where they are drawn */
     VEC(int32_t) rows;      /* trials that are points of the model, in its order */
     size_t fitted;          /* told ones there were at the last fit */
 };
@@ -50,11 +55,19 @@ struct gp *gp_new(const struct space *sp, uint64_t seed, const struct gp_ops *op
     g->mean = -1;
     g->real_of = mem_alloc((size_t)g->dims * sizeof(int));
     g->word_of = mem_alloc((size_t)g->dims * sizeof(int));
+    g->low = mem_alloc((size_t)g->dims * sizeof(double));
+    g->high = mem_alloc((size_t)g->dims * sizeof(double));
     for (int d = 0; d < g->dims; d++) {
-        bool choice = is_choice(space_dim(sp, d));
-        g->real_of[d] = choice ? -1 : g->reals++;
-        if (choice)
+        const struct dim *dim = space_dim(sp, d);
+        bool normal = dim->kind == DIM_NORMAL;
+        g->real_of[d] = -1;
+        if (is_choice(dim)) {
             g->mean = 0;
+            continue;
+        }
+        g->low[g->reals] = normal ? LEAST_NORMAL : 0;
+        g->high[g->reals] = normal ? MOST_NORMAL : 1 - 0x1p-53;
+        g->real_of[d] = g->reals++;
     }
     g->coords = g->reals;
     for (int d = 0; d < g->dims; d++) {
@@ -73,6 +86,8 @@ void gp_free(struct gp *g)
     g->ops->destroy(g->model);
     free(g->real_of);
     free(g->word_of);
+    free(g->low);
+    free(g->high);
     vec_free(&g->rows);
     free(g);
 }
@@ -309,15 +324,21 @@ struct candidates {
     double *seen;    /* [dims]: working space */
 };
 
-/* Rounded coordinates to the middle of their value's interval; false: the space does not
- * allow the point. */
+static double within(const struct gp *g, int d, double u)
+{
+    int k = g->real_of[d];
+    return k < 0 ? u : fmin(fmax(u, g->low[k]), g->high[k]);
+}
+
+/* Coordinates to where they are drawn, rounded ones to the middle of their value's
+ * interval; false: the space does not allow the point. */
 static bool place(struct candidates *c, double u[], double x[])
 {
     const struct gp *g = c->g;
     for (int d = 0; d < g->dims; d++) {
         double cell[2];
-        space_cell(g->space, d, u[d], cell);
-        u[d] = (cell[0] + cell[1]) / 2;
+        space_cell(g->space, d, within(g, d, u[d]), cell);
+        u[d] = within(g, d, (cell[0] + cell[1]) / 2);
     }
     if (space_eval(g->space, u, c->d->values, NULL) != SPACE_OK)
         return false;
@@ -373,7 +394,7 @@ static void gather(struct candidates *c, const struct observed *o, struct data *
             double r = rng_unit(g->seed, RNG_MODEL, trial, k, (uint32_t)d + 1);
             double from = isnan(at[d]) ? 0.5 : at[d];
             if (g->real_of[d] >= 0)
-                u[d] = fmin(fmax(from + reach * (r - 0.5), 0), 1 - 0x1p-53);
+                u[d] = from + reach * (r - 0.5);
             else
                 u[d] = r < 0.5 ? from : 2 * r - 1;
         }
@@ -431,7 +452,7 @@ static bool climb_reals(struct candidates *c, struct spot *s, struct spot *tried
     if (!any)
         return false;
     copy(g, tried, s);
-    g->ops->climb(g->model, free_ones, c->best, tried->x);
+    g->ops->climb(g->model, free_ones, g->low, g->high, c->best, tried->x);
     for (int d = 0; d < g->dims; d++)
         if (g->real_of[d] >= 0 && free_ones[g->real_of[d]])
             tried->u[d] = tried->x[g->real_of[d]];

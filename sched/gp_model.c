@@ -448,24 +448,29 @@ static double height(unsigned n, const double at[], double gradient[], void *ctx
     return value;
 }
 
-static double climb(struct gp_model *m, const bool free_ones[], double best, double x[])
+static double climb(struct gp_model *m, const bool free_ones[], const double low[],
+                    const double high[], double best, double x[])
 {
     size_t n = 0, room = (size_t)m->coords;
-    double *space = mem_alloc((3 * room + (size_t)m->n) * sizeof(double)), *at = space;
+    double *space = mem_alloc((4 * room + (size_t)m->n) * sizeof(double)), *at = space;
+    double *lower = at + 2 * room, *upper = at + 3 * room;
     struct climbing c = {
         .m = m, .free = free_ones, .best = best, .x = x, .most = -HUGE_VAL};
     c.top = at + room;
-    c.slopes = at + 2 * room;
+    c.slopes = at + 4 * room;
     for (int i = 0; i < m->reals; i++)
-        if (free_ones[i])
+        if (free_ones[i]) {
+            lower[n] = low[i];
+            upper[n] = high[i];
             at[n++] = x[i];
+        }
     memcpy(c.top, at, n * sizeof(double));
     if (n > 0) {
         nlopt_opt opt = nlopt_create(NLOPT_LD_LBFGS, (unsigned)n);
         double value;
         nlopt_set_max_objective(opt, height, &c);
-        nlopt_set_lower_bounds1(opt, 0);
-        nlopt_set_upper_bounds1(opt, 1 - 0x1p-53);
+        nlopt_set_lower_bounds(opt, lower);
+        nlopt_set_upper_bounds(opt, upper);
         nlopt_set_ftol_abs(opt, 1e-4);
         nlopt_set_maxeval(opt, 40);
         nlopt_optimize(opt, at, &value);

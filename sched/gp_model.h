@@ -57,9 +57,10 @@ struct gp_ops {
     /* The logarithm of the expected improvement on `best` at points[n][]. */
     void (*promise)(struct gp_model *m, int n, const double points[], double best,
                     double out[]);
-    /* Moves the reals x[i] with free[i] within [0, 1] to where that is highest nearby;
-     * returns it. */
-    double (*climb)(struct gp_model *m, const bool free[], double best, double x[]);
+    /* Moves the reals x[i] with free[i], which are within low[i] and high[i], within
+     * these to where that is highest nearby; returns it. */
+    double (*climb)(struct gp_model *m, const bool free[], const double low[],
+                    const double high[], double best, double x[]);
 };
 
 extern const struct gp_ops rung_gp;

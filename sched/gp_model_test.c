@@ -187,11 +187,13 @@ static void fits(void **state)
     rung_gp.destroy(m);
 }
 
-/* From anywhere it climbs, moves only what is free, and ends where it is flat or at a
- * bound; what it returns is the promise there. */
+/* From anywhere within bounds it climbs, moves only what is free, and ends where it is
+ * flat or at a bound; what it returns is the promise there. */
 static void climbs(void **state)
 {
     static const bool free_ones[REALS] = {true, false, true};
+    static const double low[REALS] = {0.1, 0, 0}, high[REALS] = {0.8, 1, 0.9};
+    int at_bounds = 0;
     double points[POINTS * COORDS], values[POINTS];
     struct gp_model *m = rung_gp.create(REALS, WORDS);
     (void)state;
@@ -201,25 +203,30 @@ static void climbs(void **state)
     for (int i = 0; i < 10; i++) {
         double x[COORDS], before, after, near, got;
         for (int k = 0; k < COORDS; k++)
-            x[k] = k < REALS ? rng_unit(9, RNG_TEST, (uint32_t)i, (uint32_t)k, 0) : 1;
+            x[k] = k < REALS
+                       ? low[k] + (high[k] - low[k]) *
+                                      rng_unit(9, RNG_TEST, (uint32_t)i, (uint32_t)k, 0)
+                       : 1;
         double fixed = x[1];
         rung_gp.promise(m, 1, x, -2, &before);
-        got = rung_gp.climb(m, free_ones, -2, x);
+        got = rung_gp.climb(m, free_ones, low, high, -2, x);
         rung_gp.promise(m, 1, x, -2, &after);
         assert_near(got, after, 1e-6);
         assert_true(after > before);
         assert_true(x[1] == fixed && x[REALS] == 1);
         for (int k = 0; k < REALS; k += 2) {
             double was = x[k], top = after + 0.01;
-            assert_true(was >= 0 && was < 1);
+            assert_true(was >= low[k] && was <= high[k]);
+            at_bounds += was == low[k] || was == high[k];
             for (int sign = -1; sign <= 1; sign += 2) {
-                x[k] = fmin(fmax(was + sign * 1e-3, 0), 1);
+                x[k] = fmin(fmax(was + sign * 1e-3, low[k]), high[k]);
                 rung_gp.promise(m, 1, x, -2, &near);
                 assert_true(near < top);
             }
             x[k] = was;
         }
     }
+    assert_true(at_bounds > 0);
     rung_gp.destroy(m);
 }
 

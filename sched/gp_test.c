@@ -268,6 +268,33 @@ static void outliers_hide_nothing(void **state)
         }
 }
 
+static const struct line normals[] = {
+    {"x", "randn(0, 1)", NULL},
+    {"y", "qrandn(0, 1, 0.5)", NULL},
+    {NULL, NULL, NULL},
+};
+
+static double slope(const struct world *w)
+{
+    return w->values[0].r - w->values[1].r;
+}
+
+/* They end where there is one of a thousand, however promising it is to go on. */
+static void normals_end_somewhere(void **state)
+{
+    struct world w;
+    double least = 0;
+    (void)state;
+    world_begin(&w, normals, NULL);
+    for (int t = 0; t < 30; t++) {
+        run(&w, slope);
+        least = fmin(least, slope(&w));
+        assert_true(t < GP_STARTS || (w.values[0].r > -3.1 && w.values[1].r < 3.1));
+    }
+    assert_true(least < -6);
+    world_end(&w);
+}
+
 /* Losses of 1e10 among them hide nothing. */
 static double cliff(const struct world *w)
 {
@@ -453,6 +480,7 @@ int main(void)
         cmocka_unit_test(ties_at_the_best_hide_nothing),
         cmocka_unit_test(all_the_same_is_none_the_better),
         cmocka_unit_test(outliers_hide_nothing),
+        cmocka_unit_test(normals_end_somewhere),
         cmocka_unit_test(wild_values_hide_nothing),
         cmocka_unit_test(failed_ones_are_bad),
         cmocka_unit_test(pending_ones_repel),
