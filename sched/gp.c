@@ -315,8 +315,8 @@ static double model(struct gp *g, const struct observed *o, struct data *data)
 
 struct candidates {
     struct gp *g;
-    struct draw *d;
-    double best; /* to improve on */
+    struct value *values; /* working space, as for space_eval() */
+    double best;          /* to improve on */
     int n;
     double *u;       /* [CANDIDATES][dims] */
     double *x;       /* [CANDIDATES][coords] */
@@ -340,10 +340,10 @@ static bool place(struct candidates *c, double u[], double x[])
         space_cell(g->space, d, within(g, d, u[d]), cell);
         u[d] = within(g, d, (cell[0] + cell[1]) / 2);
     }
-    if (space_eval(g->space, u, c->d->values, NULL) != SPACE_OK)
+    if (space_eval(g->space, u, c->values, NULL) != SPACE_OK)
         return false;
     for (int d = 0; d < g->dims; d++) {
-        bool here = c->d->values[space_dim(g->space, d)->param].kind != VALUE_ABSENT;
+        bool here = c->values[space_dim(g->space, d)->param].kind != VALUE_ABSENT;
         c->seen[d] = here ? u[d] : NAN;
     }
     to_coordinates(g, c->seen, x);
@@ -362,10 +362,7 @@ static double *x_of(const struct candidates *c, int i)
 
 static void keep(struct candidates *c)
 {
-    if (place(c, u_of(c, c->n), x_of(c, c->n)))
-        c->n++;
-    else
-        c->d->tries++;
+    c->n += place(c, u_of(c, c->n), x_of(c, c->n));
 }
 
 static void scatter(struct candidates *c, uint32_t trial)
@@ -499,17 +496,18 @@ static void improve(struct candidates *c, struct spot *s, struct spot *tried,
     }
 }
 
-/* The index of the best that was not taken yet, and takes it. */
+/* The index of the best that was not taken yet. */
 static int next_best(struct candidates *c)
 {
     int at = 0;
     for (int i = 1; i < c->n; i++)
-        if (c->promise[i] > c->promise[at])
+        if (c->promise[i] > c->promise[at] || isnan(c->promise[at]))
             at = i;
     return at;
 }
 
-static void search(struct candidates *c, uint32_t trial, double u[])
+/* false: the model promises nothing. */
+static bool search(struct candidates *c, uint32_t trial, double u[])
 {
     struct gp *g = c->g;
     size_t dims = (size_t)g->dims, coords = (size_t)g->coords;
@@ -523,53 +521,48 @@ static void search(struct candidates *c, uint32_t trial, double u[])
     g->ops->promise(g->model, c->n, c->x, c->best, c->promise);
     for (int i = 0; i < CLIMBS && i < c->n; i++) {
         int k = next_best(c);
+        if (!(c->promise[k] > -INFINITY))
+            break;
         copy(g, &s, &(struct spot){u_of(c, k), x_of(c, k), c->promise[k]});
         c->promise[k] = -INFINITY;
         improve(c, &s, &tried, free_ones, trial);
         if (s.promise > top.promise)
             copy(g, &top, &s);
     }
-    memcpy(u, top.u, dims * sizeof(double));
+    bool found = top.promise > -INFINITY;
+    if (found)
+        memcpy(u, top.u, dims * sizeof(double));
     free(free_ones);
     free(space);
+    return found;
 }
 
 static bool draw_by_model(struct gp *g, const struct observed *o, struct data *data,
                           uint32_t trial, struct draw *d)
 {
     size_t dims = (size_t)g->dims, coords = (size_t)g->coords;
-    struct candidates c = {.g = g, .d = d, .best = model(g, o, data)};
+    struct candidates c = {.g = g, .values = d->values, .best = model(g, o, data)};
     c.u = mem_alloc((CANDIDATES * (dims + coords + 1) + dims) * sizeof(double));
     c.x = c.u + CANDIDATES * dims;
     c.promise = c.x + CANDIDATES * coords;
     c.seen = c.promise + CANDIDATES;
     scatter(&c, trial);
     gather(&c, o, data, trial);
-    if (c.n > 0)
-        search(&c, trial, d->u);
+    bool found = c.n > 0 && search(&c, trial, d->u);
     free(c.u);
-    return c.n > 0;
+    return found && space_eval(g->space, d->u, d->values, NULL) == SPACE_OK;
 }
 
 int gp_draw(struct gp *g, const struct observed *o, uint32_t trial, struct draw *d,
             struct err *e)
 {
     struct data data;
-    int64_t next = d->next;
     bool found = false;
-    d->tries = 0;
     if (look(g, o, &data)) {
         choose(&data);
         found = draw_by_model(g, o, &data, trial, d);
     }
     forget(&data);
-    if (found) {
-        space_eval(g->space, d->u, d->values, NULL);
-        d->next = next;
-        return 0;
-    }
-    uint32_t tries = d->tries;
-    int rc = search_draw(g->space, SEARCH_SOBOL, g->seed, trial, 0, 1, d, e);
-    d->tries += tries;
-    return rc;
+    d->tries = 0;
+    return found ? 0 : search_draw(g->space, SEARCH_SOBOL, g->seed, trial, 0, 1, d, e);
 }

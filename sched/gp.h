@@ -56,7 +56,8 @@ void gp_free(struct gp *g); /* NULL is fine */
 
 /* Draws the configuration of trial number `trial`. d->next, in and out: the next point of
  * the sobol sequence, which the quasi-random draws take. Points that the space does not
- * allow are left out; when it allows none of them the draw is quasi-random, too. 0, or
+ * allow are left out; when it allows none of them, or the model promises nothing, the
+ * draw is quasi-random, too. d->tries: redraws of a quasi-random one; else 0. 0, or
  * ERR_RANGE as search_draw(). */
 int gp_draw(struct gp *g, const struct observed *o, uint32_t trial, struct draw *d,
             struct err *e);
