@@ -29,6 +29,8 @@ enum { /* ncclResult_t */
 enum { NCCL_FLOAT32 = 7 }; /* ncclDataType_t */
 enum { NCCL_AVG = 4 };     /* ncclRedOp_t */
 
+#define LEAST 21900 /* see nccl.h */
+
 /* ncclConfig_t as of 2.14, the first that had one: later ones take it for what it is. */
 struct nccl_options {
     size_t size;
@@ -36,8 +38,8 @@ struct nccl_options {
     int blocking;
     int unset; /* that lies where the next member came to lie */
 };
-#define NCCL_MAGIC   0xcafebeef
-#define NCCL_VERSION 21400 /* the least that has calls which do not block */
+#define OPTIONS_MAGIC   0xcafebeef
+#define OPTIONS_VERSION 21400
 
 /*    what it is here   its symbol                 arguments */
 #define SYMBOL_MAP(X)                                                                    \
@@ -108,11 +110,12 @@ static int load(struct nccl *n, struct err *e)
 #undef LOAD_
     if (n->get_version)
         n->get_version(&n->version);
-    if (!all || !n->last_error || n->version < NCCL_VERSION)
-        return err_set(e, ERR_UNSUPPORTED,
-                       "NCCL %d.%d is too old: it takes 2.14, whose calls need not block",
-                       n->version / (n->version < 10000 ? 1000 : 10000),
-                       n->version % (n->version < 10000 ? 1000 : 10000) / 100);
+    if (!all || !n->last_error || n->version < LEAST)
+        return err_set(
+            e, ERR_UNSUPPORTED,
+            "NCCL %d.%d is too old: it takes 2.19, which can be aborted at any time",
+            n->version / (n->version < 10000 ? 1000 : 10000),
+            n->version % (n->version < 10000 ? 1000 : 10000) / 100);
     return 0;
 }
 
@@ -414,7 +417,8 @@ void nccl_close(struct nccl *n)
 
 int nccl_join(struct nccl *n, const struct device_group *g, struct err *e)
 {
-    struct nccl_options options = {sizeof(options), NCCL_MAGIC, NCCL_VERSION, 0, INT_MIN};
+    struct nccl_options options = {sizeof(options), OPTIONS_MAGIC, OPTIONS_VERSION, 0,
+                                   INT_MIN};
     static const char what[] = "coming together";
 
     n->group = *g;

@@ -2,7 +2,8 @@
  * all ranks, each with a GPU. None of its calls is waited for without an eye on the clock
  * or on its errors: a communicator in which a rank has died never ends what it has begun.
  *
- * It is of 2.14 at least: the first whose calls need not block.
+ * It is of 2.19 at least. Calls that need not block are older; but before it an abort
+ * from another thread may never return (https://github.com/NVIDIA/nccl/issues/992).
  *
  * Streams are CUDA's (cudaStream_t). The thread that joins has its GPU set
  * (cudaSetDevice) and does all the rest, but where it says otherwise. */

@@ -68,7 +68,7 @@ static void test_versions(void **state)
 
     wrong("old");
     assert_int_equal(nccl_open(&n, &e), ERR_UNSUPPORTED);
-    assert_non_null(strstr(e.text, "NCCL 2.13 is too old: it takes 2.14"));
+    assert_non_null(strstr(e.text, "NCCL 2.18 is too old: it takes 2.19"));
     wrong("");
     assert_int_equal(nccl_open(&n, &e), 0);
     assert_int_equal(nccl_version(n), 29901);

@@ -20,8 +20,8 @@
 #define GPUS_MAX 64 /* described; /dev/nvidia0 and so on */
 /* Bytes of NCCL: its constants come first, and hundreds of MB of kernels after them. */
 #define NCCL_LOOK (8 << 20)
-/* 2.14: see gpu/nccl.h. */
-#define NCCL_LEAST 21400
+/* 2.19: see gpu/nccl.h. */
+#define NCCL_LEAST 21900
 
 struct gpu_facts {
     struct err nvml; /* why it does not open */

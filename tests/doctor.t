@@ -189,7 +189,7 @@ test_expect_success 'do driver, NCCL and plug-in match?' '
     grep "^note  plug-in" out && plugged && says ok NCCL "2.99.1, of CUDA 13.0$" &&
     says ok plug-in "rung-train finds 1 GPU: .*/copy/librung_cuda.so" &&
     FAKE_NCCL=old plugged && unset FAKE_NCCL &&
-    says note NCCL "2.13.4, of CUDA 13.0: too old for rung-train" &&
+    says note NCCL "2.18.6, of CUDA 13.0: too old for rung-train" &&
     plugged driver && says note plug-in "CUDA: the driver is too old" &&
     plugged old && says note plug-in "it is of rung 0.0.1, and this is " &&
     plugged crash && says note plug-in ".*/copy/librung_cuda.so hangs or crashes" &&

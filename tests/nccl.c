@@ -4,7 +4,7 @@
  * when it is received, and nothing may be called while something is in progress: who does
  * is ended. FAKE_NCCL says what is wrong, in words:
  *
- *     old              it is of NCCL 2.13.4
+ *     old              it is of NCCL 2.18.6
  *     refuse=CODE      ncclCommInitRankConfig() returns that
  *     init=CODE        the communicator comes to that
  *     break=N=CODE     what each rank does as its Nth, from 1, comes to that
@@ -188,7 +188,7 @@ int fake_nccl_left(void);
 
 int ncclGetVersion(int *version)
 {
-    *version = wrong("old") ? 21304 : 29901;
+    *version = wrong("old") ? 21806 : 29901;
     return SUCCESS;
 }
 
