@@ -365,8 +365,13 @@ static int attempt(struct cuda *cuda, const struct plan *p, void *const arrays[A
                 kernel_convert(cuda->queue, t, p->type, p->count[a], arrays[a], at[a]),
                 &cuda->versions, what, e);
     }
-    if (rc == 0)
-        rc = fault_cudnn(launch(cuda, p, at, (char *)space + p->space), what, e);
+    if (rc == 0) {
+        cudnnStatus_t status = launch(cuda, p, at, (char *)space + p->space);
+        rc = fault_cudnn(status, what, e);
+        /* That it recommended the algorithm makes its refusal no fault of ours. */
+        if (status >= CUDNN_STATUS_BAD_PARAM && status < CUDNN_STATUS_NOT_SUPPORTED)
+            rc = e->code = ERR_UNSUPPORTED;
+    }
     if (rc == 0 && own != p->type)
         rc = fault_cuda(kernel_convert(cuda->queue, p->type, own, p->count[result],
                                        at[result], arrays[result]),
@@ -381,15 +386,18 @@ static bool convolve(struct cuda *cuda, enum operation o, const struct device_sl
     void *const arrays[ARRAYS] = {(void *)(uintptr_t)x, (void *)(uintptr_t)weight,
                                   (void *)(uintptr_t)y};
     struct plan *p = find(cuda, s, o);
-    struct err e;
+    struct err e, first = {0};
     int rc;
 
     if (!p)
         return false;
-    do
+    do {
         rc = attempt(cuda, p, arrays, &e);
-    while ((rc == ERR_UNSUPPORTED || rc == ERR_FULL) && turn(cuda, p, &e));
-    return cuda_note(cuda, rc < 0 ? e.code : 0, &e);
+        if (rc < 0 && !first.code)
+            first = e;
+    } while ((rc == ERR_UNSUPPORTED || rc == ERR_FULL) && turn(cuda, p, &e));
+    /* ERR_FULL is what fewer rows mend; else why the best algorithm failed says most. */
+    return cuda_note(cuda, rc < 0 ? e.code : 0, e.code == ERR_FULL ? &e : &first);
 }
 
 void cuda_conv_forward(struct cuda *cuda, const struct device_slide *s, const void *x,
