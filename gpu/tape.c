@@ -53,8 +53,6 @@ void tape_close(struct tape *t)
         return;
     tape_flush(t);
     tape_forget(t);
-    for (size_t i = 0; i < STEPS; i++)
-        free(t->steps[i].calls);
     free(t->calls);
     free(t);
 }
@@ -116,6 +114,14 @@ void tape_call(struct tape *t, const void *call)
         t->ops.run(t->ops.arg, call);
 }
 
+static void clear(struct tape *t, struct step *s)
+{
+    if (s->recording)
+        t->ops.destroy(t->ops.arg, s->recording);
+    free(s->calls);
+    *s = (struct step){.n = 0};
+}
+
 /* The known step that this one is; else a new one. */
 static struct step *find(struct tape *t)
 {
@@ -128,9 +134,7 @@ static struct step *find(struct tape *t)
         if (s->seen < oldest->seen)
             oldest = s;
     }
-    if (oldest->recording)
-        t->ops.destroy(t->ops.arg, oldest->recording);
-    free(oldest->calls);
+    clear(t, oldest);
     *oldest = (struct step){.calls = mem_dup(t->calls, t->n * t->ops.size), .n = t->n};
     return oldest;
 }
@@ -165,10 +169,6 @@ void tape_flush(struct tape *t)
 
 void tape_forget(struct tape *t)
 {
-    for (size_t i = 0; i < STEPS; i++) {
-        struct step *s = &t->steps[i];
-        if (s->recording)
-            t->ops.destroy(t->ops.arg, s->recording);
-        s->recording = NULL;
-    }
+    for (size_t i = 0; i < STEPS; i++)
+        clear(t, &t->steps[i]);
 }

@@ -33,7 +33,8 @@ void tape_call(struct tape *t, const void *call);
 void tape_end(struct tape *t);
 /* Runs what waits. What comes next is the beginning of a step. */
 void tape_flush(struct tape *t);
-/* Recordings are no longer good: they are made anew. run() may call it. */
+/* What recordings rely on has changed: no step is known any more, so that each is run
+ * call by call before it is recorded anew. run() may call it. */
 void tape_forget(struct tape *t);
 
 #endif

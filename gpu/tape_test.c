@@ -200,12 +200,37 @@ static void test_recordings_are_forgotten_and_made_anew(void **state)
     step("abcdefgh", '2', "(record)[a2b2c2d2e2f2g2h2]");
     tape_forget(tape);
     assert_int_equal(recordings, 0);
-    step("abcdefgh", '3', "(record)[a3b3c3d3e3f3g3h3]");
+    step("abcdefgh", '3', "a3b3c3d3e3f3g3h3"); /* it may need what was given up */
+    step("abcdefgh", '4', "(record)[a4b4c4d4e4f4g4h4]");
     forgets = 'Y';
-    call("abcY", '4'); /* while it runs what waited */
+    call("abcY", '5'); /* while it runs what waited */
     assert_int_equal(recordings, 0);
     tape_flush(tape);
-    assert_ran("a4b4c4Y4");
+    assert_ran("a5b5c5Y5");
+    step("abcdefgh", '6', "a6b6c6d6e6f6g6h6");
+    step("abcdefgh", '7', "(record)[a7b7c7d7e7f7g7h7]");
+}
+
+static void test_a_step_that_forgets_is_known_as_a_whole(void **state)
+{
+    (void)state;
+    forgets = 'd';
+    step("abcdefgh", '1', "a1b1c1d1e1f1g1h1");
+    forgets = 0;
+    step("abcdefgh", '2', "(record)[a2b2c2d2e2f2g2h2]");
+}
+
+static void test_what_could_not_be_recorded_is_tried_anew_when_all_is_forgotten(
+    void **state)
+{
+    (void)state;
+    refuses = true;
+    step("abcdefgh", '1', "a1b1c1d1e1f1g1h1");
+    step("abcdefgh", '2', "(record)a2b2c2d2e2f2g2h2");
+    refuses = false;
+    step("abcdefgh", '3', "a3b3c3d3e3f3g3h3");
+    tape_forget(tape);
+    step("abcdefgh", '4', "a4b4c4d4e4f4g4h4");
     step("abcdefgh", '5', "(record)[a5b5c5d5e5f5g5h5]");
 }
 
@@ -263,6 +288,8 @@ int main(void)
         TEST(test_a_flush_runs_what_waits),
         TEST(test_what_cannot_be_recorded_is_run_and_not_tried_again),
         TEST(test_recordings_are_forgotten_and_made_anew),
+        TEST(test_a_step_that_forgets_is_known_as_a_whole),
+        TEST(test_what_could_not_be_recorded_is_tried_anew_when_all_is_forgotten),
         TEST(test_few_calls_are_no_step),
         TEST(test_many_calls_are_no_step),
         TEST(test_the_oldest_step_makes_room),
