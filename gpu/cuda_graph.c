@@ -64,6 +64,11 @@ static void *record(void *arg, const void *calls, size_t n)
         if (graph)
             cudaGraphDestroy(graph);
     }
+    /* What it needs of the GPU's memory it gets now, while there is another way. */
+    if (exec && cudaGraphUpload(exec, cuda->queue) != cudaSuccess) {
+        cudaGraphExecDestroy(exec);
+        exec = NULL;
+    }
     if (!exec) {
         cudaGetLastError(); /* or the next launch would be blamed */
         cuda->failure = (struct err){0};
