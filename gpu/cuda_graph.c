@@ -90,8 +90,10 @@ static void launch(void *arg, void *recording, const void *calls, size_t n)
             values[count++] = c->values;
     }
     cuda_join_gatherer(cuda);
-    if (cuda_ok(cuda, kernel_put_values(cuda->queue, count, values, cuda->values), what))
-        cuda_ok(cuda, cudaGraphLaunch(recording, cuda->queue), what);
+    if (cuda_ok(cuda, kernel_put_values(cuda->queue, count, values, cuda->values),
+                what) &&
+        cuda_ok(cuda, cudaGraphLaunch(recording, cuda->queue), what))
+        cuda->device.launches++;
 }
 
 static void destroy(void *arg, void *recording)

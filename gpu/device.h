@@ -159,7 +159,8 @@ struct device_usage {
 
 struct device {
     const struct device_ops *ops;
-    size_t width; /* of a number of activations, in bytes: 4, or 2 */
+    size_t width;    /* of a number of activations, in bytes: 4, or 2 */
+    size_t launches; /* of recorded steps as a whole; where nothing is recorded 0 */
     /* an implementation's own follows */
 };
 

@@ -41,7 +41,7 @@ double trace_covered(struct trace_span *spans, size_t n, bool all)
 struct trace {
     pthread_mutex_t mutex; /* of the spans: CUPTI has a thread */
     VEC(struct trace_span) spans;
-    bool lost; /* there was no memory for some */
+    bool lost; /* there was no memory for some, or it is not told when they were */
 };
 
 /* CUPTI's functions take no argument of ours. */
@@ -79,7 +79,10 @@ static void note(struct trace *t, const CUpti_Activity *a)
         break;
     default: return;
     }
-    vec_push(&t->spans, s);
+    if (s.start == 0 || s.end < s.start)
+        t->lost = true;
+    else
+        vec_push(&t->spans, s);
 }
 
 static void CUPTIAPI take_buffer(CUcontext context, uint32_t stream, uint8_t *buffer,
@@ -135,6 +138,8 @@ int trace_end(struct trace *t, struct trace_span **spans, size_t *n, struct err 
         cuptiActivityDisable(kinds[i]);
     if (rc == 0 && t->lost)
         rc = err_set(e, ERR_FULL, "CUPTI has lost some of what the GPU did");
+    else if (rc == 0 && t->spans.n == 0)
+        rc = err_set(e, ERR_NOENT, "CUPTI has seen nothing of what the GPU did");
     *spans = t->spans.v;
     *n = t->spans.n;
     return rc;

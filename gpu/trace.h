@@ -23,7 +23,8 @@ struct trace;
 /* Of all GPUs of this process, one at a time. NULL: ERR_UNSUPPORTED, this build is
  * without CUPTI, or ERR_IO, it fails, as where only root may profile. */
 struct trace *trace_begin(struct err *e);
-/* After all work is done. *spans is the trace's, until trace_free(). */
+/* After all work is done. *spans is the trace's, until trace_free(). ERR_FULL: some was
+ * lost; ERR_NOENT: there was none; ERR_IO. */
 int trace_end(struct trace *t, struct trace_span **spans, size_t *n, struct err *e);
 void trace_free(struct trace *t); /* NULL is fine */
 

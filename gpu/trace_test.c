@@ -38,11 +38,27 @@ static void test_gathering_beside_other_work_is_no_wait(void **state)
     assert_seconds(trace_covered(spans, COUNT(spans), false), 2000e-9);
 }
 
+/* Only where there is a GPU, and CUPTI. */
+static void test_a_trace_of_nothing_fails(void **state)
+{
+    (void)state;
+    struct trace_span *spans;
+    struct err e;
+    size_t n;
+    struct trace *t = trace_begin(&e);
+
+    if (!t)
+        skip();
+    assert_int_equal(trace_end(t, &spans, &n, &e), ERR_NOENT);
+    trace_free(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_time_is_counted_once),
         cmocka_unit_test(test_gathering_beside_other_work_is_no_wait),
+        cmocka_unit_test(test_a_trace_of_nothing_fails),
     };
 
     return cmocka_run_group_tests_name("trace", tests, NULL, NULL);

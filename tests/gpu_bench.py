@@ -151,10 +151,14 @@ def main():
         line(f"{100 * figures[key + ' queued']:.0f} %", "< 95 %",
              f"of the steps' time the host queues their work ({key}): at 100 % the GPU waits "
              "for it")
+        line(f"{figures[key + ' graphs']:.0f}", "> 0",
+             f"steps of an epoch are launched as a CUDA graph ({key})")
         if key + " idle" not in figures:
             continue
         line(f"{100 * figures[key + ' idle']:.1f} %", "< 5 %",
              f"of the steps' time the GPU does nothing ({key}): gaps between launches")
+        line(f"{100 * figures[key + ' idle traced']:.1f} %", "-",
+             f"the same of a traced epoch's own time ({key}): tracing makes the host slower")
         line(f"{100 * figures[key + ' waits']:.1f} %", "< 1 %",
              f"of the steps' time the GPU does nothing but gather samples ({key})")
     ranks(figures)

@@ -5,8 +5,11 @@
  *                             it: gathering, normalising, loss, backward, optimiser
  *     ... queued              of the time from the first step of an epoch to the last,
  *                             the share that the host takes to queue the work
+ *     ... graphs              steps of an epoch that are launched as a whole
  *     ... idle, ... waits     the shares of it in which the GPU does nothing, and nothing
  *                             but gather samples; only with CUPTI
+ *     ... idle traced         the same share of a traced epoch's own time, in which the
+ *                             host is slower
  *     sgd, adam               bytes a second that optimiser steps read and write
  *     checkpoint              seconds that a training waits for one of resnet18
  *     and what gpu_bench.h has of ranks
@@ -97,6 +100,7 @@ static void bench_close(struct bench *b)
 struct steps {
     struct device *device;
     double first, queued, last;
+    size_t launches; /* of a step as a whole */
     bool traced;
     struct trace *trace;
     double busy, gathers; /* seconds */
@@ -156,10 +160,12 @@ static struct steps run_epoch(struct bench *b, struct device *d, uint32_t epoch,
                               bool traced, struct metrics *m)
 {
     struct steps s = {.device = d, .traced = traced};
+    size_t launches = d->launches;
     struct err e;
 
     if (trainer_epoch(b->trainer, epoch, note_step, &s, m, &e) < 0)
         gpu_bench_quit(&e);
+    s.launches = d->launches - launches;
     return s;
 }
 
@@ -167,6 +173,20 @@ static void print_case(const struct image_case *c, const char *figure, double va
 {
     printf("%s %zu %s%s\t%.6g\n", c->model, c->batch, c->name, figure, value);
     fflush(stdout);
+}
+
+/* The share of the time in which nothing was done. */
+static void print_idle(const struct image_case *c, const char *figure, double busy,
+                       double seconds)
+{
+    struct err e;
+
+    if (busy > seconds) {
+        err_set(&e, ERR_IO, "%s %zu %s%s: the GPU was busy for %g s of %g s", c->model,
+                c->batch, c->name, figure, busy, seconds);
+        gpu_bench_quit(&e);
+    }
+    print_case(c, figure, 1 - busy / seconds);
 }
 
 /* Tracing makes the host slower, and hardly what the GPU does: how long that takes is
@@ -179,7 +199,8 @@ static void run_traced(const struct image_case *c, struct bench *b, struct devic
 
     if (!s.trace)
         return;
-    print_case(c, " idle", 1 - s.busy / seconds);
+    print_idle(c, " idle", s.busy, seconds);
+    print_idle(c, " idle traced", s.busy, s.last - s.first);
     print_case(c, " waits", s.gathers / seconds);
 }
 
@@ -187,7 +208,7 @@ static void run_case(const struct image_case *c, struct data *data)
 {
     struct device *d = gpu_wanted();
     struct bench b = bench_open(d, data, c);
-    double rate[RUNS], queued[RUNS], seconds[RUNS];
+    double rate[RUNS], queued[RUNS], seconds[RUNS], graphs[RUNS];
 
     for (int run = -1; run < RUNS; run++) {
         struct metrics m;
@@ -197,9 +218,11 @@ static void run_case(const struct image_case *c, struct data *data)
         rate[run] = m.v[METRIC_SAMPLES_PER_SECOND];
         queued[run] = (s.queued - s.first) / (s.last - s.first);
         seconds[run] = s.last - s.first;
+        graphs[run] = (double)s.launches;
     }
     print_case(c, "", median(rate, RUNS));
     print_case(c, " queued", median(queued, RUNS));
+    print_case(c, " graphs", median(graphs, RUNS));
     run_traced(c, &b, d, median(seconds, RUNS));
     bench_close(&b);
     device_close(d);
