@@ -3,7 +3,8 @@
  * sweep_apply() looks the event up in a table of appliers. Each of them first checks
  * everything that could be wrong with the event, and only then changes the state; so
  * an impossible event changes nothing. Who gets work is decided in sched/work.c, how
- * an attempt ended in sched/outcome.c; what a rung knows is in sched/rung.c. */
+ * an attempt ended in sched/outcome.c; what a rung knows is in sched/rung.c, what a
+ * searcher knows in sched/seen.c. */
 #include "sched/sweep.h"
 
 #include "base/num.h"
@@ -91,11 +92,6 @@ static void set_state(struct sweep *sw, struct trial *t, enum trial_state state)
     t->state = (uint8_t)state;
 }
 
-static int32_t number_of(const struct sweep *sw, const struct trial *t)
-{
-    return (int32_t)(t - sw->trials.v);
-}
-
 static bool unpromoted(const struct trial *t)
 {
     return t->rung >= 0 && t->promoted < t->rung;
@@ -173,7 +169,7 @@ static void find_best(struct sweep *sw, struct trial *t)
     } else if (!best || better(sw, t, best)) {
         best = t;
     }
-    sw->totals.best = number_of(sw, best);
+    sw->totals.best = sweep_number(sw, best);
 }
 
 /* Of t->metric, reported at `step`. */
@@ -199,117 +195,10 @@ static struct trial *trial_at(struct sweep *sw, int32_t trial)
     return trial >= 0 && (size_t)trial < sw->trials.n ? &sw->trials.v[trial] : NULL;
 }
 
-static int impossible(struct err *e, const struct event *ev, const char *why)
+int sweep_impossible(struct err *e, const struct event *ev, const char *why)
 {
     return err_set(e, ERR_PROTO, "%s of trial %d, attempt %d: %s", event_name(ev->kind),
                    ev->trial, ev->attempt, why);
-}
-
-/* ---- what searcher and population see ---- */
-
-/* The next point that the searcher knows: the one drawn, or the nearest to what was given
- * or is known. */
-static int see_point(struct sweep *sw, const struct event *ev, struct slice params,
-                     const double *drawn, struct err *e)
-{
-    const struct space *sp = sw->spec->space;
-    struct value *values = mem_alloc((size_t)space_count(sp) * sizeof(*values));
-    struct json j;
-    int rc;
-
-    json_begin(&j, params.p, params.len);
-    rc = space_scan(sp, &j, values, NULL);
-    if (rc != 0) {
-        rc = impossible(e, ev, "its parameters are not those of the space");
-    } else {
-        if (!drawn)
-            space_locate(sp, values, sw->u);
-        if (sw->seen)
-            observed_add(sw->seen, drawn ? drawn : sw->u, values);
-        if (sw->pbt && ev->kind == EVENT_TRIAL)
-            pbt_add(sw, ev, drawn ? drawn : sw->u, values);
-        values_free(values, space_count(sp));
-    }
-    free(values);
-    return rc;
-}
-
-static int see_trial(struct sweep *sw, const struct event *ev, struct err *e)
-{
-    const struct numbers *u = &ev->drawn.u;
-    const double *drawn = u->n > 0 && u->n == space_dims(sw->spec->space) ? u->v : NULL;
-
-    if (sw->cmaes)
-        cmaes_add(sw->cmaes, drawn, ev->drawn.cursor);
-    return sw->seen || sw->pbt ? see_point(sw, ev, ev->drawn.params, drawn, e) : 0;
-}
-
-static int32_t seen_as(const struct sweep *sw, const struct trial *t)
-{
-    return sw->known + number_of(sw, t);
-}
-
-/* What it came to at a step, if that is a level. */
-static void see_value(struct sweep *sw, const struct trial *t, int64_t step,
-                      const struct score *turned)
-{
-    for (int l = 0; l < sw->levels.n; l++) {
-        if (sw->levels.step[l] != step)
-            continue;
-        if (sw->cmaes)
-            cmaes_value(sw->cmaes, number_of(sw, t), l, turned->v[0]);
-        if (sw->seen)
-            observed_score(sw->seen, seen_as(sw, t), l, turned);
-    }
-}
-
-/* It is over; a trial that came to its own end early has its value at max_t. */
-static void see_end(struct sweep *sw, const struct trial *t, enum trial_state state,
-                    bool by_person)
-{
-    if (sw->cmaes && state == TRIAL_FAILED)
-        cmaes_worst(sw->cmaes, number_of(sw, t));
-    if (state == TRIAL_COMPLETED && !t->complete) {
-        struct score last = sweep_turned(sw, t->whole);
-
-        see_value(sw, t, sw->spec->max_t, &last);
-    }
-    if (!sw->seen)
-        return;
-    if (state == TRIAL_FAILED)
-        observed_worst(sw->seen, seen_as(sw, t));
-    else
-        observed_over(sw->seen, seen_as(sw, t), !by_person);
-}
-
-static int apply_known(struct sweep *sw, const struct event *ev, struct verdict *v,
-                       struct err *e)
-{
-    const struct numbers *values = &ev->known.values;
-
-    (void)v;
-    if (!search_by_model(sw->spec->search))
-        return impossible(e, ev, "the search makes no use of it");
-    if (sw->trials.n > 0 || sw->known_all || ev->trial <= sw->known_last)
-        return impossible(e, ev, "what is known comes in its order, before all trials");
-    if (values->n != (ev->known.failed ? 0 : sw->levels.n))
-        return impossible(e, ev, "the levels are others");
-    if (see_point(sw, ev, ev->known.params, NULL, e) != 0)
-        return ERR_PROTO;
-    for (int l = 0; l < values->n; l++) {
-        if (isnan(values->v[l]))
-            continue;
-        if (sw->cmaes)
-            cmaes_known(sw->cmaes, sw->u, l, sweep_turn(sw, values->v[l]));
-        if (sw->seen)
-            observed_value(sw->seen, sw->known, l, sweep_turn(sw, values->v[l]));
-    }
-    if (sw->seen && ev->known.failed)
-        observed_worst(sw->seen, sw->known);
-    sw->known++;
-    sw->known_last = ev->trial;
-    sw->known_all = !ev->known.more;
-    return 0;
 }
 
 /* ---- trial, start ---- */
@@ -369,16 +258,16 @@ static int apply_trial(struct sweep *sw, const struct event *ev, struct verdict 
     const char *bad = ev->drawn.parent >= 0 ? bad_parent(sw, ev) : NULL;
 
     if (bad)
-        return impossible(e, ev, bad);
+        return sweep_impossible(e, ev, bad);
     if (ev->trial != (int32_t)sw->trials.n)
-        return impossible(e, ev, "trials are numbered in the order they are drawn");
+        return sweep_impossible(e, ev, "trials are numbered in the order they are drawn");
     if (ev->drawn.bracket < 0 ||
         (spec_synchronous(sw->spec) ? ev->drawn.bracket != halving_open(sw)
                                     : ev->drawn.bracket >= sweep_brackets(sw)))
-        return impossible(e, ev, "no such bracket, or it takes no more trials");
+        return sweep_impossible(e, ev, "no such bracket, or it takes no more trials");
     if (ev->drawn.parent >= 0)
         judge_replaced(sw, ev, v);
-    if (see_trial(sw, ev, e) != 0)
+    if (sweep_see_trial(sw, ev, e) != 0)
         return ERR_PROTO;
     if (ev->drawn.bracket >= sweep_brackets(sw))
         sweep_add_bracket(sw);
@@ -410,13 +299,13 @@ static int apply_start(struct sweep *sw, const struct event *ev, struct verdict 
     struct rung *r;
 
     if (!t)
-        return impossible(e, ev, "no such trial");
+        return sweep_impossible(e, ev, "no such trial");
     if (t->state != TRIAL_WAITING && t->state != TRIAL_PAUSED)
-        return impossible(e, ev, "it is not waiting and not paused");
+        return sweep_impossible(e, ev, "it is not waiting and not paused");
     if (ev->attempt != t->attempts + 1)
-        return impossible(e, ev, "attempts count up by one");
+        return sweep_impossible(e, ev, "attempts count up by one");
     if (ev->start.from >= 0 && (ev->start.from != t->rung || !unpromoted(t)))
-        return impossible(e, ev, "it cannot be promoted out of that rung");
+        return sweep_impossible(e, ev, "it cannot be promoted out of that rung");
     set_state(sw, t, TRIAL_RUNNING);
     t->attempts = ev->attempt;
     t->answered = DECISION_NONE;
@@ -500,10 +389,10 @@ static enum decision decide_promote(struct sweep *sw, struct trial *t, bool *fin
         return DECISION_CONTINUE;
     if (!sw->spec->in_place)
         return DECISION_PAUSE;
-    w = sweep_work(sw, number_of(sw, t));
+    w = sweep_work(sw, sweep_number(sw, t));
     *final = w.final;
-    return w.kind == WORK_TRIAL && w.trial == number_of(sw, t) ? DECISION_CONTINUE
-                                                               : DECISION_PAUSE;
+    return w.kind == WORK_TRIAL && w.trial == sweep_number(sw, t) ? DECISION_CONTINUE
+                                                                  : DECISION_PAUSE;
 }
 
 static enum decision decide_stop(double value, double cutoff)
@@ -530,14 +419,14 @@ static void reach_rung(struct sweep *sw, struct trial *t, int32_t k,
     t->rung = k;
     t->order = sw->records++;
     t->value = score_finite(turned) ? *turned : score_none(sw->spec->objectives);
-    see_value(sw, t, r->milestone, &t->value);
+    sweep_see_value(sw, t, r->milestone, &t->value);
     v->rung = k;
     v->rank = rung_record(r, &t->value, t->order);
     v->size = r->reported;
     if (sw->pbt) {
         d = DECISION_PAUSE; /* whose turn it is then, and whether it goes on, follows */
-        pbt_recorded(sw, number_of(sw, t));
-        pbt_stand(sw, number_of(sw, t), v);
+        pbt_recorded(sw, sweep_number(sw, t));
+        pbt_stand(sw, sweep_number(sw, t), v);
     } else if (promote) {
         d = decide_promote(sw, t, &final);
         cutoff = rung_top_cutoff(r, sweep_seats(sw, r));
@@ -571,7 +460,7 @@ static void reach_median(struct sweep *sw, struct trial *t, int64_t step, double
 
     t->merging = false;
     t->until = step + 1;
-    v->size = median_of_others(sw->median, number_of(sw, t), step, &median);
+    v->size = median_of_others(sw->median, sweep_number(sw, t), step, &median);
     if (!isfinite(turned)) {
         v->decision = DECISION_STOP;
     } else if (v->size >= (uint32_t)sw->spec->min_trials) {
@@ -591,11 +480,11 @@ static void apply_metrics(struct sweep *sw, struct trial *t, const struct event 
     t->whole = t->metric;
     note_best(sw, t, ev->report.step);
     if (sw->median)
-        median_report(sw->median, number_of(sw, t), ev->report.step, turned.v[0]);
+        median_report(sw->median, sweep_number(sw, t), ev->report.step, turned.v[0]);
     if (ev->report.step >= sw->spec->max_t) {
         t->complete = true;
         t->merging = false;
-        see_value(sw, t, sw->spec->max_t, &turned);
+        sweep_see_value(sw, t, sw->spec->max_t, &turned);
         v->decision = DECISION_STOP;
         return;
     }
@@ -622,11 +511,11 @@ static int apply_report(struct sweep *sw, const struct event *ev, struct verdict
     struct trial *t = trial_at(sw, ev->trial);
 
     if (!t)
-        return impossible(e, ev, "no such trial");
+        return sweep_impossible(e, ev, "no such trial");
     if (t->state != TRIAL_RUNNING || ev->attempt != t->attempts)
-        return impossible(e, ev, "that attempt is not the open one");
+        return sweep_impossible(e, ev, "that attempt is not the open one");
     if (ev->report.number <= t->last_number)
-        return impossible(e, ev, "reports of an attempt count up");
+        return sweep_impossible(e, ev, "reports of an attempt count up");
     t->last_number = ev->report.number;
     sw->totals.reports++;
     v->decision = DECISION_CONTINUE;
@@ -665,11 +554,11 @@ static int apply_saved(struct sweep *sw, const struct event *ev, struct verdict 
 
     (void)v;
     if (!t)
-        return impossible(e, ev, "no such trial");
+        return sweep_impossible(e, ev, "no such trial");
     if (t->state != TRIAL_RUNNING || ev->attempt != t->attempts)
-        return impossible(e, ev, "that attempt is not the open one");
+        return sweep_impossible(e, ev, "that attempt is not the open one");
     if (ev->saved.number <= t->last_save)
-        return impossible(e, ev, "what an attempt saves counts up");
+        return sweep_impossible(e, ev, "what an attempt saves counts up");
     t->last_save = ev->saved.number;
     t->saved = ev->saved.step;
     return 0;
@@ -716,7 +605,7 @@ static void keep_trial(struct sweep *sw, struct trial *t)
 
     if (!unpromoted(t)) {
         set_state(sw, t, TRIAL_WAITING);
-        sweep_enqueue(sw, number_of(sw, t));
+        sweep_enqueue(sw, sweep_number(sw, t));
         return;
     }
     set_state(sw, t, TRIAL_PAUSED);
@@ -724,14 +613,14 @@ static void keep_trial(struct sweep *sw, struct trial *t)
     if (sw->pbt)
         return;
     if (score_finite(&t->value))
-        rung_pause(r, &t->value, t->order, number_of(sw, t));
+        rung_pause(r, &t->value, t->order, sweep_number(sw, t));
 }
 
 static void close_trial(struct sweep *sw, struct trial *t, enum trial_state state)
 {
     pass_over(sw, t);
     halving_leaves(sw, t);
-    see_end(sw, t, state, t->stop_asked || t->state != TRIAL_RUNNING);
+    sweep_see_end(sw, t, state, t->stop_asked || t->state != TRIAL_RUNNING);
     set_state(sw, t, state);
     if (t->finalist) {
         sw->open_finalists--;
@@ -758,9 +647,9 @@ static int apply_end(struct sweep *sw, const struct event *ev, struct verdict *v
 
     (void)v;
     if (!t)
-        return impossible(e, ev, "no such trial");
+        return sweep_impossible(e, ev, "no such trial");
     if (t->state != TRIAL_RUNNING || ev->attempt != t->attempts)
-        return impossible(e, ev, "that attempt is not the open one");
+        return sweep_impossible(e, ev, "that attempt is not the open one");
     close_attempt(sw, t, ev);
     if (t->complete)
         close_trial(sw, t, TRIAL_COMPLETED);
@@ -799,7 +688,7 @@ static int apply_stop(struct sweep *sw, const struct event *ev, struct verdict *
         return 0;
     }
     if (!t)
-        return impossible(e, ev, "no such trial");
+        return sweep_impossible(e, ev, "no such trial");
     if (t->state == TRIAL_RUNNING)
         t->stop_asked = true;
     else if (t->state == TRIAL_WAITING || t->state == TRIAL_PAUSED)
@@ -832,7 +721,7 @@ static int apply_set(struct sweep *sw, const struct event *ev, struct verdict *v
     if (!slice_eq(ev->set.key, "search.trials"))
         return 0;
     if (num_parse_int(ev->set.value.p, ev->set.value.len, &n) != 0 || n < 0)
-        return impossible(e, ev, "search.trials is not a number");
+        return sweep_impossible(e, ev, "search.trials is not a number");
     changed.trials = n;
     plan(sw, &changed);
     return 0;
@@ -843,7 +732,7 @@ static int apply_job(struct sweep *sw, const struct event *ev, struct verdict *v
 {
     (void)sw, (void)v;
     if (ev->job.slots < 0 || ev->job.slots > EVENT_SLOTS_MAX)
-        return impossible(e, ev, "no agent has so many slots");
+        return sweep_impossible(e, ev, "no agent has so many slots");
     return 0;
 }
 
@@ -855,7 +744,7 @@ static int apply_account(struct sweep *sw, const struct event *ev, struct verdic
 
     (void)v;
     if (!t || ev->attempt < 1 || ev->attempt > t->attempts)
-        return impossible(e, ev, "no such attempt");
+        return sweep_impossible(e, ev, "no such attempt");
     return 0;
 }
 
@@ -885,7 +774,7 @@ int sweep_apply(struct sweep *sw, const struct event *ev, struct verdict *v,
         [EVENT_STOP] = apply_stop,       [EVENT_PAUSE] = apply_pause,
         [EVENT_RESUME] = apply_pause,    [EVENT_SET] = apply_set,
         [EVENT_JOB] = apply_job,         [EVENT_FINISH] = apply_finish,
-        [EVENT_ACCOUNT] = apply_account, [EVENT_KNOWN] = apply_known,
+        [EVENT_ACCOUNT] = apply_account, [EVENT_KNOWN] = sweep_apply_known,
     };
     struct verdict mine;
 

@@ -68,6 +68,25 @@ static inline struct rung *sweep_rung_of(const struct sweep *sw, const struct tr
     return &sw->brackets.v[t->bracket].rungs[k];
 }
 
+static inline int32_t sweep_number(const struct sweep *sw, const struct trial *t)
+{
+    return (int32_t)(t - sw->trials.v);
+}
+
+/* ERR_PROTO, with a sentence: the event cannot follow on this state. */
+int sweep_impossible(struct err *e, const struct event *ev, const char *why);
+
+/* sched/seen.c: what searchers and the population are told of events. */
+int sweep_see_trial(struct sweep *sw, const struct event *ev, struct err *e);
+/* What a trial came to at a step, if that is a level. */
+void sweep_see_value(struct sweep *sw, const struct trial *t, int64_t step,
+                     const struct score *turned);
+/* It is over; a trial that came to its own end early has its value at max_t. */
+void sweep_see_end(struct sweep *sw, const struct trial *t, enum trial_state state,
+                   bool by_person);
+int sweep_apply_known(struct sweep *sw, const struct event *ev, struct verdict *v,
+                      struct err *e);
+
 void sweep_add_bracket(struct sweep *sw);
 void sweep_free_brackets(struct sweep *sw);
 
