@@ -187,6 +187,15 @@ int32_t pbt_turn(const struct sweep *sw)
     return first ? (int32_t)(first - sw->trials.v) : -1;
 }
 
+/* Once, in however many places its values count. */
+static void add_parent(int32_t parents[], int32_t *n, int32_t trial)
+{
+    for (int32_t i = 0; i < *n; i++)
+        if (parents[i] == trial)
+            return;
+    parents[(*n)++] = trial;
+}
+
 /* The trials that may be the parent of who takes this one's place; how many. */
 static int32_t parents_for(const struct sweep *sw, int32_t trial, const struct stand *s,
                            int32_t parents[])
@@ -197,11 +206,9 @@ static int32_t parents_for(const struct sweep *sw, int32_t trial, const struct s
         const struct record *r = counts(sw, i, rung);
         const struct trial *t = r ? &sw->trials.v[r->trial] : NULL;
 
-        /* who has it from a parent counts in the place, but the parent is there once */
-        if (t && r->trial == sw->pbt->holders.v[i] && r->trial != trial &&
-            isfinite(r->value) && r->value <= s->best && t->kept > 0 &&
-            t->kept_rung >= rung && may_go_on(t))
-            parents[n++] = r->trial;
+        if (t && r->trial != trial && isfinite(r->value) && r->value <= s->best &&
+            t->kept > 0 && t->kept_rung >= rung && may_go_on(t))
+            add_parent(parents, &n, r->trial);
     }
     return n;
 }
