@@ -2,6 +2,7 @@
 
 #include "base/rng.h"
 #include "sched/dist.h"
+#include "sched/space_made.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -14,34 +15,8 @@
 
 #define MOST 4
 
-struct line {
-    const char *name, *expr;
-};
-
-static void refuse(void *ctx, size_t offset, const char *text)
-{
-    (void)ctx;
-    fail_msg("%zu: %s", offset, text);
-}
-
-static struct space *built(const struct line lines[], const char *constraint)
-{
-    static const struct space_errors errors = {refuse, NULL};
-    const char *names[MOST];
-    struct space *sp = space_new();
-    size_t n = 0;
-    for (; lines[n].name; n++)
-        names[n] = lines[n].name;
-    space_declare(sp, names, n);
-    for (size_t i = 0; i < n; i++)
-        space_define(sp, (int)i, lines[i].expr, NULL, &errors, NULL);
-    if (constraint)
-        space_constrain(sp, constraint, &errors);
-    return sp;
-}
-
 static const struct line plane[] = {
-    {"x", "uniform(0, 1)"}, {"y", "uniform(0, 1)"}, {NULL, NULL}};
+    {"x", "uniform(0, 1)", NULL}, {"y", "uniform(0, 1)", NULL}, {NULL, NULL, NULL}};
 
 struct run {
     struct space *sp;
@@ -55,7 +30,7 @@ struct run {
 static void run_begin(struct run *r, const struct line lines[], const char *constraint,
                       uint64_t seed)
 {
-    *r = (struct run){.sp = built(lines, constraint)};
+    *r = (struct run){.sp = space_made(lines, constraint)};
     r->c = cmaes_new(r->sp, seed);
     r->d.u = r->u;
     r->d.values = r->values;
@@ -364,12 +339,12 @@ static void it_stays_inside(void **state)
 /* Choices are random, and without a number all is. */
 static void choices_are_random(void **state)
 {
-    static const struct line mixed[] = {{"x", "uniform(0, 1)"},
-                                        {"c", "choice(p, q)"},
-                                        {"n", "randint(0, 100)"},
-                                        {NULL, NULL}};
+    static const struct line mixed[] = {{"x", "uniform(0, 1)", NULL},
+                                        {"c", "choice(p, q)", NULL},
+                                        {"n", "randint(0, 100)", NULL},
+                                        {NULL, NULL, NULL}};
     static const struct line none[] = {
-        {"c", "choice(p, q)"}, {"k", "randint(3, 4)"}, {NULL, NULL}};
+        {"c", "choice(p, q)", NULL}, {"k", "randint(3, 4)", NULL}, {NULL, NULL, NULL}};
     struct run r;
     int p = 0;
     (void)state;

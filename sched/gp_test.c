@@ -1,6 +1,7 @@
 #include "sched/gp.h"
 
 #include "base/rng.h"
+#include "sched/space_made.h"
 
 #include <float.h>
 #include <math.h>
@@ -15,32 +16,6 @@
 
 #define MOST 8
 
-struct line {
-    const char *name, *expr, *when;
-};
-
-static void refuse(void *ctx, size_t offset, const char *text)
-{
-    (void)ctx;
-    fail_msg("%zu: %s", offset, text);
-}
-
-static struct space *built(const struct line lines[], const char *constraint)
-{
-    static const struct space_errors errors = {refuse, NULL};
-    const char *names[MOST];
-    struct space *sp = space_new();
-    size_t n = 0;
-    for (; lines[n].name; n++)
-        names[n] = lines[n].name;
-    space_declare(sp, names, n);
-    for (size_t i = 0; i < n; i++)
-        space_define(sp, (int)i, lines[i].expr, lines[i].when, &errors, &errors);
-    if (constraint)
-        space_constrain(sp, constraint, &errors);
-    return sp;
-}
-
 struct world {
     struct space *sp;
     struct observed *o;
@@ -54,7 +29,7 @@ struct world {
 static void world_begin(struct world *w, const struct line lines[],
                         const char *constraint)
 {
-    *w = (struct world){.sp = built(lines, constraint)};
+    *w = (struct world){.sp = space_made(lines, constraint)};
     const struct gp_ops *ops = gp_open(&w->e);
     if (!ops)
         fail_msg("%s", w->e.text);

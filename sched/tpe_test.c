@@ -1,6 +1,7 @@
 #include "sched/tpe.h"
 
 #include "base/rng.h"
+#include "sched/space_made.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -12,32 +13,6 @@
 #include <cmocka.h>
 
 #define MOST 12
-
-struct line {
-    const char *name, *expr, *when;
-};
-
-static void refuse(void *ctx, size_t offset, const char *text)
-{
-    (void)ctx;
-    fail_msg("%zu: %s", offset, text);
-}
-
-static struct space *built(const struct line lines[], const char *constraint)
-{
-    static const struct space_errors errors = {refuse, NULL};
-    const char *names[MOST];
-    struct space *sp = space_new();
-    size_t n = 0;
-    for (; lines[n].name; n++)
-        names[n] = lines[n].name;
-    space_declare(sp, names, n);
-    for (size_t i = 0; i < n; i++)
-        space_define(sp, (int)i, lines[i].expr, lines[i].when, &errors, &errors);
-    if (constraint)
-        space_constrain(sp, constraint, &errors);
-    return sp;
-}
 
 struct world {
     struct space *sp;
@@ -51,7 +26,7 @@ struct world {
 static void world_begin(struct world *w, const struct line lines[],
                         const char *constraint)
 {
-    *w = (struct world){.sp = built(lines, constraint)};
+    *w = (struct world){.sp = space_made(lines, constraint)};
     w->o = observed_new(w->sp, 2, 1);
     w->d.u = w->u;
     w->d.values = w->values;
