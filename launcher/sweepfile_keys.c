@@ -64,12 +64,12 @@ const struct key keys[KEYS] = {
     [KEY_SEARCH_TRIALS] = {"search.trials", WANT_INT, FIELD(spec.trials),
         .settable = true, .otherwise = "required, for `grid` 1", .lo = 1,
         .hi = TRIALS_MOST, .sample = "64",
-        .help = "Trials in all; for `pbt` its population, for `grid` how often the other parameters are drawn for "
-                "each grid point"},
+        .help = "Trials in all; for `pbt` its population, for `grid` how often the other "
+                "parameters are drawn for each grid point"},
     [KEY_SEARCH_MULTIVARIATE] = {"search.multivariate", WANT_FLAG,
         FIELD(spec.multivariate), .fallback = "true",
-        .help = "Of `tpe` and `bohb`: whether it models all parameters together, or (`false`) each by "
-                "itself"},
+        .help = "Of `tpe` and `bohb`: whether it models all parameters together, or "
+                "(`false`) each by itself"},
     [KEY_SEARCH_FROM] = {"search.from", WANT_TEXT, FIELD(from),
         .sample = "fashion-20261120-171502",
         .help = "Of a search that learns: the directory of an earlier sweep with the same "
@@ -83,9 +83,9 @@ const struct key keys[KEYS] = {
                 "one of the best; or `none`: every trial runs to `max_t`"},
     [KEY_SCHEDULE_MODE] = {"schedule.mode", WANT_WORD, FIELD(spec.mode),
         .fallback = "promote", .words = mode_names,
-        .help = "Of `asha`. `promote`: trials pause at each milestone and the best go on from their "
-                "checkpoints; `stop`: they run on unless they are among the worse. With "
-                "`parse` and without `restart` it is `stop`"},
+        .help = "Of `asha`. `promote`: trials pause at each milestone and the best go on "
+                "from their checkpoints; `stop`: they run on unless they are among the "
+                "worse. With `parse` and without `restart` it is `stop`"},
     [KEY_GRACE_PERIOD] = {"schedule.grace_period", WANT_INT, FIELD(spec.grace_period),
         .fallback = "1", .lo = 1, .hi = STEPS_MOST,
         .help = "The first milestone, in steps; of `median`: no trial is stopped before"},
@@ -102,8 +102,8 @@ const struct key keys[KEYS] = {
                 "replaced"},
     [KEY_BRACKETS] = {"schedule.brackets", WANT_INT, FIELD(spec.brackets),
         .fallback = "1", .lo = 1, .hi = LEVELS_MAX,
-        .help = "Of `asha`: how many ladders of rungs there are; each starts a milestone later than "
-                "the one before"},
+        .help = "Of `asha`: how many ladders of rungs there are; each starts a milestone "
+                "later than the one before"},
     [KEY_FINALISTS] = {"schedule.finalists", WANT_INT, FIELD(spec.finalists),
         .fallback = "1", .lo = 0, .hi = TRIALS_MOST,
         .help = "Where trials are promoted: so many trials go on to `max_t` at the end, whatever "
@@ -228,16 +228,17 @@ const struct key keys[KEYS] = {
         .help = "So many trials have reported for the first time since the best metric was "
                 "bettered; with `metrics`, since the Pareto front was"},
     [KEY_PLATEAU_IMPROVEMENT] = {"stop.plateau.improvement", WANT_REAL,
-        FIELD(spec.improvement), .none = true, .fallback = "none", .lo = 0, .hi = INFINITY, .sample = "0.001",
+        FIELD(spec.improvement), .none = true, .fallback = "none", .lo = 0,
+        .hi = INFINITY, .sample = "0.001",
         .help = "What is less, in the metric's unit, does not count as better (of one metric, "
                 "not of `metrics`)"},
     [KEY_KEEP] = {"keep", WANT_SECTION,
         .help = "What is left when the sweep is finished"},
     [KEY_KEEP_CHECKPOINTS] = {"keep.checkpoints", WANT_INT, FIELD(keep_checkpoints),
         .settable = true, .fallback = "3", .lo = 0, .hi = TRIALS_MOST,
-        .help = "Checkpoints of the best trials (with `metrics`, of the Pareto front), one at least. A stopped trial's goes at "
-                "once unless it is among them; a paused one's stays until the sweep is "
-                "finished"},
+        .help = "Checkpoints of the best trials (with `metrics`, of the Pareto front), one "
+                "at least. A stopped trial's goes at once unless it is among them; a paused "
+                "one's stays until the sweep is finished"},
     [KEY_PARSE] = {"parse", WANT_TEXT, FIELD(parse),
         .sample = "'epoch (?<step>\\d+): val_loss=(?<val_loss>\\S+)'",
         .help = "A PCRE2 expression with named groups, `step` and the metrics among them, "
