@@ -152,8 +152,9 @@ ARITH int32_t arith_moved(struct image image, struct device_move m, uint32_t f)
 /* out[r][f] of device_ops.gather(). */
 ARITH float arith_gather(const struct device_gather *g, uint32_t r, uint32_t f)
 {
-    uint32_t planes = (uint32_t)g->planes, each = (uint32_t)g->features / planes;
-    int32_t at = (int32_t)(planes > 1 ? f % planes * each + f / planes : f);
+    uint32_t planes = (uint32_t)g->planes, features = (uint32_t)g->features;
+    int32_t at =
+        (int32_t)(planes > 1 ? f % planes * (features / planes) + f / planes : f);
     const char *x = (const char *)g->x + g->index[r] * g->stride;
 
     if (g->moves)
