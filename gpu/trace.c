@@ -39,13 +39,21 @@ double trace_covered(struct trace_span *spans, size_t n, bool all)
 #define ALIGN  ((size_t)8) /* CUPTI's, of buffers */
 
 struct trace {
-    pthread_mutex_t mutex; /* of the spans: CUPTI has a thread */
     VEC(struct trace_span) spans;
     bool lost; /* there was no memory for some, or it is not told when they were */
 };
 
-/* CUPTI's functions take no argument of ours. */
+/* CUPTI's functions take no argument of ours; and it has a thread, which may bring a
+ * buffer when the trace is gone: then there is none. */
 static struct trace *tracing;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* of it, and what it has */
+
+static void trace_with(struct trace *t)
+{
+    pthread_mutex_lock(&mutex);
+    tracing = t;
+    pthread_mutex_unlock(&mutex);
+}
 
 static const CUpti_ActivityKind kinds[] = {CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL,
                                            CUPTI_ACTIVITY_KIND_MEMCPY,
@@ -88,18 +96,18 @@ static void note(struct trace *t, const CUpti_Activity *a)
 static void CUPTIAPI take_buffer(CUcontext context, uint32_t stream, uint8_t *buffer,
                                  size_t size, size_t valid)
 {
-    struct trace *t = tracing;
     CUpti_Activity *a = NULL;
     size_t dropped = 0;
 
     (void)size;
-    pthread_mutex_lock(&t->mutex);
-    while (valid && cuptiActivityGetNextRecord(buffer, valid, &a) == CUPTI_SUCCESS)
+    pthread_mutex_lock(&mutex);
+    struct trace *t = tracing;
+    while (t && valid && cuptiActivityGetNextRecord(buffer, valid, &a) == CUPTI_SUCCESS)
         note(t, a);
-    t->lost |=
-        cuptiActivityGetNumDroppedRecords(context, stream, &dropped) == CUPTI_SUCCESS &&
-        dropped > 0;
-    pthread_mutex_unlock(&t->mutex);
+    if (t &&
+        cuptiActivityGetNumDroppedRecords(context, stream, &dropped) == CUPTI_SUCCESS)
+        t->lost |= dropped > 0;
+    pthread_mutex_unlock(&mutex);
     free(buffer);
 }
 
@@ -117,8 +125,7 @@ struct trace *trace_begin(struct err *e)
 {
     struct trace *t = mem_alloc(sizeof(*t));
 
-    pthread_mutex_init(&t->mutex, NULL);
-    tracing = t;
+    trace_with(t);
     int rc = fault(cuptiActivityRegisterCallbacks(give_buffer, take_buffer), e);
     for (size_t i = 0; i < KINDS && rc == 0; i++)
         rc = fault(cuptiActivityEnable(kinds[i]), e);
@@ -149,8 +156,8 @@ void trace_free(struct trace *t)
 {
     if (!t)
         return;
+    trace_with(NULL);
     vec_free(&t->spans);
-    pthread_mutex_destroy(&t->mutex);
     free(t);
 }
 
