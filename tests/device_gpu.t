@@ -54,6 +54,17 @@ test_expect_success '--max-memory cuts batches' '
     grep -qE "batches are taken in (2|4|8|16) parts" err
 '
 
+test_expect_success 'memory of the GPU that grows is said once, with how much' '
+    rung-train --data "$data" --limit 100 --epochs 12 --device cuda >out 2>err &&
+    ! grep "the GPU.s memory grows" err &&
+    RUNG_LEAKS_OF=$RUNG_CUDA_PLUGIN \
+        RUNG_CUDA_PLUGIN=$top_builddir/tests/nvml/librung_leak.so \
+        rung-train --data "$data" --limit 100 --epochs 12 --device cuda >out 2>err &&
+    test "$(grep -c "the GPU.s memory grows" err)" = 1 &&
+    grep -E "^rung-train: the GPU.s memory grows steadily, by 8 MiB an epoch, and is \
+[0-9.]+ MiB after epoch 10: this looks like a leak$" err
+'
+
 first=${CUDA_VISIBLE_DEVICES:-0}
 first=${first%%,*}
 test_expect_success 'more ranks than GPUs are refused; auto goes to the CPU' '

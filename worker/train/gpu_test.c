@@ -222,6 +222,53 @@ static void test_activations_of_16_bits_take_less_memory(void **state)
     assert_true(activations_of(PRECISION_FP16) < all * 3 / 5);
 }
 
+/* Bytes that a batch takes beyond the model. */
+struct batch_bytes {
+    size_t pass, most; /* for its activations; the most at once, with all that runs */
+};
+
+static struct batch_bytes bytes_of_a_batch(bool training)
+{
+    enum { ROWS = 16, SIDE = 32 };
+    const struct model_config config = {
+        .kind = "resnet18", .sample = {SIDE, SIDE, 3}, .classes = CLASSES, .seed = 5};
+    struct device *d = gpu_wanted();
+    struct model *m = model_create(d, &config, NULL);
+    struct device_memory before, made, after;
+    void *x;
+
+    assert_non_null(m);
+    assert_int_equal(
+        d->ops->allocate(d, ROWS * SIDE * SIDE * 3 * sizeof(float), &x, NULL), 0);
+    d->ops->memory(d, &before);
+    struct pass *p = pass_create(
+        m, &(struct pass_config){0, m->n_layers, training ? ROWS : 0, ROWS}, NULL);
+    assert_non_null(p);
+    assert_in_range(pass_rows(p), ROWS, SIZE_MAX); /* as many at once in both */
+    d->ops->memory(d, &made);
+    pass_forward(p, &(struct batch){.rows = ROWS, .x = x, .training = training});
+    if (training)
+        pass_backward(p, m->gradients, NULL, NULL, NULL);
+    assert_int_equal(d->ops->download(d, NULL, NULL, 0, NULL), 0);
+    d->ops->memory(d, &after);
+    pass_destroy(p);
+    d->ops->release(d, x);
+    model_destroy(m);
+    device_close(d);
+    return (struct batch_bytes){made.used - before.used, after.peak - before.used};
+}
+
+static void test_evaluation_keeps_no_activations(void **state)
+{
+    (void)state;
+    struct batch_bytes training = bytes_of_a_batch(true),
+                       evaluation = bytes_of_a_batch(false);
+
+    assert_true(evaluation.most > evaluation.pass);
+    assert_true(evaluation.most < training.most);
+    assert_true(evaluation.pass < training.pass / 2);
+}
+
 static float *values_of(const struct bench *b)
 {
     const struct model *m = b->t.model;
@@ -405,6 +452,7 @@ int main(void)
         cmocka_unit_test(test_an_operation_without_memory_is_forgiven),
         cmocka_unit_test(test_steps_that_come_again_are_as_the_first),
         cmocka_unit_test(test_activations_of_16_bits_take_less_memory),
+        cmocka_unit_test(test_evaluation_keeps_no_activations),
         cmocka_unit_test(test_epochs_take_no_more_memory),
         cmocka_unit_test(test_a_training_is_the_cpus_to_rounding),
         cmocka_unit_test(test_a_training_gives_the_same_bits_again),
