@@ -24,6 +24,10 @@
 /* What is so many times as far below the median as the middle one below it is an outlier.
  */
 #define FAR_BELOW 100
+/* From how many spreads above the median on values are drawn together: the likelier one.
+ */
+#define BEND_NEAR 1
+#define BEND_FAR  10
 
 struct gp {
     const struct space *space;
@@ -32,6 +36,7 @@ struct gp {
     uint64_t seed;
     int dims, reals, coords;
     double mean;            /* of the values that the model is told */
+    double bend;            /* BEND_NEAR or BEND_FAR */
     int *real_of, *word_of; /* [dims]: coordinates; -1: none */
     double *low, *high;     /* [reals]: where they are drawn */
     VEC(int32_t) rows;      /* trials that are points of the model, in its order */
@@ -53,6 +58,7 @@ struct gp *gp_new(const struct space *sp, uint64_t seed, const struct gp_ops *op
     g->seed = seed;
     g->dims = space_dims(sp);
     g->mean = -1;
+    g->bend = BEND_NEAR;
     g->real_of = mem_alloc((size_t)g->dims * sizeof(int));
     g->word_of = mem_alloc((size_t)g->dims * sizeof(int));
     g->low = mem_alloc((size_t)g->dims * sizeof(double));
@@ -203,10 +209,11 @@ static double drawn_together(double x, double s)
 }
 
 /* Makes them deviations from the median, divided by the largest. Those above it are drawn
- * together, and so are those far below. */
-static void compress(double y[], size_t n)
+ * together from about `bend` spreads on, and so are those far below. Returns the sum of
+ * the logarithms of the derivatives, of what depends on the bend. */
+static double compress(double y[], size_t n, double bend)
 {
-    double largest = 0, *sorted = mem_dup(y, n * sizeof(double));
+    double logs = 0, largest = 0, *sorted = mem_dup(y, n * sizeof(double));
     size_t below = 0, above = n / 2, least = 0;
     qsort(sorted, n, sizeof(double), by_size);
     double median = sorted[n / 2];
@@ -220,28 +227,33 @@ static void compress(double y[], size_t n)
     double spread = median - sorted[least];
     if (below == 0 && above < n)
         spread = sorted[above] - median;
+    spread = fmin(bend * spread, DBL_MAX);
     for (size_t i = 0; i < n; i++) {
         y[i] -= median;
-        if (y[i] > 0)
+        if (y[i] > 0) {
+            logs -= log1p(fmin(y[i] / spread, DBL_MAX));
             y[i] = drawn_together(y[i], spread);
-        else if (-y[i] > far)
+        } else if (-y[i] > far) {
             y[i] = -far - drawn_together(-y[i] - far, middle);
+        }
         largest = fmax(largest, fabs(y[i]));
     }
     for (size_t i = 0; i < n && largest > 0; i++)
         y[i] /= largest;
     free(sorted);
+    return largest > 0 ? logs - (double)n * log(largest) : 0;
 }
 
-/* The values of told ones as the model is told them; the least of them. (Differences of
- * quarters do not overflow.) */
-static double standardize(const struct gp *g, const struct data *data, double y[])
+/* The values of told ones as the model is told them; the least of them. *logs as
+ * compress(). (Differences of quarters do not overflow.) */
+static double standardize(const struct gp *g, const struct data *data, double bend,
+                          double y[], double *logs)
 {
     double mean = 0, square = 0, least = INFINITY;
     size_t n = data->told.n;
     for (size_t i = 0; i < n; i++)
         y[i] = (data->told.v[i].bad ? data->most : data->told.v[i].value) / 4;
-    compress(y, n);
+    *logs = compress(y, n, bend);
     for (size_t i = 0; i < n; i++)
         mean += y[i] / (double)n;
     for (size_t i = 0; i < n; i++)
@@ -250,6 +262,7 @@ static double standardize(const struct gp *g, const struct data *data, double y[
         y[i] = g->mean + (square > 0 ? (y[i] - mean) / sqrt(square) : 0);
         least = fmin(least, y[i]);
     }
+    *logs -= square > 0 ? (double)n / 2 * log(square) : 0;
     return least;
 }
 
@@ -283,19 +296,37 @@ static void model_told(struct gp *g, const struct observed *o, const struct data
     free(trials);
 }
 
+/* Fits it to the values with either bend and keeps the one with which those that came are
+ * likelier: their density is the one of what the model is told times the derivatives. */
+static double fit(struct gp *g, const struct data *data, double y[])
+{
+    double bends[] = {BEND_NEAR + BEND_FAR - g->bend, g->bend}, loss[2], best, logs;
+    for (int i = 0; i < 2; i++) {
+        best = standardize(g, data, bends[i], y, &logs);
+        loss[i] = g->ops->fit(g->model, y, EVALUATIONS) - logs;
+    }
+    if (loss[0] < loss[1]) {
+        g->bend = bends[0];
+        best = standardize(g, data, g->bend, y, &logs);
+        g->ops->fit(g->model, y, EVALUATIONS);
+    }
+    g->fitted = data->n_told;
+    return best;
+}
+
 /* Returns the value to improve on. */
 static double model(struct gp *g, const struct observed *o, struct data *data)
 {
     size_t n = data->told.n;
     double *y = mem_alloc((n + data->pending.n) * sizeof(double));
     double *x = mem_alloc((size_t)g->coords * sizeof(double));
-    double best = standardize(g, data, y);
+    double best, logs;
     bool due = data->n_told > g->fitted + g->fitted / 20 || data->n_told < g->fitted;
     model_told(g, o, data);
     if (due) {
-        g->ops->fit(g->model, y, EVALUATIONS);
-        g->fitted = data->n_told;
+        best = fit(g, data, y);
     } else {
+        best = standardize(g, data, g->bend, y, &logs);
         g->ops->tell(g->model, y);
     }
     for (size_t i = 0; i < data->pending.n; i++) {

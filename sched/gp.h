@@ -5,15 +5,17 @@
  * the best eight trials, and two things about values:
  *
  *   those above the median are drawn together, to median + s log(1 + (value - median) /
- * s), s being the median less the least, or where that is 0 the next value above it less
- * the median: how bad the bad ones are says little of where the good ones lie, and one
- * loss of 1e10 would make all others the same. So would one of -1e10: those that are more
- * than a hundred times as far below the median as the middle one below it are outliers,
- * which do not count in s, and are drawn together as well. Then they get the variance 1,
- * and a mean of -1: where nothing is known the model expects worse than the average of
- * what was tried, which was tried for a reason. Else most trials are spent on corners of
- * the cube. In spaces with choices the mean is 0, so that no alternative is given up
- * early.
+ * s), s being once or ten times the median less the least, or where that is 0 the next
+ * value above it less the median: how bad the bad ones are says little of where the good
+ * ones lie, and one loss of 1e10 would make all others the same. At each fit it is the
+ * one of the two with which the values that came are likelier, as in Snelson, Rasmussen
+ * and Ghahramani, "Warped Gaussian processes", NIPS 2003. And one of -1e10 would
+ * hide all others, too: those that are more than a hundred times as far below the median
+ * as the middle one below it are outliers, which do not count in s, and are drawn
+ * together as well. Then they get the variance 1, and a mean of -1: where nothing is
+ * known the model expects worse than the average of what was tried, which was tried for a
+ * reason. Else most trials are spent on corners of the cube. In spaces with choices the
+ * mean is 0, so that no alternative is given up early.
  *
  * It works in the unit cube. Integers and what else is rounded are at the middle of their
  * value's interval; choices are the same or not; a dimension that is not active is at the

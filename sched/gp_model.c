@@ -335,7 +335,7 @@ static void descend(struct fitting *f, const double from[], int evaluations)
     free(at);
 }
 
-static void fit(struct gp_model *m, const double values[], int evaluations)
+static double fit(struct gp_model *m, const double values[], int evaluations)
 {
     size_t n = (size_t)m->coords + 2;
     double *space = mem_alloc(3 * n * sizeof(double));
@@ -357,6 +357,7 @@ static void fit(struct gp_model *m, const double values[], int evaluations)
             add_row(m);
     }
     tell(m, values);
+    return f.least;
 }
 
 /* ---- asking ---- */

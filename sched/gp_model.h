@@ -48,8 +48,8 @@ struct gp_ops {
     /* The values of all points. add() and cut() forget them. */
     void (*tell)(struct gp_model *m, const double values[]);
     /* tell(), with the parameters fitted to the values: from those it has, and at most so
-     * many evaluations. */
-    void (*fit)(struct gp_model *m, const double values[], int evaluations);
+     * many evaluations. Returns minus the log posterior density, up to a constant. */
+    double (*fit)(struct gp_model *m, const double values[], int evaluations);
 
     /* What it expects at points[n][]: mean and variance (without noise). */
     void (*predict)(struct gp_model *m, int n, const double points[], double mean[],

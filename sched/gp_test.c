@@ -166,10 +166,10 @@ static struct {
     double values[32];
 } seen;
 
-static void fit_seen(struct gp_model *m, const double values[], int evaluations)
+static double fit_seen(struct gp_model *m, const double values[], int evaluations)
 {
     memcpy(seen.values, values, sizeof(seen.values));
-    seen.ops->fit(m, values, evaluations);
+    return seen.ops->fit(m, values, evaluations);
 }
 
 /* Of 32 trials, trial i at (i / 32, 0.5) with values[i]: NaN is a failed one. */
@@ -218,6 +218,27 @@ static void all_the_same_is_none_the_better(void **state)
     tell(values);
     for (int i = 0; i < 32; i++)
         assert_true(seen.values[i] == -1);
+}
+
+/* How much wider the last step is than the first one. */
+static double widening(const double values[32])
+{
+    tell(values);
+    return (seen.values[31] - seen.values[30]) / (seen.values[1] - seen.values[0]);
+}
+
+/* Values whose logarithms lie straight above the median become straight, and straight
+ * ones nearly stay so. */
+static void drawn_together_as_is_likelier(void **state)
+{
+    double bent[32], straight[32];
+    (void)state;
+    for (int i = 0; i < 32; i++) {
+        straight[i] = i - 16;
+        bent[i] = i < 16 ? i - 16 : 16 * expm1((i - 16) / 16.0);
+    }
+    assert_float_equal(widening(bent), 1, 0.05);
+    assert_float_equal(widening(straight), 1 / (1 + 15.0 / 160), 0.02);
 }
 
 /* Whichever way they are wild. */
@@ -483,6 +504,7 @@ int main(void)
         cmocka_unit_test(it_finds_the_bottom),
         cmocka_unit_test(ties_at_the_best_hide_nothing),
         cmocka_unit_test(all_the_same_is_none_the_better),
+        cmocka_unit_test(drawn_together_as_is_likelier),
         cmocka_unit_test(outliers_hide_nothing),
         cmocka_unit_test(without_a_promise_it_is_quasi_random),
         cmocka_unit_test(normals_end_somewhere),
