@@ -152,8 +152,7 @@ static const char *sentence(int code)
     case NCCL_INTERNAL_ERROR: return "it fails inside";
     case NCCL_INVALID_USAGE:
         return "it is used wrongly: two ranks may share a GPU, or have different "
-               "versions "
-               "of it";
+               "versions of it, or NCCL_SOCKET_IFNAME names what is no interface";
     case NCCL_REMOTE_ERROR: return "another rank has ended, or the network to it fails";
     default: return "it refuses";
     }

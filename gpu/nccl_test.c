@@ -241,6 +241,7 @@ static void test_codes_of_the_beginning(void **state)
     } cases[] = {
         {"refuse=1", "a call of CUDA's fails"},
         {"refuse=5", "two ranks may share a GPU"},
+        {"refuse=5", "NCCL_SOCKET_IFNAME names what is no interface"},
         {"init=2", "NCCL_SOCKET_IFNAME"},
         {"init=3", "it fails inside: NCCL version 2.99.1+cuda13.0 (NCCL_DEBUG=WARN"},
         {"init=4", "it refuses"},
