@@ -29,6 +29,8 @@
 
 enum { RUNS = 5, SAMPLES = 50000, CLASSES = 10 };
 
+#define LONGER 1.05 /* times as long as another an epoch may take */
+
 static const struct image_case {
     const char *model;
     size_t batch;
@@ -175,18 +177,19 @@ static void print_case(const struct image_case *c, const char *figure, double va
     fflush(stdout);
 }
 
-/* The share of the time in which nothing was done. */
+/* The share of the time in which nothing was done. Of a GPU that is never idle the traced
+ * epoch may take a little longer than the others: that is none, and no fault. */
 static void print_idle(const struct image_case *c, const char *figure, double busy,
                        double seconds)
 {
     struct err e;
 
-    if (busy > seconds) {
+    if (busy > LONGER * seconds) {
         err_set(&e, ERR_IO, "%s %zu %s%s: the GPU was busy for %g s of %g s", c->model,
                 c->batch, c->name, figure, busy, seconds);
         gpu_bench_quit(&e);
     }
-    print_case(c, figure, 1 - busy / seconds);
+    print_case(c, figure, busy < seconds ? 1 - busy / seconds : 0);
 }
 
 /* Tracing makes the host slower, and hardly what the GPU does: how long that takes is
