@@ -149,7 +149,7 @@ static void agent_send(void *ctx, const char *packet, size_t n)
     post(m->w, m->id, false, packet, n);
 }
 
-static void agent_start(void *ctx, int slot, const struct item *work)
+static bool agent_start(void *ctx, int slot, const struct item *work)
 {
     struct machine *m = ctx;
 
@@ -165,6 +165,7 @@ static void agent_start(void *ctx, int slot, const struct item *work)
                                      .trial = work->work.trial,
                                      .step = work->work.start,
                                      .next = m->w->now + chance(m->w)};
+    return true;
 }
 
 static void agent_end(void *ctx, int slot)

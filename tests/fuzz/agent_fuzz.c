@@ -63,7 +63,7 @@ static void on_send(void *ctx, const char *packet, size_t n)
     FUZZ_CHECK(rc == 0);
 }
 
-static void on_start(void *ctx, int slot, const struct item *work)
+static bool on_start(void *ctx, int slot, const struct item *work)
 {
     struct world *w = ctx;
 
@@ -72,6 +72,7 @@ static void on_start(void *ctx, int slot, const struct item *work)
     FUZZ_CHECK(agent_open(w->a, slot) == NULL ||
                agent_open(w->a, slot)->nonce == work->work.nonce);
     w->slot[slot] = (struct hand){.runs = true};
+    return true;
 }
 
 static void on_end(void *ctx, int slot)

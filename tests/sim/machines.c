@@ -247,7 +247,7 @@ static void take_dir(struct world *w, const struct item *it)
     dir_of(w, it->work.trial)->step = from.step;
 }
 
-static void on_start(void *ctx, int slot, const struct item *it)
+static bool on_start(void *ctx, int slot, const struct item *it)
 {
     struct machine *m = ctx;
     struct world *w = m->w;
@@ -269,7 +269,7 @@ static void on_start(void *ctx, int slot, const struct item *it)
     d = dir_of(w, p->trial);
     if (d->attempt > p->attempt) { /* a later one has the directory */
         exits(w, p, -2, 0);
-        return;
+        return true;
     }
     if (d->attempt == p->attempt && d->nonce != p->nonce && w->c.loud)
         tell(w, "attempt %d of trial %d was begun before", p->attempt, p->trial);
@@ -285,6 +285,7 @@ static void on_start(void *ctx, int slot, const struct item *it)
     if (trial_is(w, p->trial, F_EARLY) || trial_is(w, p->trial, F_HANG))
         p->breaks =
             program_unit(w, p, 0) < 0.5 ? 1 + (int64_t)(program_unit(w, p, 1) * 9) : 0;
+    return true;
 }
 
 static void on_end(void *ctx, int slot)

@@ -518,6 +518,13 @@ static struct slot *slot_at(struct agent *a, int slot, double now)
     return a->done ? NULL : find_slot(a, slot);
 }
 
+void agent_started(struct agent *a, int slot, double now)
+{
+    struct slot *s = slot_at(a, slot, now);
+    if (s)
+        slot_started(a, s);
+}
+
 void agent_line(struct agent *a, int slot, uint64_t conn, const char *line, size_t n,
                 double now)
 {

@@ -33,9 +33,11 @@ struct agent_config { /* its slices live as long as the agent */
 /* What the agent wants done. None of these calls back into the agent. */
 struct agent_port {
     void (*send)(void *ctx, const char *packet, size_t n);
-    /* Starts an attempt; agent_ended() follows some time later, whatever happens. What
-     * `work` points to lives for the call. */
-    void (*start)(void *ctx, int slot, const struct item *work);
+    /* Starts an attempt; agent_ended() follows some time later, whatever happens. False:
+     * its program does not run yet, as its checkpoint is being copied, and
+     * agent_started() follows first, or the end. What `work` points to lives for the
+     * call. */
+    bool (*start)(void *ctx, int slot, const struct item *work);
     /* SIGTERM, and SIGKILL after timer KILL, to all of the attempt's processes. Once an
      * attempt at most. */
     void (*end)(void *ctx, int slot);
@@ -64,6 +66,8 @@ void agent_free(struct agent *a);
 /* controller.json named this epoch, and the transport now leads there: says hello. */
 void agent_controller(struct agent *a, int32_t epoch, double now);
 void agent_packet(struct agent *a, const char *data, size_t n, double now);
+/* The program of the slot's attempt runs now: what came before was no silence of it. */
+void agent_started(struct agent *a, int slot, double now);
 /* A line from a program on the slot's socket. conn: where reply() goes, never 0; one line
  * for each, in the order of a connection's lines; none when the attempt ends first. */
 void agent_line(struct agent *a, int slot, uint64_t conn, const char *line, size_t n,

@@ -23,11 +23,12 @@ static void do_send(void *ctx, const char *packet, size_t n)
     bytes += n;
 }
 
-static void do_start(void *ctx, int slot, const struct item *work)
+static bool do_start(void *ctx, int slot, const struct item *work)
 {
     (void)ctx;
     (void)slot;
     (void)work;
+    return true;
 }
 
 static void do_reply(void *ctx, int slot, uint64_t conn, const char *line, size_t n)

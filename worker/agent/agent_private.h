@@ -18,6 +18,7 @@ struct asker {
 struct attempt {
     struct open_attempt id;
     double began;
+    bool copying;           /* its program does not run yet */
     double heard;           /* its last line, or what it was told last */
     int64_t until;          /* the next milestone */
     int64_t last_step;      /* highest reported, 0 for none */
@@ -106,6 +107,7 @@ uint64_t agent_put(struct agent *a, const struct item *it);
 void slot_close(struct slot *s); /* unless an attempt runs in it */
 void slot_ask(struct agent *a, struct slot *s);
 void slot_work(struct agent *a, struct slot *s, const struct item *it);
+void slot_started(const struct agent *a, struct slot *s);
 void slot_line(struct agent *a, struct slot *s, uint64_t conn, const char *text,
                size_t n);
 void slot_printed(struct agent *a, struct slot *s, int64_t step,

@@ -94,7 +94,13 @@ void slot_work(struct agent *a, struct slot *s, const struct item *it)
     s->retired = false;
     s->made++;
     s->waiting.n = 0;
-    a->port.start(a->ctx, slot_index(a, s), it);
+    s->at.copying = !a->port.start(a->ctx, slot_index(a, s), it);
+}
+
+void slot_started(const struct agent *a, struct slot *s)
+{
+    s->at.copying = false;
+    s->at.heard = a->now;
 }
 
 /* ---- ending an attempt ---- */
@@ -166,7 +172,9 @@ void slot_pause(struct agent *a, struct slot *s)
         return;
     s->at.pausing = true;
     s->at.save_step = -1;
-    if (!a->c.promote)
+    if (s->at.copying) /* there is nothing to save */
+        slot_end(a, s, CAUSE_PAUSING);
+    else if (!a->c.promote)
         want_save(a, s);
 }
 
@@ -416,8 +424,8 @@ static double stay(const struct agent *a)
 static double hang_due(const struct agent *a, const struct slot *s)
 {
     const struct attempt *at = &s->at;
-    bool bound = a->c.timeout > 0 && !at->ending && !is_final(at->answered) &&
-                 s->waiting.n == 0 && !agent_choked(a);
+    bool bound = a->c.timeout > 0 && !at->copying && !at->ending &&
+                 !is_final(at->answered) && s->waiting.n == 0 && !agent_choked(a);
     return bound ? at->heard + a->c.timeout : INFINITY;
 }
 

@@ -96,11 +96,14 @@ static void do_send(void *ctx, const char *packet, size_t n)
     str_addc(&seen, '\n');
 }
 
-static void do_start(void *ctx, int slot, const struct item *work)
+static bool copies; /* programs wait for a copy */
+
+static bool do_start(void *ctx, int slot, const struct item *work)
 {
     (void)ctx;
     str_addf(&seen, "start %d.%d in %d with %.*s\n", work->work.trial, work->work.attempt,
              slot, (int)work->work.params.len, work->work.params.p);
+    return !copies;
 }
 
 static void do_end(void *ctx, int slot)
@@ -871,6 +874,32 @@ static void test_hang(void **state)
     assert_non_null(strstr(seen.p, "end 0\n"));
 }
 
+/* Nothing is to be heard of a program that waits for its checkpoint. */
+static void test_copying(void **state)
+{
+    (void)state;
+    config.timeout = 50;
+    copies = true;
+    join_and_run();
+    str_cut(&seen, 0);
+    for (int i = 0; i < 20; i++) {
+        hears(1, ITEM_BEAT);
+        pass(10);
+    }
+    assert_null(strstr(seen.p, "end 0"));
+    agent_started(a, 0, now);
+    pass(49);
+    assert_null(strstr(seen.p, "end 0"));
+    pass(2);
+    assert_non_null(strstr(seen.p, "end 0\n"));
+
+    join_and_run(); /* there is nothing to save, so a pause need not wait */
+    str_cut(&seen, 0);
+    hears(1, ITEM_PAUSE);
+    assert_non_null(strstr(seen.p, "end 0\n"));
+    copies = false;
+}
+
 /* Its job is suspended, the program with it, and resumed: nobody was silent meanwhile. */
 static void test_suspended(void **state)
 {
@@ -1412,6 +1441,7 @@ int main(void)
         TEST(test_waiting_lines),
         TEST(test_after_final),
         TEST(test_hang),
+        TEST(test_copying),
         TEST(test_suspended),
         TEST(test_oom),
         TEST(test_decides_alone_promote),

@@ -144,6 +144,25 @@ static void put_trial_dir(struct str *path, const char *sweep_dir, int32_t trial
     str_addf(path, "%s/trials/%06ld", sweep_dir, (long)trial);
 }
 
+/* Does the attempt begin with a copy, where `before` is the trial's newest? */
+static bool is_copy(int32_t trial, int64_t before, int32_t attempt,
+                    struct attempt_source source)
+{
+    return before < attempt && source.attempt > 0 &&
+           (before == 0 || (source.trial == trial && before == source.attempt));
+}
+
+bool attempt_dir_copies(const char *sweep_dir, int32_t trial, int32_t attempt,
+                        struct attempt_source source)
+{
+    struct str dir = STR_INIT;
+    int64_t before = 0;
+    put_trial_dir(&dir, sweep_dir, trial);
+    newest(dir.p, &before, NULL);
+    str_free(&dir);
+    return is_copy(trial, before, attempt, source);
+}
+
 int attempt_dir_take(const char *sweep_dir, int32_t trial, int32_t attempt,
                      struct attempt_source source, struct str *path, struct err *e)
 {
@@ -160,8 +179,7 @@ int attempt_dir_take(const char *sweep_dir, int32_t trial, int32_t attempt,
     if (!rc && before > attempt)
         rc = err_set(e, ERR_FENCED, "attempt %lld has the directory already",
                      (long long)before);
-    else if (!rc && before < attempt && source.attempt > 0 &&
-             (before == 0 || (own && before == source.attempt)))
+    else if (!rc && is_copy(trial, before, attempt, source))
         rc = copy_dir(dir.p, from.p, path->p, e);
     else if (!rc && before < attempt)
         rc = move_or_make(dir.p, before, attempt, path->p, e);

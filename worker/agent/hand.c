@@ -33,6 +33,7 @@ static void begin(struct hand *h)
                        .out_fd = -1,
                        .log_fd = -1,
                        .out = LINES_INIT,
+                       .params = STR_INIT,
                        .ranks = STR_INIT,
                        .dir = STR_INIT,
                        .program = STR_INIT,
@@ -58,6 +59,7 @@ void hand_clear(struct hand *h)
     close_fd(&h->log_fd);
     door_close(h->door);
     lines_free(&h->out);
+    str_free(&h->params);
     str_free(&h->ranks);
     str_free(&h->dir);
     str_free(&h->program);
@@ -80,6 +82,8 @@ static void drop_shim(struct hand *h, bool idle)
 void hand_close(struct hand *h)
 {
     bool idle = h->pid != h->shim;
+    if (h->state == HAND_COPYING)
+        kill(h->copier.pid, SIGKILL);
     hand_clear(h);
     drop_shim(h, idle);
 }
@@ -160,12 +164,16 @@ static int make_pipe(int *ours, int *theirs, struct err *e)
     return 0;
 }
 
+static struct attempt_source source_of(const struct item *work)
+{
+    return (struct attempt_source){work->work.source_trial, work->work.source_attempt};
+}
+
 static int open_files(struct hand *h, struct start *s, const struct item *work,
                       struct err *e)
 {
-    struct attempt_source source = {work->work.source_trial, work->work.source_attempt};
-    int rc = attempt_dir_take(h->tools->dir, work->work.trial, work->work.attempt, source,
-                              &s->dir, e);
+    int rc = attempt_dir_take(h->tools->dir, work->work.trial, work->work.attempt,
+                              source_of(work), &s->dir, e);
     if (rc)
         return rc;
     str_add(&h->dir, s->dir.p);
@@ -192,7 +200,7 @@ static int open_door(struct hand *h, struct start *s, const struct item *work,
     return rc;
 }
 
-static int prepare(struct hand *h, struct start *s, const struct item *work, int slot,
+static int prepare(struct hand *h, struct start *s, const struct item *work,
                    struct err *e)
 {
     const struct agent_plug *plug = h->tools->plug;
@@ -200,7 +208,7 @@ static int prepare(struct hand *h, struct start *s, const struct item *work, int
     if (!rc)
         rc = open_door(h, s, work, e);
     if (!rc)
-        rc = plug->launch(plug->ctx, work, slot, s->dir.p, &s->launch, e);
+        rc = plug->launch(plug->ctx, work, h->slot, s->dir.p, &s->launch, e);
     if (rc)
         return rc;
     make_envp(h, s);
@@ -304,12 +312,47 @@ static void cannot_launch(struct hand *h, const char *why)
     str_add(next_note(h), why);
 }
 
-void hand_start(struct hand *h, const struct item *work, int slot)
+static void start_program(struct hand *h, const struct item *work)
 {
     struct start s = {
         .socket_env = STR_INIT, .ranks_env = STR_INIT, .dir = STR_INIT, .out_fd = -1};
     struct err e = {0};
+    h->state = HAND_RUNNING;
+    if (prepare(h, &s, work, &e) != 0 || start_process(h, &s, &e) != 0)
+        cannot_launch(h, e.text);
+    start_free(&s);
+}
+
+static void start_copier(struct hand *h, const struct item *work)
+{
+    struct err e;
+    h->state = HAND_COPYING;
+    str_addn(&h->params, work->work.params.p, work->work.params.len);
+    h->work = *work;
+    h->work.work.params = (struct slice){h->params.p, h->params.len};
+    if (copier_start(&h->copier, h->tools->dir, work->work.trial, work->work.attempt,
+                     source_of(work), &e) != 0)
+        cannot_launch(h, e.text);
+}
+
+static void copied(struct hand *h, int status)
+{
+    struct err e = {0};
+    int rc = copier_ended(&h->copier, status, &e);
+    if (h->ends > 0) {
+        h->state = HAND_ENDED;
+        h->facts.ended = clock_wall();
+    } else if (rc) {
+        cannot_launch(h, e.text);
+    } else {
+        start_program(h, &h->work);
+    }
+}
+
+void hand_start(struct hand *h, const struct item *work, int slot)
+{
     hand_clear(h);
+    h->slot = slot;
     h->step = -1;
     h->attempt = work->work.attempt;
     h->end_at = INFINITY;
@@ -318,19 +361,24 @@ void hand_start(struct hand *h, const struct item *work, int slot)
                                   USAGE_UNKNOWN,
                                   .node = h->tools->node,
                                   .slurm_job = h->tools->slurm_job};
-    h->state = HAND_RUNNING;
-    if (prepare(h, &s, work, slot, &e) != 0 || start_process(h, &s, &e) != 0)
-        cannot_launch(h, e.text);
-    start_free(&s);
+    if (attempt_dir_copies(h->tools->dir, work->work.trial, work->work.attempt,
+                           source_of(work)))
+        start_copier(h, work);
+    else
+        start_program(h, work);
 }
 
 /* ---- ending ---- */
 
 void hand_end(struct hand *h, double now)
 {
-    if (h->state != HAND_RUNNING || h->ends > 0)
+    if ((h->state != HAND_RUNNING && h->state != HAND_COPYING) || h->ends > 0)
         return;
     h->ends = 1;
+    if (h->state == HAND_COPYING) {
+        kill(h->copier.pid, SIGKILL);
+        return;
+    }
     h->shim_signaled = true;
     kill(h->pid, h->shimmed ? SIGUSR2 : SIGTERM); /* the shim sees to the rest */
     if (h->shimmed)
@@ -511,13 +559,18 @@ void hand_heard(struct hand *h, hand_printed_fn *printed, void *ctx)
 
 bool hand_has(const struct hand *h, pid_t pid)
 {
-    return pid == h->shim || (h->state == HAND_RUNNING && pid == h->pid);
+    return pid == h->shim || (h->state == HAND_RUNNING && pid == h->pid) ||
+           (h->state == HAND_COPYING && pid == h->copier.pid);
 }
 
 void hand_reaped(struct hand *h, pid_t pid, int status, hand_printed_fn *printed,
                  void *ctx)
 {
     bool busy = h->state == HAND_RUNNING && pid == h->pid;
+    if (h->state == HAND_COPYING && pid == h->copier.pid) {
+        copied(h, status);
+        return;
+    }
     if (busy && h->shimmed) {
         over(h, printed, ctx);
         take_ranks(h, status);

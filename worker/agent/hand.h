@@ -3,6 +3,7 @@
 #define WORKER_AGENT_HAND_H
 
 #include "base/str.h"
+#include "worker/agent/copier.h"
 #include "worker/agent/door.h"
 #include "worker/agent/lines.h"
 #include "worker/agent/parse.h"
@@ -27,6 +28,7 @@ struct hand_tools {
 
 enum hand_state {
     HAND_FREE,
+    HAND_COPYING, /* a copier makes the attempt's directory, and its program runs then */
     HAND_RUNNING,
     HAND_CLEANING, /* the shim was killed: what it left behind is being ended */
     HAND_ENDED     /* hand_facts() tells how; then hand_clear() */
@@ -40,6 +42,10 @@ struct hand {
     bool shim_signaled; /* one may have come when its program had ended */
     enum hand_state state;
     pid_t pid; /* of the shim, or of the launcher whose shims are elsewhere */
+    struct copier copier;
+    struct item work; /* COPYING: what it is for, and its params */
+    struct str params;
+    int slot;
     bool shimmed;
     int out_fd, log_fd; /* -1: none */
     int shim_at;        /* as out_at */
@@ -59,8 +65,8 @@ struct hand {
 };
 
 void hand_init(struct hand *h, struct hand_tools *tools);
-/* Starts an attempt. Where that fails the hand is ENDED at once, with cause NO_LAUNCH and
- * a note. */
+/* Starts an attempt, or first a copy of what it begins from. Where that fails the hand is
+ * ENDED at once, with cause NO_LAUNCH and a note. */
 void hand_start(struct hand *h, const struct item *work, int slot);
 void hand_end(struct hand *h, double now);
 void hand_save(struct hand *h); /* sends checkpoint_signal, if there is one */
@@ -83,7 +89,8 @@ bool hand_read(struct hand *h, hand_printed_fn *printed, void *ctx);
 void hand_heard(struct hand *h, hand_printed_fn *printed, void *ctx);
 /* Is the process one of this hand's? */
 bool hand_has(const struct hand *h, pid_t pid);
-/* It has ended, with wait()'s status. */
+/* It has ended, with wait()'s status. Where that was the copier, the program is started.
+ */
 void hand_reaped(struct hand *h, pid_t pid, int status, hand_printed_fn *printed,
                  void *ctx);
 /* CLEANING is over. */

@@ -96,6 +96,10 @@ static void answer_ask(struct play *p, const struct item *ask)
         it.work.until = p->until;
         it.work.seed = 1;
         it.work.params = SLICE("{}");
+        if (it.work.trial == p->child && p->source > 0) {
+            it.work.source_trial = p->source;
+            it.work.source_attempt = 1;
+        }
     }
     item_encode(&it, &p->out);
 }
@@ -142,6 +146,7 @@ static void take(struct play *p, const struct item *it)
         item_encode(&welcome, &p->out);
         break;
     case ITEM_BEAT:
+        p->beats++;
         if (it->hello.n_gpus > 0)
             p->gpus = it->hello.gpus[0];
         break;

@@ -35,9 +35,11 @@ struct play {
     int trials, next; /* how many there are, and were handed out */
     int32_t attempt;  /* number of each one's attempt */
     int64_t until;
+    int32_t child, source;  /* this trial begins from attempt 1 of that one; 0: of none */
     enum decision decision; /* NONE: reports are left waiting */
     struct gpu_use gpus;    /* the last that was heard of */
-    bool left;              /* the agent has said that it leaves */
+    int beats;
+    bool left; /* the agent has said that it leaves */
     VEC(struct play_end) ends;
     VEC(struct play_report) reports;
     VEC(int64_t) saved;

@@ -61,10 +61,11 @@ static void port_send(void *ctx, const char *packet, size_t n)
         socket_send(h->socket, 0, packet, n);
 }
 
-static void port_start(void *ctx, int slot, const struct item *work)
+static bool port_start(void *ctx, int slot, const struct item *work)
 {
     struct hands *h = ctx;
     hand_start(&h->v[slot], work, slot);
+    return h->v[slot].state != HAND_COPYING;
 }
 
 static void port_end(void *ctx, int slot)
@@ -211,9 +212,12 @@ static void reap(struct hands *h)
         if (!hand)
             continue; /* an orphan */
         struct speaker s = {h, (int)(hand - h->v)};
+        bool copied = hand->state == HAND_COPYING;
         if (hand->door)
             door_drain(hand->door, on_line, &s);
         hand_reaped(hand, pid, status, on_printed, &s);
+        if (copied && hand->state == HAND_RUNNING)
+            agent_started(h->mind, s.slot, clock_mono());
         if (hand->state == HAND_CLEANING)
             h->clean_at = 0;
     }

@@ -9,6 +9,7 @@
 #include "worker/agent/play.h"
 #include "worker/agent/ranks.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <math.h>
 #include <setjmp.h>
@@ -162,6 +163,24 @@ struct stage {
 };
 
 static struct stage stage;
+
+static bool holds(void)
+{
+    char path[100];
+    snprintf(path, sizeof(path), "%s/hold", stage.play.dir);
+    return access(path, F_OK) == 0;
+}
+
+/* Instead of the C library's, which base/copy.c calls: a disk that is so slow that no
+ * copy gets on while there is a file `hold`. */
+ssize_t copy_file_range(int in, off_t *from, int out, off_t *to, size_t n, unsigned flags)
+{
+    (void)in, (void)from, (void)out, (void)to, (void)n, (void)flags;
+    while (holds())
+        usleep(10000);
+    errno = EXDEV;
+    return -1;
+}
 
 static char *dup_text(const char *text)
 {
@@ -723,6 +742,222 @@ static void gpus(void **state)
     check_end(1, -1, 0, CAUSE_NO_LAUNCH, "this trial has no command");
 }
 
+/* ---- a checkpoint that is being copied ---- */
+
+#define PARENT 100
+
+/* Trial `child` begins from that of a parent, and its copy is held. */
+static void begin_copy(int slots, const char *const *scripts, int trials, int32_t child)
+{
+    char path[200];
+    begin(slots, scripts, trials);
+    stage.play.child = child;
+    stage.play.source = PARENT;
+    stage.play.until = 1000000;
+    snprintf(path, sizeof(path), "%s/trials/%06d/a01", stage.play.dir, PARENT);
+    assert_int_equal(dir_make(path, 0755, NULL), 0);
+    strcat(path, "/model");
+    assert_int_equal(file_write(path, "weights", 7, 0644, NULL), 0);
+    assert_int_equal(truncate(path, 3 << 20), 0);
+    snprintf(path, sizeof(path), "%s/hold", stage.play.dir);
+    assert_int_equal(file_write(path, "", 0, 0644, NULL), 0);
+}
+
+static void release(void)
+{
+    char path[200];
+    snprintf(path, sizeof(path), "%s/hold", stage.play.dir);
+    assert_int_equal(unlink(path), 0);
+}
+
+static bool there(int32_t trial, const char *name)
+{
+    char path[200];
+    snprintf(path, sizeof(path), "%s/trials/%06d/%s", stage.play.dir, trial, name);
+    return access(path, F_OK) == 0;
+}
+
+/* The copy of trial 0 has begun. */
+static bool copying(const struct play *p)
+{
+    (void)p;
+    return there(0, "a01.tmp/model");
+}
+
+static void play_until_copying(void)
+{
+    double until = clock_mono() + PATIENCE;
+    while (!copying(&stage.play) && clock_mono() < until)
+        play_run(&stage.play, copying, 0.02);
+    assert_true(copying(&stage.play));
+}
+
+/* Nothing has the name of the attempt's directory, and nobody copies any more. */
+static void check_no_copy(void)
+{
+    pid_t kin[8];
+    double until = clock_mono() + PATIENCE;
+    while (kin_descendants(getpid(), kin, 8) > 0 && clock_mono() < until) {
+        while (waitpid(-1, NULL, WNOHANG) > 0)
+            ;
+        usleep(10000);
+    }
+    assert_int_equal(kin_descendants(getpid(), kin, 8), 0);
+    assert_false(there(0, "a01"));
+}
+
+static bool heard_enough(const struct play *p)
+{
+    return p->reports.n >= 5 && p->beats >= 5;
+}
+
+/* As long as it may take, the other slot goes on, and the controller hears of both. */
+static void copies_beside(void **state)
+{
+    static const char *const scripts[] = {
+        "test $(wc -c <model) = 3145728 && exec $SELF say "
+        "'{\"step\":1,\"metrics\":{\"loss\":1}}' '{\"saved\":1}'",
+        "i=0; while test -e ../../../hold; do i=$((i + 1)); "
+        "$SELF say \"{\\\"step\\\":$i,\\\"metrics\\\":{\\\"loss\\\":1}}\" || exit 1; "
+        "done"};
+    (void)state;
+    begin_copy(2, scripts, 2, 0);
+    stage.setup.config.timeout = 0.5; /* longer silent than that, but not the program */
+    start_agent();
+    serve(1);
+    play_until_copying();
+    stage.play.reports.n = 0;
+    stage.play.beats = 0;
+    play_until(heard_enough);
+    assert_true(stage.play.ends.n == 0 && !there(0, "a01") && there(0, "a01.tmp"));
+    release();
+    play_until(left);
+    assert_int_equal(agent_status(), 0);
+    check_end(0, 0, 0, CAUSE_NOTHING, "");
+    check_end(1, 0, 0, CAUSE_NOTHING, "");
+    assert_int_equal(end_of(0)->facts.last_step, 1);
+    assert_true(there(0, "a01/model") && !there(0, "a01.tmp"));
+}
+
+/* What ends an attempt ends its copy, at once: no copy gets on here. */
+static void copy_is_ended(void **state)
+{
+    static const char *const scripts[] = {"exit 1"};
+    static const struct item pause = {.kind = ITEM_PAUSE};
+    struct item stop = {.kind = ITEM_KILL};
+    const enum end_cause causes[] = {CAUSE_EVICTED, CAUSE_PAUSING, CAUSE_USER_STOP};
+    (void)state;
+    stop.kill.attempt = 1;
+    stop.kill.nonce = 1;
+    stop.kill.cause = CAUSE_USER_STOP;
+    for (int i = 0; i < 3; i++) {
+        if (i > 0)
+            play_close(&stage.play);
+        begin_copy(1, scripts, 1, 0);
+        start_agent();
+        serve(1);
+        play_until_copying();
+        if (causes[i] == CAUSE_EVICTED)
+            kill(stage.agent, SIGTERM);
+        else
+            play_say(&stage.play, causes[i] == CAUSE_PAUSING ? &pause : &stop);
+        play_until(left);
+        assert_int_equal(agent_status(), 0);
+        check_end(0, -1, 0, causes[i], "");
+        check_no_copy();
+    }
+}
+
+static bool many_beats(const struct play *p)
+{
+    return p->beats >= 8;
+}
+
+/* Its job's time runs out: its program hears of that as soon as it can. */
+static void time_is_short_while_copying(void **state)
+{
+    static const char *const scripts[] = {
+        "exec $SELF say '{\"step\":1,\"metrics\":{\"loss\":1}}'"};
+    (void)state;
+    begin_copy(1, scripts, 1, 0);
+    stage.setup.config.ends = clock_mono() + 1;
+    stage.setup.checkpoint_signal = SIGALRM; /* which would end the copier */
+    start_agent();
+    serve(1);
+    play_until(many_beats);
+    assert_true(stage.play.ends.n == 0 && copying(&stage.play));
+    release();
+    play_until(left);
+    assert_int_equal(agent_status(), 0);
+    check_end(0, 0, 0, CAUSE_NOTHING, "");
+    assert_non_null(strstr(text_of("trials/000000/a01/attempt-01.log"), "\"save\":true"));
+}
+
+static void copier_is_killed(void **state)
+{
+    static const char *const scripts[] = {"exit 1", "exit 0"};
+    pid_t copier[8];
+    (void)state;
+    begin_copy(1, scripts, 2, 0);
+    start_agent();
+    serve(1);
+    play_until_copying();
+    assert_int_equal(kin_children(stage.agent, copier, 8), 1);
+    kill(copier[0], SIGKILL);
+    play_until(left);
+    assert_int_equal(agent_status(), 0);
+    check_end(0, -1, 0, CAUSE_NO_LAUNCH, "what copied its checkpoint was killed by sig");
+    check_end(1, 0, 0, CAUSE_NOTHING, "");
+    check_no_copy();
+}
+
+static void disk_is_full(void **state)
+{
+    static const char *const scripts[] = {"exit 1", "exit 0"};
+    struct rlimit before, files;
+    (void)state;
+    begin_copy(1, scripts, 2, 0);
+    release();
+    getrlimit(RLIMIT_FSIZE, &before);
+    files = (struct rlimit){1 << 20, before.rlim_max};
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &files); /* as a disk that is full */
+    start_agent();
+    setrlimit(RLIMIT_FSIZE, &before);
+    signal(SIGXFSZ, SIG_DFL);
+    serve(1);
+    play_until(left);
+    assert_int_equal(agent_status(), 0);
+    check_end(0, -1, 0, CAUSE_NO_LAUNCH, "trials/000000/a01.tmp/model: ");
+    check_end(1, 0, 0, CAUSE_NOTHING, "");
+    check_no_copy();
+    assert_false(there(0, "a01.tmp"));
+}
+
+/* The next attempt begins with a copy of its own. */
+static void agent_is_killed_while_copying(void **state)
+{
+    static const char *const scripts[] = {"test $(wc -c <model) = 3145728"};
+    (void)state;
+    begin_copy(1, scripts, 1, 0);
+    start_agent();
+    serve(1);
+    play_until_copying();
+    kill(stage.agent, SIGKILL);
+    assert_int_equal(agent_status(), -SIGKILL);
+    check_no_copy();
+    release();
+    stage.play.next = 0;
+    stage.play.attempt = 2;
+    stage.play.taken = 0;
+    stage.setup.config.id++;
+    start_agent();
+    play_until(left);
+    assert_int_equal(agent_status(), 0);
+    check_end(0, 0, 0, CAUSE_NOTHING, "");
+    assert_true(there(0, "a02/model") && !there(0, "a01") && !there(0, "a01.tmp"));
+}
+
 #define TEST(name) cmocka_unit_test_teardown(name, cleaned)
 
 int main(int argc, char **argv)
@@ -747,6 +982,12 @@ int main(int argc, char **argv)
         TEST(flood_beside),
         TEST(launcher_with_ranks),
         TEST(gpus),
+        TEST(copies_beside),
+        TEST(copy_is_ended),
+        TEST(time_is_short_while_copying),
+        TEST(copier_is_killed),
+        TEST(disk_is_full),
+        TEST(agent_is_killed_while_copying),
     };
     if (argc > 1)
         return program(argv);

@@ -140,7 +140,7 @@ int32_t shim_rank(char *const *envp)
     return rank < 0 ? 0 : rank;
 }
 
-static void close_from(int first)
+void shim_close_from(int first)
 {
     struct rlimit limit;
 #ifdef SYS_close_range
@@ -166,7 +166,7 @@ static int keep_only(int kept)
 {
     if (kept >= 0 && kept != KEPT_FD)
         kept = dup2(kept, KEPT_FD);
-    close_from(kept >= 0 ? KEPT_FD + 1 : KEPT_FD);
+    shim_close_from(kept >= 0 ? KEPT_FD + 1 : KEPT_FD);
     return kept;
 }
 

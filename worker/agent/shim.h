@@ -67,6 +67,9 @@ int shim_run(const struct shim *s);
  * one. */
 int shim_serve(int orders, pid_t agent);
 
+/* Closes all descriptors from this one on, in a child. */
+void shim_close_from(int first);
+
 /* The rank that an environment tells: SLURM_PROCID, OMPI_COMM_WORLD_RANK, else 0. */
 int32_t shim_rank(char *const *envp);
 
