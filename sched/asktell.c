@@ -120,6 +120,7 @@ static void apply(struct asktell *at, const struct event *ev, struct verdict *v)
 
 static void hand_out(struct asktell *at, const struct work *w, struct str *out)
 {
+    const struct trial *t = sweep_trial(at->sw, w->trial);
     struct str params = STR_INIT;
     struct event ev;
 
@@ -135,14 +136,14 @@ static void hand_out(struct asktell *at, const struct work *w, struct str *out)
     json_put_key(out, "start");
     json_put_int(out, w->start);
     json_put_key(out, "until");
-    json_put_int(out, sweep_trial(at->sw, w->trial)->began_until);
+    json_put_int(out, t->began_until);
     json_put_key(out, "bracket");
-    json_put_int(out, sweep_trial(at->sw, w->trial)->bracket);
+    json_put_int(out, t->bracket);
     json_put_key(out, "rung");
-    json_put_int(out, sweep_trial(at->sw, w->trial)->promoted + 1);
-    if (sweep_trial(at->sw, w->trial)->parent >= 0) {
+    json_put_int(out, t->promoted + 1);
+    if (t->parent >= 0 && w->start == t->born) { /* it has saved nothing of its own yet */
         json_put_key(out, "parent");
-        json_put_int(out, sweep_trial(at->sw, w->trial)->parent);
+        json_put_int(out, t->parent);
     }
     json_put_close(out, '}');
     str_free(&params);

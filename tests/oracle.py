@@ -316,7 +316,7 @@ class Population(Promote):
         rung, step = p["kept"]
         t["state"] = "stopped"
         child = dict(p, id=len(self.trials), place=t["place"], rung=rung, promoted=rung,
-                     state="waiting", complete=False, failures=0, step=step, saved=step,
+                     state="waiting", complete=False, failures=0, step=step, saved=step, born=step,
                      until=self.milestone(0, rung + 1), kept=None)
         self.trials.append(child)
         self.holders[t["place"]] = child
@@ -595,6 +595,7 @@ def run_pbt(rung, rng):
                 oracle.start(t, why)
                 same("ask", (answer["trial"], answer["start"], answer["until"]),
                      (t["id"], t["saved"], t["until"]), c)
+                same("whose checkpoint", "parent" in answer, t["saved"] == t.get("born"), c)
                 t["now"] = t["saved"]
                 running.append(t)
             decisions += 1
