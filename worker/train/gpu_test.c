@@ -188,6 +188,55 @@ static void test_steps_that_come_again_are_as_the_first(void **state)
     device_close(gpu);
 }
 
+static float *floats_on(struct device *d, size_t n, float value)
+{
+    float *host = mem_resize(NULL, n, sizeof(*host));
+    void *p;
+
+    for (size_t i = 0; i < n; i++)
+        host[i] = value;
+    assert_int_equal(d->ops->allocate(d, n * sizeof(*host), &p, NULL), 0);
+    d->ops->upload(d, p, host, n * sizeof(*host));
+    free(host);
+    return p;
+}
+
+/* Samples that are gathered before a step begins, which is then launched as a whole. */
+static void test_a_recorded_step_sees_what_was_gathered_before_it(void **state)
+{
+    (void)state;
+    enum { ROWS = 16384, COLS = 1024 };
+    const struct device_sgd sgd = {.lr = 0};
+    struct device *d = gpu_wanted();
+    float *x = floats_on(d, COLS, 1000), *mean = floats_on(d, COLS, 0),
+          *out = floats_on(d, (size_t)ROWS * COLS, 0), *none = floats_on(d, COLS, 0),
+          *sum = floats_on(d, COLS, 0), *last = out + (size_t)(ROWS - 1) * COLS;
+    void *index;
+
+    assert_int_equal(d->ops->allocate(d, ROWS * sizeof(uint32_t), &index, NULL), 0);
+    const struct device_gather g = {.x = x,
+                                    .type = SAMPLE_F32,
+                                    .stride = COLS * sizeof(*x),
+                                    .features = COLS,
+                                    .index = index,
+                                    .mean = mean,
+                                    .scale = floats_on(d, COLS, 1)};
+    for (int k = 0; k < 6; k++) {
+        float less = (float)k, got;
+        d->ops->upload(d, mean + COLS - 1, &less, sizeof(less));
+        d->ops->gather(d, &g, ROWS, out);
+        assert_int_equal(d->ops->download(d, NULL, NULL, 0, NULL), 0);
+        d->ops->gather_wait(d);
+        for (int i = 0; i < 8; i++)
+            d->ops->add(d, ACTIVATION_NONE, COLS, last, none, sum);
+        d->ops->sgd(d, &sgd, COLS, none, none, NULL);
+        assert_int_equal(d->ops->download(d, &got, sum + COLS - 1, sizeof(got), NULL), 0);
+        assert_true(got == 1000 - less);
+    }
+    assert_true(d->launches > 0);
+    device_close(d);
+}
+
 /* ---- trainings ---- */
 
 /* Bytes of a batch's activations and their gradients, and nothing that an operation needs
@@ -451,6 +500,7 @@ int main(void)
         cmocka_unit_test(test_memory_is_counted_and_limited),
         cmocka_unit_test(test_an_operation_without_memory_is_forgiven),
         cmocka_unit_test(test_steps_that_come_again_are_as_the_first),
+        cmocka_unit_test(test_a_recorded_step_sees_what_was_gathered_before_it),
         cmocka_unit_test(test_activations_of_16_bits_take_less_memory),
         cmocka_unit_test(test_evaluation_keeps_no_activations),
         cmocka_unit_test(test_epochs_take_no_more_memory),
