@@ -2,12 +2,13 @@
  * networks", arXiv:1711.09846, 2017), with truncation selection by quarters.
  *
  * The population has as many places as the search makes trials. A trial's turn to go on
- * comes when it has paused at a milestone; if its place is in the worst quarter then, or
- * its value is not finite, it ends instead, and a new trial takes its place, whose parent
- * is drawn from the best quarter. Each place counts with the value of the last milestone
- * up to this one that it has come to: who is further by now has no advantage by that. A
- * parent must have paused at this milestone or a later one: so no place ever falls back,
- * and the sweep ends. */
+ * comes when it has paused at a milestone, and fewer than a quarter of the places are
+ * still on their way there; if its place is in the worst quarter then, or its value is
+ * not finite, it ends instead, and a new trial takes its place, whose parent is drawn
+ * from the best quarter. Each place counts with the value of the last milestone up to
+ * this one that it has come to: who is further by now has no advantage by that. A parent
+ * must have paused at this milestone or a later one: so no place ever falls back, and the
+ * sweep ends. */
 #include "base/rank.h"
 #include "base/rng.h"
 #include "sched/sweep_private.h"
@@ -172,6 +173,24 @@ void pbt_stand(const struct sweep *sw, int32_t trial, struct verdict *v)
 
 /* ---- who goes on, and who is replaced ---- */
 
+/* Are fewer than a quarter of the places still on their way to a milestone? Values get
+ * better with time: those that are would else be all of the worst quarter, with what they
+ * had an interval ago, and who comes first would stay however bad it is. */
+static bool is_due(const struct sweep *sw, int32_t rung)
+{
+    size_t away = 0, places = 0;
+
+    for (size_t i = 0; i < sw->pbt->holders.n; i++) {
+        const struct trial *t = &sw->trials.v[sw->pbt->holders.v[i]];
+
+        if (t->state == TRIAL_FAILED || t->state == TRIAL_STOPPED)
+            continue;
+        away += t->rung < rung && t->state != TRIAL_COMPLETED;
+        places++;
+    }
+    return away < places / QUARTER || places < QUARTER;
+}
+
 int32_t pbt_turn(const struct sweep *sw)
 {
     const struct trial *first = NULL;
@@ -184,7 +203,7 @@ int32_t pbt_turn(const struct sweep *sw)
              (t->rung == first->rung && t->order < first->order)))
             first = t;
     }
-    return first ? (int32_t)(first - sw->trials.v) : -1;
+    return first && is_due(sw, first->rung) ? (int32_t)(first - sw->trials.v) : -1;
 }
 
 /* Once, in however many places its values count. */

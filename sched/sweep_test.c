@@ -776,8 +776,8 @@ static void test_pbt_verdict(void **state)
     play_free(p);
 }
 
-/* What has diverged ends as soon as there is a parent, and never is one; no parent may be
- * behind, nor have failed. */
+/* Nobody's turn comes while a quarter are still on their way. What has diverged ends
+ * then, and never is a parent; nor is who is behind, though it was the best. */
 static void test_pbt_parents(void **state)
 {
     struct play *p = population(1, 9, 8);
@@ -785,25 +785,48 @@ static void test_pbt_parents(void **state)
     (void)state;
     for (int i = 0; i < 8; i++)
         assert_int_equal(ask(p), i);
-    end(p, 0, exited(0, report(p, 0, 1, NAN), 1));
-    assert_int_equal(ask(p), 0); /* there is no quarter yet */
-    for (int i = 1; i < 8; i++)
-        end(p, i, exited(0, report(p, i, 1, i), 1));
-    end(p, 0, exited(0, report(p, 0, 2, NAN), 2));
+    for (int i = 0; i < 7; i++) {
+        assert_int_equal(sweep_next(p->sw).kind, WORK_WAIT);
+        end(p, i, exited(0, report(p, i, 1, i == 0 ? NAN : i), 1));
+    }
+    assert_int_equal(ask(p), 8); /* in the place of 0; a quarter of seven is one */
+    assert_int_equal(sweep_trial(p->sw, 8)->parent, 1);
+    assert_int_equal(sweep_trial(p->sw, 8)->born, 1);
+    assert_int_equal(state_of(p, 0), TRIAL_STOPPED);
     for (int i = 1; i < 7; i++)
         assert_int_equal(ask(p), i);
-    assert_int_equal(ask(p), 8); /* in the place of 7 */
-    assert_true(sweep_trial(p->sw, 8)->parent == 1 || sweep_trial(p->sw, 8)->parent == 2);
-    assert_true(sweep_keeps(p->sw, sweep_trial(p->sw, 8)->parent, 1));
-    assert_int_equal(ask(p), 0); /* nobody else has come to step 2 */
-    end(p, 0, exited(0, report(p, 0, 3, INFINITY), 3));
-    for (int k = 2; k <= 3; k++) {
-        end(p, 1, exited(0, report(p, 1, k, 1), k));
-        assert_int_equal(ask(p), k == 2 ? 1 : 9);
+    end(p, 7, exited(0, report(p, 7, 1, 7), 1));
+    assert_int_equal(ask(p), 9); /* in the place of 7 */
+    assert_true(sweep_trial(p->sw, 9)->parent == 1 || sweep_trial(p->sw, 9)->parent == 2);
+    assert_true(sweep_keeps(p->sw, sweep_trial(p->sw, 9)->parent, 1));
+
+    for (int i = 2; i < 10; i++) {
+        if (i != 7)
+            end(p, i, exited(0, report(p, i, 2, i == 3 ? NAN : i), 2));
     }
-    assert_int_equal(sweep_trial(p->sw, 9)->parent, 1);
-    assert_int_equal(sweep_trial(p->sw, 9)->born, 3);
-    assert_int_equal(state_of(p, 0), TRIAL_STOPPED);
+    assert_int_equal(ask(p), 2);
+    assert_int_equal(ask(p), 10); /* in the place of 3; 1 has not come to step 2 */
+    assert_int_equal(sweep_trial(p->sw, 10)->parent, 2);
+    assert_int_equal(sweep_trial(p->sw, 10)->born, 2);
+    play_free(p);
+}
+
+/* Places that are empty are not waited for. */
+static void test_pbt_empty_places(void **state)
+{
+    struct play *p = population(1, 9, 4);
+    struct event stop = {.kind = EVENT_STOP};
+
+    (void)state;
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(ask(p), i);
+    for (int i = 0; i < 2; i++)
+        end(p, i, exited(0, report(p, i, 1, i), 1));
+    assert_int_equal(sweep_next(p->sw).kind, WORK_WAIT);
+    stop.trial = 2;
+    happen(p, &stop);
+    end_with(p, 2, OUTCOME_STOPPED);
+    assert_int_equal(ask(p), 0); /* nobody of three is replaced */
     play_free(p);
 }
 
@@ -1469,6 +1492,7 @@ int main(void)
         cmocka_unit_test(test_pbt),
         cmocka_unit_test(test_pbt_verdict),
         cmocka_unit_test(test_pbt_parents),
+        cmocka_unit_test(test_pbt_empty_places),
         cmocka_unit_test(test_pbt_keeps),
         cmocka_unit_test(test_pbt_draws),
         cmocka_unit_test(test_pbt_impossible),

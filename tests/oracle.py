@@ -304,11 +304,16 @@ class Population(Promote):
         if len(self.holders) < self.c["trials"]:
             return None, "new"
         paused = [t for t in self.trials if t["state"] == "paused"]
-        if paused:
-            t = min(paused, key=lambda t: (t["rung"], t["recorded"]))
+        t = min(paused, key=lambda t: (t["rung"], t["recorded"]), default=None)
+        if t and self.most_have_come(t["rung"]):
             return t, "replace" if self.parents(t) else "promote"
         running = any(t["state"] == "running" for t in self.trials)
         return None, "wait" if running else "done"
+
+    def most_have_come(self, rung):
+        places = [t for t in self.holders if t["state"] not in ("failed", "stopped")]
+        away = [t for t in places if t["state"] in ("running", "waiting") and t["rung"] < rung]
+        return len(places) < 4 or len(away) < len(places) // 4
 
     def replace(self, t, parent):
         p = self.trials[parent]

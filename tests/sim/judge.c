@@ -543,7 +543,25 @@ static bool to_be_replaced(const struct judge *j, const struct trial_rules *t)
     return false;
 }
 
-/* The paused one with the fewest steps, of equal ones the first that was recorded. */
+/* Are fewer than a quarter of the places still on their way there? */
+static bool most_have_come(const struct judge *j, int rung)
+{
+    int away = 0, places = 0;
+
+    for (int i = 0; i < j->places; i++) {
+        const struct trial_rules *t = holder_of(j, i);
+
+        if (t->state == TRIAL_FAILED || t->state == TRIAL_STOPPED)
+            continue;
+        places++;
+        if (t->state == TRIAL_RUNNING || t->state == TRIAL_WAITING)
+            away += t->rung < rung;
+    }
+    return places < 4 || away < places / 4;
+}
+
+/* The paused one with the fewest steps, of equal ones the first that was recorded, when
+ * most have come as far. */
 static int in_turn(const struct judge *j)
 {
     int first = -1;
@@ -556,7 +574,7 @@ static int in_turn(const struct judge *j)
             (first < 0 || t->rung < j->trials.v[first].rung))
             first = trial;
     }
-    return first;
+    return first >= 0 && most_have_come(j, j->trials.v[first].rung) ? first : -1;
 }
 
 struct job {
