@@ -7,6 +7,7 @@ test_description='searches by a model: what they need not be measured long for'
 
 # Debian's python3: another one on PATH may lack its packages.
 /usr/bin/python3 -c '' 2>/dev/null && test_set_prereq PYTHON
+/usr/bin/python3 -c 'import numpy' 2>/dev/null && test_set_prereq NUMPY
 
 test -f "$top_builddir/librung_gp.so" && test_set_prereq GP
 
@@ -165,6 +166,22 @@ test_expect_success PYTHON 'pareto.py measures, and tpe leaves less of the front
                       at[\"zdt1\", \"tpe-univariate\"] < at[\"zdt1\", \"random\"] / 1.5 &&
                       at[\"zdt2\", \"tpe\"] < at[\"zdt2\", \"random\"] / 1.5) }" table &&
     test $(wc -l <table) = 10
+'
+
+test_expect_success PYTHON 'pbt.py measures, and what changes parameters beats what keeps them' '
+    /usr/bin/python3 "$top_srcdir/tests/quality/pbt.py" "$top_builddir/rung" \
+        --seeds 7 --problems toy,quadratic >table && cat table &&
+    awk "NR > 2 { at[\$1, \$2] = \$9 }
+         END { exit !(at[\"toy\", \"pbt\"] < at[\"toy\", \"random\"] / 4 &&
+                      at[\"toy\", \"pbt\"] < at[\"toy\", \"asha\"] &&
+                      at[\"quadratic\", \"pbt\"] < at[\"quadratic\", \"asha\"]) }" table &&
+    test $(wc -l <table) = 8
+'
+
+test_expect_success NUMPY 'and trains networks' '
+    /usr/bin/python3 "$top_srcdir/tests/quality/pbt.py" "$top_builddir/rung" \
+        --seeds 2 --problems network --schedules pbt >table && cat table &&
+    awk "NR > 2 && \$9 < 0.1" table | grep network
 '
 
 test_expect_success PYTHON 'and says what it does not know' '
