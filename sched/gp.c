@@ -177,7 +177,8 @@ static bool look(const struct gp *g, const struct observed *o, struct data *data
         struct standing_rank rank;
         enum standing s = observed_standing(o, level, t, &rank);
         bool finite = s == STANDING_FINITE && rank.below == 0;
-        if (s == STANDING_PENDING)
+        bool below = s == STANDING_FINITE && rank.below > 0;
+        if (s == STANDING_PENDING || (below && !observed_rests(o, t)))
             vec_push(&data->pending, t);
         else if (s != STANDING_NONE)
             vec_push(&data->told, ((struct row){t, !finite, finite ? rank.value : 0}));

@@ -20,8 +20,9 @@
  * It works in the unit cube. Integers and what else is rounded are at the middle of their
  * value's interval; choices are the same or not; a dimension that is not active is at the
  * middle, and differs from one that is by a word of its own. A failed trial has the value
- * of the worst that did not; so has one with values only at lower levels than the one at
- * which trials are compared (sched/observed.h). A pending one has the value that the
+ * of the worst that did not; so has one that rests with values only at lower levels than
+ * the one at which trials are compared (sched/observed.h). One that is on its way there
+ * counts as pending, like those without any value: it has the value that the
  * model expects, but none better than the best there is, so that slots do not crowd. Of
  * all these 500 at most are modelled, half of them the best and half the newest, and of
  * the pending ones the newest 100.

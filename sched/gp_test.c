@@ -430,8 +430,14 @@ static void lower_levels_are_no_rivals(void **state)
         observed_value(w.o, t, 0, 100);
         observed_value(w.o, t, 1, bowl_at(x, y));
     }
-    for (uint32_t i = 0; i < 20; i++) /* a lower level's values are smaller here */
-        observed_value(w.o, put(&w, 0.8 + 0.2 * spread(i, 6), spread(i, 7)), 0, -50);
+    for (uint32_t i = 0; i < 20; i++) { /* a lower level's values are smaller here */
+        int32_t t = put(&w, 0.8 + 0.2 * spread(i, 6), spread(i, 7));
+        observed_value(w.o, t, 0, -50);
+        if (i % 2)
+            observed_over(w.o, t, true);
+        else
+            observed_rest(w.o, t, true);
+    }
     for (uint32_t t = 32; t < 40; t++) {
         draw(&w, t);
         assert_true(w.u[0] < 0.8);
@@ -439,6 +445,39 @@ static void lower_levels_are_no_rivals(void **state)
         observed_add(w.o, w.u, w.values);
         observed_value(w.o, added, 1, bowl(&w));
     }
+    world_end(&w);
+}
+
+/* What is told of lower levels makes nobody the worse who is on its way. */
+static void who_is_on_its_way_is_pending(void **state)
+{
+    struct world w;
+    double pending[2];
+    (void)state;
+    world_begin(&w, plane, NULL);
+    for (uint32_t i = 0; i < 20; i++) {
+        double x = spread(i, 0), y = spread(i, 1);
+        int32_t t = put(&w, x, y);
+        observed_value(w.o, t, 0, 100);
+        observed_value(w.o, t, 1, bowl_at(x, y));
+    }
+    for (int i = 0; i < 3; i++)
+        put(&w, 0.29 + 0.01 * i, 0.7);
+    draw(&w, 23);
+    memcpy(pending, w.u, sizeof(pending));
+    for (int32_t t = 20; t < 23; t++)
+        observed_value(w.o, t, 0, 1);
+    draw(&w, 23);
+    assert_memory_equal(w.u, pending, sizeof(pending));
+    for (int32_t t = 20; t < 23; t++)
+        observed_rest(w.o, t, true);
+    draw(&w, 23);
+    assert_memory_not_equal(w.u, pending, sizeof(pending));
+    for (int32_t t = 20; t < 23; t++)
+        observed_rest(w.o, t, false);
+    draw(&w, 23);
+    assert_float_equal(w.u[0], pending[0], 0.05);
+    assert_float_equal(w.u[1], pending[1], 0.05);
     world_end(&w);
 }
 
@@ -514,6 +553,7 @@ int main(void)
         cmocka_unit_test(what_is_kept_changes_nothing),
         cmocka_unit_test(the_best_are_modelled_however_old),
         cmocka_unit_test(lower_levels_are_no_rivals),
+        cmocka_unit_test(who_is_on_its_way_is_pending),
         cmocka_unit_test(kinds_are_searched_as_they_are),
         cmocka_unit_test(a_narrow_space_is_still_drawn_from),
     };

@@ -14,6 +14,7 @@ struct observed {
     int dims, levels, objectives;
     uint64_t changes;
     VEC(uint8_t) fates; /* [trials] */
+    VEC(bool) rests;    /* [trials] */
     VEC(double) points; /* [trials][dims] */
     VEC(double) values; /* [trials][levels][objectives], NaN: none */
     int32_t *finite;    /* [levels]: how many values, those of worst trials left out */
@@ -35,6 +36,7 @@ void observed_free(struct observed *o)
     if (!o)
         return;
     vec_free(&o->fates);
+    vec_free(&o->rests);
     vec_free(&o->points);
     vec_free(&o->values);
     free(o->finite);
@@ -54,6 +56,7 @@ struct observed *observed_copy(const struct observed *o)
     struct observed *c = observed_new(o->space, o->levels, o->objectives);
     c->changes = o->changes;
     COPY(o->fates, c->fates);
+    COPY(o->rests, c->rests);
     COPY(o->points, c->points);
     COPY(o->values, c->values);
     memcpy(c->finite, o->finite, (size_t)o->levels * sizeof(*o->finite));
@@ -87,6 +90,7 @@ void observed_add(struct observed *o, const double u[], const struct value value
     for (int i = 0; i < o->levels * o->objectives; i++)
         vec_push(&o->values, NAN);
     vec_push(&o->fates, PENDING);
+    vec_push(&o->rests, false);
 }
 
 void observed_score(struct observed *o, int32_t trial, int level,
@@ -118,8 +122,15 @@ void observed_worst(struct observed *o, int32_t trial)
 void observed_over(struct observed *o, int32_t trial, bool beaten)
 {
     o->changes++;
+    o->rests.v[trial] = true;
     if (o->fates.v[trial] == PENDING)
         o->fates.v[trial] = beaten ? WORST : DROPPED;
+}
+
+void observed_rest(struct observed *o, int32_t trial, bool rests)
+{
+    o->changes += o->rests.v[trial] != rests;
+    o->rests.v[trial] = rests;
 }
 
 /* ---- looking ---- */
@@ -132,6 +143,11 @@ int32_t observed_trials(const struct observed *o)
 const double *observed_point(const struct observed *o, int32_t trial)
 {
     return &o->points.v[(size_t)trial * (size_t)o->dims];
+}
+
+bool observed_rests(const struct observed *o, int32_t trial)
+{
+    return o->rests.v[trial];
 }
 
 int observed_level(const struct observed *o, int enough)

@@ -42,11 +42,15 @@ void observed_worst(struct observed *o, int32_t trial);
 /* It is over without having failed: when it is pending still, it becomes worst if
  * `beaten` by the others, else it is dropped. */
 void observed_over(struct observed *o, int32_t trial, bool beaten);
+/* It rests: it has paused, and may never go on. observed_over() has it rest for good. */
+void observed_rest(struct observed *o, int32_t trial, bool rests);
 
 int32_t observed_trials(const struct observed *o);
 /* Its point: NaN in dimensions that are not active, the middle of the interval of its
  * value in rounded ones and in choices. Valid until the next observed_add(). */
 const double *observed_point(const struct observed *o, int32_t trial);
+
+bool observed_rests(const struct observed *o, int32_t trial);
 
 /* The highest level with at least `enough` finite values; if none has so many, the lowest
  * one with any; -1 when there is none at all. */

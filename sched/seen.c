@@ -59,6 +59,12 @@ void sweep_see_value(struct sweep *sw, const struct trial *t, int64_t step,
     }
 }
 
+void sweep_see_state(struct sweep *sw, const struct trial *t, enum trial_state state)
+{
+    if (sw->seen && (state == TRIAL_PAUSED || state == TRIAL_RUNNING))
+        observed_rest(sw->seen, seen_as(sw, t), state == TRIAL_PAUSED);
+}
+
 void sweep_see_end(struct sweep *sw, const struct trial *t, enum trial_state state,
                    bool by_person)
 {
@@ -102,6 +108,8 @@ int sweep_apply_known(struct sweep *sw, const struct event *ev, struct verdict *
     }
     if (sw->seen && ev->known.failed)
         observed_worst(sw->seen, sw->known);
+    if (sw->seen)
+        observed_rest(sw->seen, sw->known, true);
     sw->known++;
     sw->known_last = ev->trial;
     sw->known_all = !ev->known.more;

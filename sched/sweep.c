@@ -90,6 +90,7 @@ static void set_state(struct sweep *sw, struct trial *t, enum trial_state state)
     sw->totals.state[t->state]--;
     sw->totals.state[state]++;
     t->state = (uint8_t)state;
+    sweep_see_state(sw, t, state);
 }
 
 static bool unpromoted(const struct trial *t)

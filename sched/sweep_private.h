@@ -81,6 +81,8 @@ int sweep_see_trial(struct sweep *sw, const struct event *ev, struct err *e);
 /* What a trial came to at a step, if that is a level. */
 void sweep_see_value(struct sweep *sw, const struct trial *t, int64_t step,
                      const struct score *turned);
+/* It runs or pauses from now on. */
+void sweep_see_state(struct sweep *sw, const struct trial *t, enum trial_state state);
 /* It is over; a trial that came to its own end early has its value at max_t. */
 void sweep_see_end(struct sweep *sw, const struct trial *t, enum trial_state state,
                    bool by_person);

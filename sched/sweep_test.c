@@ -1176,7 +1176,10 @@ static void test_seen_ends(void **state)
     end(p, 1, exited(0, DECISION_CONTINUE, 5));
     assert_int_equal(seen(p, 0, 1, &rank), STANDING_FINITE);
     assert_true(rank.value == .3);
+    assert_true(observed_rests(p->sw->seen, 1));
+    assert_false(observed_rests(p->sw->seen, 2));
     end(p, 2, exited(1, DECISION_NONE, 0)); /* it is tried again */
+    assert_false(observed_rests(p->sw->seen, 2));
     assert_int_equal(seen(p, 0, 2, &rank), STANDING_PENDING);
     report(p, 3, 5, .1);
     happen(p, &stop);
