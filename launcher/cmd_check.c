@@ -482,10 +482,14 @@ static void outlook_json(const struct outlook *o, struct str *out)
 static int load_curves(struct outlook *o, struct err *e)
 {
     const struct spec *s = &o->f->spec;
-    if (o->path)
-        return curves_load(&o->curves, o->path, s->objective[0].name, s->space, e);
-    if (o->f->from && spec_has_rungs(s))
-        curves_load(&o->curves, o->f->from, s->objective[0].name, s->space, NULL);
+    const char *path = o->path ? o->path : spec_has_rungs(s) ? o->f->from : NULL;
+    int rc = path ? curves_load(&o->curves, path, s->objective[0].name, s->space, e) : 0;
+    if (rc == 0 && path)
+        rc = curves_cover(o->curves, s, path, e);
+    if (rc == 0 || o->path)
+        return rc;
+    curves_free(o->curves);
+    o->curves = NULL;
     return 0;
 }
 

@@ -588,22 +588,10 @@ static int open_curves(struct simulator *s, struct err *e)
             curves_load(&s->curves, s->path, s->spec.objective[0].name, s->spec.space, e);
     else
         s->curves = curves_invent(s->spec.seed, s->spec.objective[0].maximize);
+    if (rc == 0 && s->path)
+        rc = curves_cover(s->curves, &s->spec, s->path, e);
     if (rc != 0)
         return rc;
-    if (s->spec.max_t > curves_last_step(s->curves))
-        return err_set(e, ERR_RANGE,
-                       "%s ends at step %lld, and schedule.max_t is %lld: set it to no "
-                       "more than that",
-                       s->path, (long long)curves_last_step(s->curves),
-                       (long long)s->spec.max_t);
-    if (s->spec.schedule != SCHEDULE_NONE &&
-        s->spec.grace_period < curves_first_step(s->curves))
-        return err_set(
-            e, ERR_RANGE,
-            "%s begins at step %lld, and schedule.grace_period is %lld: set it "
-            "to no less than that",
-            s->path, (long long)curves_first_step(s->curves),
-            (long long)s->spec.grace_period);
     mean = mean_seconds(s->curves);
     s->timed = s->step > 0 || mean > 0;
     s->mean_step = s->step > 0 ? s->step : s->timed ? mean : 1;

@@ -523,6 +523,23 @@ int64_t curves_first_step(const struct curves *c)
     return c->invented ? 0 : c->steps.v[0];
 }
 
+int curves_cover(const struct curves *c, const struct spec *spec, const char *path,
+                 struct err *e)
+{
+    if (spec->max_t > curves_last_step(c))
+        return err_set(e, ERR_RANGE,
+                       "%s ends at step %lld, and schedule.max_t is %lld: set it to no "
+                       "more than that",
+                       path, (long long)curves_last_step(c), (long long)spec->max_t);
+    if (spec_has_grace(spec) && spec->grace_period < curves_first_step(c))
+        return err_set(
+            e, ERR_RANGE,
+            "%s begins at step %lld, and schedule.grace_period is %lld: set it "
+            "to no less than that",
+            path, (long long)curves_first_step(c), (long long)spec->grace_period);
+    return 0;
+}
+
 int64_t curves_next_step(const struct curves *c, int64_t step)
 {
     size_t i;

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "sched/space.h"
+#include "sched/spec.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -38,6 +39,10 @@ const char *curves_text(const struct curves *c);
 int64_t curves_rows(const struct curves *c);       /* INT64_MAX: endless */
 int64_t curves_first_step(const struct curves *c); /* 0 where invented */
 int64_t curves_last_step(const struct curves *c);  /* INT64_MAX where invented */
+/* Do they tell of all that a sweep looks at? ERR_RANGE, about `path`: they end before
+ * max_t, or begin after the grace period. */
+int curves_cover(const struct curves *c, const struct spec *spec, const char *path,
+                 struct err *e);
 /* The first known step above this one; INT64_MAX: there is none. */
 int64_t curves_next_step(const struct curves *c, int64_t step);
 /* At a step, or the last before it that is known; NaN: it had diverged, or no step as

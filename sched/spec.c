@@ -52,6 +52,11 @@ bool spec_has_rungs(const struct spec *s)
            spec_synchronous(s);
 }
 
+bool spec_has_grace(const struct spec *s)
+{
+    return s->schedule != SCHEDULE_NONE && s->schedule != SCHEDULE_PBT;
+}
+
 bool spec_synchronous(const struct spec *s)
 {
     return s->schedule == SCHEDULE_HYPERBAND || s->schedule == SCHEDULE_SHA;

@@ -68,6 +68,8 @@ void spec_init(struct spec *s);  /* the defaults of doc/sweep-file.md */
 void spec_clear(struct spec *s); /* frees what it owns, the space included */
 /* Do trials meet at milestones, below max_t, where they are compared? */
 bool spec_has_rungs(const struct spec *s);
+/* Does grace_period count, before which none is compared? */
+bool spec_has_grace(const struct spec *s);
 /* Do they wait there for all others of their bracket? */
 bool spec_synchronous(const struct spec *s);
 /* The levels of the first bracket: at least one, max_t. As levels_make(). */

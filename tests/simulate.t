@@ -215,7 +215,9 @@ refused () {
     expect=$1 && shift &&
     printf "%b" "$1" >bad.csv &&
     test_expect_code 2 rung simulate --curves bad.csv asha.yaml 2>err &&
-    grep -F "rung simulate: $expect" err
+    grep -F "rung simulate: $expect" err &&
+    test_expect_code 2 rung check --curves bad.csv asha.yaml 2>err &&
+    grep -F "rung check: asha.yaml: $expect" err
 }
 
 test_expect_success 'tables that are none' '
