@@ -328,7 +328,7 @@ static void outlook_text(const struct outlook *o, struct str *out)
     add_space(o->f->spec.space, out);
     str_addc(out, '\n');
     add_costs(o, out);
-    if (o->curves && spec_has_rungs(s))
+    if (o->curves && spec_has_grace(s))
         curves_add_grace(o->curves, o->forecast.levels[0].milestone, s->max_t,
                          s->objective[0].maximize, out);
     str_addc(out, '\n');
@@ -437,14 +437,8 @@ static void outlook_json(const struct outlook *o, struct str *out)
         put_level(out, &fc->levels[i]);
     json_put_close(out, ']');
     if (o->curves) {
-        double enough;
-        int64_t grace = curves_grace(o->curves, o->f->spec.max_t,
-                                     o->f->spec.objective[0].maximize, &enough);
         json_put_key(out, "grace_period");
-        if (grace > 0)
-            json_put_int(out, grace);
-        else
-            json_put_null(out);
+        curves_put_grace(o->curves, &o->f->spec, out);
     }
     put_cases(out, "attempts", fc->attempts, 1);
     put_cases(out, "steps", fc->steps, 1);

@@ -412,7 +412,7 @@ static void add_levels(const struct simulator *s, const struct levels *lv,
         columns_num(&c, correlation(s, lv->step[i]), 2);
     }
     columns_print(&c, 0, out);
-    if (s->spec.schedule != SCHEDULE_PBT)
+    if (spec_has_grace(&s->spec))
         curves_add_grace(s->curves, lv->step[0], s->spec.max_t,
                          s->spec.objective[0].maximize, out);
 }
@@ -515,9 +515,6 @@ static void put_budgets(const struct simulator *s, struct str *out)
 
 static void add_json(const struct simulator *s, const struct levels *lv, struct str *out)
 {
-    double enough;
-    int64_t grace;
-
     json_put_object(out);
     json_put_key(out, "name");
     json_put_str(out, s->file->name);
@@ -536,13 +533,8 @@ static void add_json(const struct simulator *s, const struct levels *lv, struct 
         json_put_key(out, "best_of_all");
         json_put_num(out, s->best_of_all);
     }
-    grace =
-        curves_grace(s->curves, s->spec.max_t, s->spec.objective[0].maximize, &enough);
     json_put_key(out, "grace_period");
-    if (grace > 0)
-        json_put_int(out, grace);
-    else
-        json_put_null(out);
+    curves_put_grace(s->curves, &s->spec, out);
     put_levels(s, lv, out);
     put_budgets(s, out);
     json_put_close(out, '}');

@@ -1,6 +1,7 @@
 #include "launcher/curves.h"
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/num.h"
 #include "base/rank.h"
 #include "base/rng.h"
@@ -665,6 +666,19 @@ void curves_add_grace(const struct curves *c, int64_t first, int64_t end, bool m
             "step %lld is the\nfirst that is like that at step %lld (rank "
             "correlation %g or more)\n",
             (long long)first, (long long)grace, (long long)end, enough);
+}
+
+void curves_put_grace(const struct curves *c, const struct spec *spec, struct str *out)
+{
+    double enough;
+    int64_t grace = -1;
+
+    if (spec_has_grace(spec))
+        grace = curves_grace(c, spec->max_t, spec->objective[0].maximize, &enough);
+    if (grace > 0)
+        json_put_int(out, grace);
+    else
+        json_put_null(out);
 }
 
 double curves_best(const struct curves *c, int64_t end, bool maximize)

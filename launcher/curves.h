@@ -67,6 +67,8 @@ int64_t curves_grace(const struct curves *c, int64_t end, bool maximize, double 
 /* If that is later than the first milestone, an empty line and two that say so. */
 void curves_add_grace(const struct curves *c, int64_t first, int64_t end, bool maximize,
                       struct str *out);
+/* That step as JSON; null: there is none, or the sweep has no grace period. */
+void curves_put_grace(const struct curves *c, const struct spec *spec, struct str *out);
 /* The best of all rows and steps up to `end`; NaN where endless. */
 double curves_best(const struct curves *c, int64_t end, bool maximize);
 

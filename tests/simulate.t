@@ -139,6 +139,19 @@ test_expect_success 'a grace period that is too short is told, by check, too' '
     grep "missing.csv" err
 '
 
+test_expect_success 'what has no grace period gets no advice on one' '
+    sed -e "s/grace_period: 1, //" -e "s/asha/none/" -e "s/, reduction_factor: 3//" asha.yaml >none.yaml &&
+    sed "s/method: none/method: pbt, interval: 1/" none.yaml >pbt.yaml &&
+    for method in none pbt; do
+        rung check --curves crossing.csv $method.yaml >out &&
+        ! grep "grace_period" out &&
+        rung check --curves crossing.csv --json $method.yaml >out &&
+        test "$(json out "d[\"grace_period\"]")" = None &&
+        rung simulate --repeat 1 --json $method.yaml >out &&
+        test "$(json out "d[\"grace_period\"]")" = None || return 1
+    done
+'
+
 test_expect_success 'no order, no advice' '
     printf "loss1,loss3\n1,1\n1,1\n" >flat.csv &&
     rung simulate --curves flat.csv asha.yaml >out &&
