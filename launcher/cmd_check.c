@@ -10,6 +10,7 @@
 #include "launcher/mistakes.h"
 #include "launcher/sweepfile.h"
 #include "launcher/tidy.h"
+#include "sched/cmaes.h"
 #include "sched/tpe.h"
 
 #include <math.h>
@@ -55,16 +56,23 @@ static int apply_known(void *ctx, const struct event *ev, struct err *e)
     return sweep_apply(ctx, ev, NULL, e);
 }
 
+/* How many those are that start before any report, or before there is a model. */
+static int certain(const struct outlook *o)
+{
+    const struct spec *s = &o->f->spec;
+    if (s->search == SEARCH_CMAES) /* start entries are in no generation */
+        return s->n_start + cmaes_first(s->space);
+    return o->earlier.known.n > 0 ? o->f->slots : TPE_STARTS;
+}
+
 /* Draws them as the sweep would. */
 static int draw(struct outlook *o, int n, struct err *e)
 {
     struct sweep *sw = sweep_new(&o->f->spec);
-    /* those that start before any report, or before there is a model */
-    int certain = o->earlier.known.n > 0 ? o->f->slots : TPE_STARTS;
     int rc = earlier_tell(&o->earlier, sw, apply_known, sw, e);
     while (rc == 0 && n-- > 0 && sweep_next(sw).kind != WORK_DONE) {
         struct event ev;
-        o->learns = sweep_draws_by_model(sw) && sweep_trials(sw) >= certain;
+        o->learns = sweep_draws_by_model(sw) && sweep_trials(sw) >= certain(o);
         if (o->learns)
             break;
         rc = sweep_draw(sw, &ev, e);

@@ -51,6 +51,12 @@ int cmaes_axes(const struct space *sp)
     return n;
 }
 
+int cmaes_first(const struct space *sp)
+{
+    int n = cmaes_axes(sp);
+    return 4 + (n > 0 ? (int)(3 * log((double)n)) : 0);
+}
+
 static void begin(struct cmaes *c)
 {
     size_t n = (size_t)c->n;
@@ -85,7 +91,7 @@ struct cmaes *cmaes_new(const struct space *sp, uint64_t seed)
     c->shift = c->path_c + n;
     c->covariance = c->shift + n;
     c->factor = c->covariance + n * n;
-    c->lambda = 4 + (n > 0 ? (int)(3 * log((double)n)) : 0);
+    c->lambda = cmaes_first(sp);
     begin(c);
     return c;
 }

@@ -24,6 +24,8 @@ void cmaes_free(struct cmaes *c); /* NULL is fine */
 
 /* The dimensions that it moves in: those that are numbers with more than one value. */
 int cmaes_axes(const struct space *sp);
+/* How many make the first generation: so many draws are before any value counts. */
+int cmaes_first(const struct space *sp);
 
 /* What is known of a point at a level before the first trial, smaller is better: the
  * best one at the highest level is where it starts, in place of the middle. NaN in

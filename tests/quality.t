@@ -120,6 +120,21 @@ test_expect_success 'check shows what is drawn before anything is known, and say
     ! grep -F "the next ones" out
 '
 
+test_expect_success 'of cmaes that is its first generation, and start entries before it' '
+    cat >cma.yaml <<-\EOF &&
+	command: ./train
+	metric: loss
+	space: {x: "uniform(0, 1)", y: "uniform(0, 1)", z: "uniform(0, 1)"}
+	search: {method: cmaes, trials: 40}
+	schedule: {max_t: 9}
+	EOF
+    rung check --json -n 40 cma.yaml >out &&
+    test "$(grep -o "{\"x\":" out | wc -l)" = 7 &&
+    printf "start:\n  - {x: 0.5, y: 0.5, z: 0.5}\n  - {x: 0.25, y: 0.5, z: 0.5}\n" >>cma.yaml &&
+    rung check --json -n 40 cma.yaml >out &&
+    test "$(grep -o "{\"x\":" out | wc -l)" = 9
+'
+
 # At step 1 the best are those that will be the worst.
 test_expect_success 'status tells when early milestones say nothing' '
     cat >turning.sh <<-\END &&
