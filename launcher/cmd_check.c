@@ -293,18 +293,23 @@ static int64_t checkpoints_kept(const struct outlook *o)
     return tidy_kept(o->f, (int32_t)o->forecast.trials);
 }
 
+/* At once: of each trial one; with pbt also where it paused last, and of the best. */
+static int64_t checkpoints_most(const struct outlook *o)
+{
+    int64_t trials = o->forecast.trials;
+    bool pbt = o->f->spec.schedule == SCHEDULE_PBT;
+    return pbt ? 2 * trials + checkpoints_kept(o) : trials;
+}
+
 static void add_disk(const struct outlook *o, struct str *out)
 {
     char most[UNITS_MAX], kept[UNITS_MAX];
-    int64_t trials = o->forecast.trials, keep = checkpoints_kept(o);
-    if (o->f->spec.schedule ==
-        SCHEDULE_PBT) /* its own, where it paused; and of the best */
-        trials = 2 * trials + keep;
+    int64_t at_once = checkpoints_most(o), keep = checkpoints_kept(o);
     str_addf(out, "checkpoints  %lld at most while the sweep runs, %lld at its end",
-             (long long)trials, (long long)keep);
+             (long long)at_once, (long long)keep);
     if (o->checkpoint > 0)
         str_addf(out, ": %s, %s",
-                 size_format(most, (double)trials * (double)o->checkpoint),
+                 size_format(most, (double)at_once * (double)o->checkpoint),
                  size_format(kept, (double)keep * (double)o->checkpoint));
     str_addc(out, '\n');
 }
@@ -464,7 +469,7 @@ static void outlook_json(const struct outlook *o, struct str *out)
     json_put_key(out, "checkpoints");
     json_put_object(out);
     json_put_key(out, "most");
-    json_put_int(out, fc->trials);
+    json_put_int(out, checkpoints_most(o));
     json_put_key(out, "kept");
     json_put_int(out, checkpoints_kept(o));
     json_put_close(out, '}');

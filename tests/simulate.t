@@ -152,6 +152,14 @@ test_expect_success 'what has no grace period gets no advice on one' '
     done
 '
 
+test_expect_success 'text and JSON say the same of checkpoints' '
+    for method in none pbt; do
+        rung check $method.yaml >text && rung check --json $method.yaml >out &&
+        sed -n "s/^checkpoints  \([0-9]*\) at most[^,]*, \([0-9]*\) at.*/\1 \2/p" text >want &&
+        json out "*list(d[\"checkpoints\"].values())" >got && test_cmp want got || return 1
+    done
+'
+
 test_expect_success 'no order, no advice' '
     printf "loss1,loss3\n1,1\n1,1\n" >flat.csv &&
     rung simulate --curves flat.csv asha.yaml >out &&
