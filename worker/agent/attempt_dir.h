@@ -19,8 +19,8 @@ struct attempt_source {
 /* Renames the trial's newest directory, or makes one; *path becomes it. Where the newest
  * is `source`, or there is none yet and `source` is another trial's, it becomes a copy of
  * all of that but the logs, durably, and only then has the name; a trial's own logs are
- * moved. ERR_FENCED when a
- * later attempt has it already. ERR_NOENT when there is nothing to copy. */
+ * moved. ERR_FENCED when a later attempt has it already. ERR_NOENT when there is nothing
+ * to copy. */
 int attempt_dir_take(const char *sweep_dir, int32_t trial, int32_t attempt,
                      struct attempt_source source, struct str *path, struct err *e);
 /* Would that copy? It takes as long as the checkpoint is large; another call after it
