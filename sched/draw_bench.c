@@ -5,6 +5,7 @@
 #include "sched/gp.h"
 #include "sched/tpe.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -106,27 +107,30 @@ static void read_json(struct bench *b, uint32_t trial)
     values_free(values, space_count(b->space));
 }
 
-/* 1,000 trials of a space, each with a value. */
-static struct observed *thousand(const struct space *sp)
+/* 1,000 trials of a space, each with a value; of two objectives none dominates another.
+ */
+static struct observed *thousand(const struct space *sp, int objectives)
 {
-    struct observed *o = observed_new(sp, 1, 1);
+    struct observed *o = observed_new(sp, 1, objectives);
     struct value values[16];
     double u[16];
     for (uint32_t t = 0; t < 1000; t++) {
+        double value = rng_unit(1, RNG_TEST, t, 0, 0);
+        struct score score = {{value, objectives > 1 ? 1 - sqrt(value) : 0}};
         space_point(sp, 1, t, 0, u);
         if (space_eval(sp, u, values, NULL) != SPACE_OK)
             abort();
         observed_add(o, u, values);
-        observed_value(o, (int32_t)t, 0, rng_unit(1, RNG_TEST, t, 0, 0));
+        observed_score(o, (int32_t)t, 0, &score);
     }
     return o;
 }
 
 /* Seconds a draw. */
-static double time_tpe(struct bench *b, bool multivariate)
+static double time_tpe(struct bench *b, bool multivariate, int objectives)
 {
     enum { DRAWS = 50 };
-    struct observed *o = thousand(b->space);
+    struct observed *o = thousand(b->space, objectives);
     double start = clock_mono();
     b->draw.u = b->u;
     b->draw.values = b->values;
@@ -139,11 +143,11 @@ static double time_tpe(struct bench *b, bool multivariate)
     return each;
 }
 
-static void bench_tpe(struct bench *b, const char *what)
+static void bench_tpe(struct bench *b, int objectives, const char *what)
 {
     for (int multivariate = 1; multivariate >= 0; multivariate--)
         printf("%.2f ms\t< 10 ms\ttpe draw of %s after 1000 trials, %s; mean of 50\n",
-               1e3 * time_tpe(b, multivariate), what,
+               1e3 * time_tpe(b, multivariate, objectives), what,
                multivariate ? "multivariate" : "univariate");
 }
 
@@ -156,7 +160,7 @@ static void bench_gp(struct bench *b, const char *what)
         printf("-\t< 250 ms\tgp draw: left out of this build\n");
         return;
     }
-    struct observed *o = thousand(b->space);
+    struct observed *o = thousand(b->space, 1);
     struct gp *gp = gp_new(b->space, 1, ops);
     double all = 0, most = 0;
     b->draw.u = b->u;
@@ -212,8 +216,9 @@ int main(void)
                cases[i].what, RUNS, REPEAT);
     }
     whole.space = built(integers, sizeof(integers) / sizeof(integers[0]));
-    bench_tpe(&wide, "10 real parameters");
-    bench_tpe(&whole, "10 integers of 100 values");
+    bench_tpe(&wide, 1, "10 real parameters");
+    bench_tpe(&whole, 1, "10 integers of 100 values");
+    bench_tpe(&wide, 2, "10 real parameters, two metrics, one front");
     bench_gp(&wide, "10 real parameters");
     bench_gp(&whole, "10 integers of 100 values");
     space_free(whole.space);

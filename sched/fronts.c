@@ -57,27 +57,29 @@ uint32_t fronts_competing(const struct fronts *f)
 
 /* ---- into its front ---- */
 
-/* Does one of the front dominate it? The newest are tried first: in a sorted sequence
- * these are the nearest. */
+/* Does one of the front's newest `look` dominate it? The newest are tried first: in a
+ * sorted sequence these are the nearest. */
 static bool dominated_in(const struct fronts *f, const struct front *front,
-                         const struct score *score)
+                         const struct score *score, size_t look)
 {
-    for (size_t i = front->records.n; i-- > 0;)
+    size_t n = front->records.n, end = n > look ? n - look : 0;
+
+    for (size_t i = n; i-- > end;)
         if (score_dominates(&f->records.v[front->records.v[i]].score, score))
             return true;
     return false;
 }
 
-/* The first front in which nobody dominates it; each front has somebody who dominates one
- * of the next. */
-static size_t front_of(const struct fronts *f, const struct score *score)
+/* The first front in which none of the newest `look` dominates it; each front has
+ * somebody who dominates one of the next. */
+static size_t front_of(const struct fronts *f, const struct score *score, size_t look)
 {
     size_t low = 0, high = f->fronts.n;
 
     while (low < high) {
         size_t middle = low + (high - low) / 2;
 
-        if (dominated_in(f, &f->fronts.v[middle], score))
+        if (dominated_in(f, &f->fronts.v[middle], score, look))
             low = middle + 1;
         else
             high = middle;
@@ -85,9 +87,26 @@ static size_t front_of(const struct fronts *f, const struct score *score)
     return low;
 }
 
+static uint32_t add(struct fronts *f, const struct score *score, uint32_t order)
+{
+    struct record r = {.score = *score, .order = order, .trial = -1};
+
+    vec_push(&f->records, r);
+    f->competing++;
+    return (uint32_t)f->records.n - 1;
+}
+
+/* Front k, a new one if need be. */
+static struct front *front_at(struct fronts *f, size_t k)
+{
+    if (k == f->fronts.n)
+        vec_push(&f->fronts, (struct front){.in_order = false});
+    return &f->fronts.v[k];
+}
+
 static void join(struct fronts *f, size_t k, uint32_t record)
 {
-    struct front *front = &f->fronts.v[k];
+    struct front *front = front_at(f, k);
     struct record *r = &f->records.v[record];
 
     r->front = (uint32_t)k;
@@ -123,16 +142,10 @@ static void part(struct fronts *f, struct front *front)
 
 void fronts_insert(struct fronts *f, const struct score *score, uint32_t order)
 {
-    struct record r = {.score = *score, .order = order, .trial = -1};
-
     f->falling.n = 0;
-    vec_push(&f->falling, (uint32_t)f->records.n);
-    vec_push(&f->records, r);
-    f->competing++;
-    for (size_t k = front_of(f, score); f->falling.n > 0; k++) {
-        if (k == f->fronts.n)
-            vec_push(&f->fronts, (struct front){.in_order = false});
-        part(f, &f->fronts.v[k]);
+    vec_push(&f->falling, add(f, score, order));
+    for (size_t k = front_of(f, score, SIZE_MAX); f->falling.n > 0; k++) {
+        part(f, front_at(f, k));
         for (size_t i = 0; i < f->falling.n; i++)
             join(f, k, f->falling.v[i]);
         f->falling.n = 0;
@@ -309,22 +322,34 @@ static int by_score(const void *a, const void *b)
     return order ? order : x->index < y->index ? -1 : x->index > y->index;
 }
 
+/* Do they differ in the first two objectives only? */
+static bool in_two(const struct score scores[], size_t n)
+{
+    for (size_t i = 1; i < n; i++)
+        for (int k = 2; k < OBJECTIVES_MAX; k++)
+            if (scores[i].v[k] != scores[0].v[k])
+                return false;
+    return true;
+}
+
 /* Put in from the least first objective on, none dominates one that was before it, so
- * that none falls. (Zhang, Tian, Cheng, Jin, "An efficient approach to nondominated
- * sorting for evolutionary multiobjective optimization", IEEE Trans. Evol. Comput. 19(2),
- * 2015.) */
+ * that none falls. Of two objectives the newest of a front is the best in the second one:
+ * if any there dominates the next, that does. (Zhang, Tian, Cheng, Jin, "An efficient
+ * approach to nondominated sorting for evolutionary multiobjective optimization", IEEE
+ * Trans. Evol. Comput. 19(2), 2015.) */
 void fronts_sort(const struct score scores[], size_t n, uint32_t place[],
                  uint32_t front[])
 {
     struct fronts *f = fronts_new();
     struct listed *list = mem_alloc(n * sizeof(list[0]));
+    size_t look = in_two(scores, n) ? 1 : SIZE_MAX;
     uint32_t next = 0;
 
     for (size_t i = 0; i < n; i++)
         list[i] = (struct listed){scores[i], (uint32_t)i};
     qsort(list, n, sizeof(list[0]), by_score);
     for (size_t i = 0; i < n; i++)
-        fronts_insert(f, &list[i].score, list[i].index);
+        join(f, front_of(f, &list[i].score, look), add(f, &list[i].score, list[i].index));
     for (uint32_t k = 0; place && k < f->fronts.n; k++) {
         put_in_order(f, &f->fronts.v[k]);
         for (size_t i = 0; i < f->fronts.v[k].records.n; i++)

@@ -1,6 +1,7 @@
 #include "sched/hypervolume.h"
 
 #include "base/mem.h"
+#include "sched/queue.h"
 
 #include <stdlib.h>
 
@@ -69,30 +70,28 @@ void hypervolume_choose(const struct score scores[], size_t n, size_t want,
 {
     struct score *scaled = mem_alloc(n * sizeof(scaled[0]));
     struct score *taken = mem_alloc(want * sizeof(taken[0]));
-    double *adds = mem_alloc(n * sizeof(adds[0]));
     size_t *since = mem_alloc(n * sizeof(since[0])); /* so many were chosen then */
+    struct queue adding = {0};                       /* by -volume, so most first */
 
     if (n > 0)
         scale(scores, n, scaled);
-    for (size_t i = 0; i < n; i++)
-        adds[i] = box(&scaled[i]);
+    for (uint32_t i = 0; i < n; i++)
+        queue_push(&adding, (struct queued){-box(&scaled[i]), i, 0});
     for (size_t done = 0; done < want;) {
-        size_t best = 0;
+        struct queued best = adding.heap.v[0];
 
-        for (size_t i = 1; i < n; i++)
-            if (adds[i] > adds[best])
-                best = i;
-        if (since[best] < done) {
-            adds[best] = added(&scaled[best], taken, done);
-            since[best] = done;
+        queue_pop(&adding);
+        if (since[best.order] < done) {
+            best.value = -added(&scaled[best.order], taken, done);
+            since[best.order] = done;
+            queue_push(&adding, best);
             continue;
         }
-        taken[done] = scaled[best];
-        chosen[done++] = (uint32_t)best;
-        adds[best] = -1; /* and others add nothing, at worst */
+        taken[done] = scaled[best.order];
+        chosen[done++] = best.order;
     }
     free(scaled);
     free(taken);
-    free(adds);
     free(since);
+    queue_free(&adding);
 }

@@ -70,6 +70,48 @@ static void test_against_counting(void **state)
     }
 }
 
+/* What a score of two objectives adds to some whom it does not dominate nor they it: the
+ * rectangle between the neighbours. */
+static double between(const struct score s[], uint32_t i, const uint32_t taken[],
+                      size_t n)
+{
+    double right = 1.1, above = 1.1;
+
+    for (size_t k = 0; k < n; k++) {
+        const struct score *t = &s[taken[k]];
+
+        if (t->v[0] >= s[i].v[0])
+            right = fmin(right, t->v[0]);
+        if (t->v[1] >= s[i].v[1])
+            above = fmin(above, t->v[1]);
+    }
+    return (right - s[i].v[0]) * (above - s[i].v[1]);
+}
+
+/* Each of a large front's, some of it twice, is one that adds most. */
+static void test_against_neighbours(void **state)
+{
+    enum { FRONT = 300, WANT = 40 };
+
+    (void)state;
+    for (uint32_t seed = 0; seed < 9; seed++) {
+        struct score s[FRONT] = {{{0, 1}}, {{1, 0}}}; /* so the extent is from 0 to 1 */
+        uint32_t chosen[WANT];
+
+        for (uint32_t i = 2; i < FRONT; i++) {
+            double u = rng_unit(seed, RNG_TEST, i % 250, 0, 0);
+
+            s[i].v[0] = seed % 3 == 0 ? floor(u * 128) / 128 : u;
+            s[i].v[1] = seed % 3 == 1 ? 1 - sqrt(s[i].v[0]) : 1 - s[i].v[0];
+        }
+        hypervolume_choose(s, FRONT, WANT, chosen);
+        for (size_t done = 0; done < WANT; done++)
+            for (uint32_t i = 0; i < FRONT; i++)
+                assert_true(between(s, i, chosen, done) <=
+                            between(s, chosen[done], chosen, done) + 1e-12);
+    }
+}
+
 /* A knee adds more than the ends, whatever the units; of equal ones the first. */
 static void test_by_hand(void **state)
 {
@@ -88,6 +130,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_against_counting),
+        cmocka_unit_test(test_against_neighbours),
         cmocka_unit_test(test_by_hand),
     };
 
