@@ -274,6 +274,34 @@ static int take_cells(struct curves *c, const struct header *h, char *line,
     return 0;
 }
 
+/* `true` and `false`, in any case, which are text for who asks for text. */
+static void read_flags(struct value values[], int n)
+{
+    for (int i = 0; i < n; i++) {
+        bool is = values[i].kind == VALUE_STR && strcasecmp(values[i].s, "true") == 0;
+
+        if (is || (values[i].kind == VALUE_STR && strcasecmp(values[i].s, "false") == 0))
+            values[i] = (struct value){.kind = VALUE_BOOL, .b = is};
+    }
+}
+
+/* What is nothing as text may be something as a flag. */
+static void take_words(struct curves *c, struct value values[])
+{
+    size_t dims = (size_t)space_dims(c->sp), at = c->points.n;
+    double *u = mem_alloc(dims * sizeof(*u));
+
+    take_parameters(c, values);
+    read_flags(values, space_count(c->sp));
+    space_locate(c->sp, values, u);
+    for (size_t d = 0; d < dims; d++)
+        if (isnan(c->points.v[at + d])) {
+            c->points.v[at + d] = u[d];
+            c->located |= !isnan(u[d]);
+        }
+    free(u);
+}
+
 static int take_row(struct curves *c, const struct header *h, char *line,
                     const char *where, struct err *e)
 {
@@ -281,7 +309,7 @@ static int take_row(struct curves *c, const struct header *h, char *line,
     int rc = take_cells(c, h, line, where, values, e);
 
     if (!rc)
-        take_parameters(c, values);
+        take_words(c, values);
     free(values); /* words lie in the line */
     return rc;
 }

@@ -160,6 +160,25 @@ test_expect_success 'text and JSON say the same of checkpoints' '
     done
 '
 
+test_expect_success 'a table has flags as trials.csv and pandas write them, or as text' '
+    flags () {
+        printf "flag,loss1,loss3\n" &&
+        for i in 1 2 3 4 5; do printf "$1,0.$i,0.$i\n$2,9.$i,9.$i\n"; done
+    } &&
+    sweep none | sed -e "s/grace_period: 1, //" -e "s/, reduction_factor: 3//" \
+        -e "s/^space:.*/space: {flag: CHOICE}/" >flags.yaml &&
+    flags yes no >yes.csv && sed "s/CHOICE/\"choice(yes, no)\"/" flags.yaml >yes.yaml &&
+    rung simulate --curves yes.csv --json yes.yaml >want &&
+    same () {
+        flags $1 $2 >flag.csv && sed "s/CHOICE/\"$3\"/" flags.yaml >flag.yaml &&
+        rung simulate --curves flag.csv --json flag.yaml >out &&
+        sed "s/\"name\":\"flag\"/\"name\":\"yes\"/" out >got && test_cmp want got
+    } &&
+    same true false "choice(true, false)" && same True False "choice(true, false)" &&
+    same true false "choice(\x27true\x27, \x27false\x27)" &&
+    ! same on off "choice(true, false)"
+'
+
 test_expect_success 'no order, no advice' '
     printf "loss1,loss3\n1,1\n1,1\n" >flat.csv &&
     rung simulate --curves flat.csv asha.yaml >out &&
